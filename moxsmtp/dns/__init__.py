@@ -1,0 +1,1 @@
+"""What the DNS says, as values, and the resolver that asks it."""

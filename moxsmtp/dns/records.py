@@ -1,0 +1,87 @@
+"""
+Questions to the DNS and their answers, as values.  RFC 1035, RFC 4035.
+
+Four outcomes are told apart: records; a name without such records; a name
+that does not exist; and a look-up that failed, which is never "no records".
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["Answer", "LookupFailed", "MX", "Question", "RRType", "Record", "TLSA"]
+
+
+class RRType(enum.StrEnum):
+    """The record types that mail asks for."""
+
+    A = "A"
+    AAAA = "AAAA"
+    CNAME = "CNAME"
+    MX = "MX"
+    PTR = "PTR"
+    TXT = "TXT"
+    TLSA = "TLSA"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """@ivar name: A-labels, no dot at the end, any case (compared in lower case)."""
+
+    name: str
+    type: RRType
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name.rstrip(".").lower())
+
+
+@dataclass(frozen=True, slots=True)
+class MX:
+    """@ivar host: No dot at the end; empty for the null MX of RFC 7505."""
+
+    preference: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class TLSA:
+    """RFC 6698 section 2.1."""
+
+    usage: int
+    selector: int
+    matching_type: int
+    association: bytes
+
+
+#: A and AAAA: the address as text.  CNAME and PTR: the name, no dot at the end.
+#: TXT: its character-strings joined.
+Record = str | bytes | MX | TLSA
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What a resolver answered.
+
+    @ivar records: Of the type asked for, at the end of any CNAME chain; empty
+        if there are none.
+    @ivar authentic: A resolver that we trust has validated all of it (AD bit).
+    @ivar exists: Whether the name exists, C{False} for NXDOMAIN.
+    @ivar canonical_name: The end of the CNAME chain; the name asked for where
+        there was none.
+    @ivar ttl: Seconds it may be kept.
+    """
+
+    records: tuple[Record, ...]
+    authentic: bool = False
+    exists: bool = True
+    canonical_name: str = ""
+    ttl: int = 0
+
+
+class LookupFailed(Exception):
+    """
+    The DNS gave no answer: SERVFAIL, time-out, no server.  RFC 8020 apart,
+    nothing may be concluded from it about the name.
+    """

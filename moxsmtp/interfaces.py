@@ -1,0 +1,449 @@
+"""
+The ports at which the parts meet, and the values that pass through them.
+
+A method that answers later gives an C{Awaitable}: a coroutine or a
+C{Deferred}.  Nothing here waits, logs or knows the time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from moxsmtp.dns.records import Answer, Question
+from moxsmtp.names import Host, IPAddress
+from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
+from moxsmtp.smtp.reply import Reply
+
+__all__ = [
+    "INBOX", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent", "ICredentials",
+    "IMailStore", "IMetrics", "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage",
+    "Login", "MailboxKind", "Maildir", "NewHook", "NewJob", "NewMessage", "OutgoingEvent",
+    "PasswordAttempt", "RequireTLS", "Role", "Spooled", "TLSInfo",
+]  # fmt: skip
+
+#: The mailbox where mail for an account arrives.
+INBOX: Final = "Inbox"
+
+
+# -- who talks to us -----------------------------------------------------------
+
+
+class Role(enum.StrEnum):
+    """What a listening socket is for."""
+
+    SMTP = "smtp"
+    SUBMISSION = "submission"
+    SUBMISSIONS = "submissions"
+
+    @property
+    def is_submission(self) -> bool:
+        """Whether users hand in mail here (RFC 6409), with TLS from the start or not."""
+        return self is not Role.SMTP
+
+
+@dataclass(frozen=True, slots=True)
+class TLSInfo:
+    """
+    What a handshake agreed on.
+
+    @ivar version: C{TLS1.2} or C{TLS1.3}.
+    @ivar cipher: The IANA name of the cipher suite.
+    """
+
+    version: str
+    cipher: str
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """@ivar address: What the user logged in with, as an address in Unicode."""
+
+    account: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """@ivar extended: EHLO, not HELO.  @ivar name: L{None} if it was ignored (S-29)."""
+
+    name: Host | None
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """
+    The other end of a session, as far as it is known by now.
+
+    @ivar session_id: The connection's number, 64 bits (S-9).
+    """
+
+    session_id: int
+    role: Role
+    address: IPAddress
+    local_address: IPAddress
+    hello: Hello | None = None
+    tls: TLSInfo | None = None
+    login: Login | None = None
+
+
+# -- DNS -----------------------------------------------------------------------
+
+
+class IResolver(Interface):
+    """The one way to the DNS."""
+
+    def lookup(question: Question) -> Deferred[Answer]:
+        """
+        Ask, following CNAMEs.  Cancelling the result harms no other waiter.
+
+        @raise LookupFailed: SERVFAIL, time-out, no server (through the Deferred).
+        """
+
+
+# -- content ---------------------------------------------------------------------
+
+
+class InsufficientStorage(Exception):
+    """There is no room for the content: disk full, quota, below C{minimum_free}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """
+    A message's content, received whole, not yet anybody's.
+
+    @ivar size: Octets, with CRLF line ends.
+    @ivar header: The header section up to and with its empty line, or as much
+        of it as fits in 1 MiB; without an empty line, the start of the content.
+    @ivar has_8bit: An octet above 127 stands somewhere in it.
+    @ivar inline: All of it, if it is small enough for the database.
+    @ivar file: Otherwise the name of an fsynced file in the content folder.
+    """
+
+    size: int
+    header: bytes
+    has_8bit: bool
+    inline: bytes | None = None
+    file: str | None = None
+
+
+class ISpool(Interface):
+    """Takes one message's content while it streams in."""
+
+    def write(data: bytes) -> Deferred[None] | None:
+        """
+        Take more.  L{None}: go on at once; else wait before the next call.
+
+        @raise InsufficientStorage: directly or through the Deferred.
+        """
+
+    def finish() -> Awaitable[Spooled]:
+        """The content is whole; if it is a file, it is on disk when this answers."""
+
+    def abort() -> None:
+        """Forget it; also after L{finish}, if nobody took it.  May be repeated."""
+
+
+class IContent(Interface):
+    """Stored content, read in pieces."""
+
+    size: int
+
+    def read(offset: int, length: int) -> Awaitable[bytes]:
+        """At most C{length} octets from C{offset}; empty only at or behind the end."""
+
+
+# -- accounts ----------------------------------------------------------------------
+
+
+class OutgoingEvent(enum.StrEnum):
+    """What became of a queued message (Q-69)."""
+
+    DELIVERED = "delivered"
+    DELAYED = "delayed"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    CANCELED = "canceled"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+    UNRECOGNIZED = "unrecognized"
+
+
+@dataclass(frozen=True, slots=True)
+class HookTarget:
+    """
+    Where an account's webhooks go (Q-69).
+
+    @ivar url: http or https.
+    @ivar authorization: The Authorization header verbatim, empty for none.
+    @ivar events: Only these; empty means all.  Unused for incoming mail.
+    """
+
+    url: str
+    authorization: str = field(default="", repr=False)
+    events: frozenset[OutgoingEvent] = frozenset()
+
+
+class MailboxKind(enum.StrEnum):
+    """Where an account's mail is read."""
+
+    STORE = "store"
+    MAILDIR = "maildir"
+
+
+@dataclass(frozen=True, slots=True)
+class Maildir:
+    """
+    @ivar path: The folder that holds C{tmp}, C{new}, C{cur}.
+    @ivar mode: Permission bits of the folders that we make.
+    """
+
+    path: str
+    mode: int = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """
+    One user of the server, as configured.
+
+    @ivar maildir: Set if mail is read in a Maildir, L{None} if in the store.
+    @ivar keep_retired_messages: How long the queue's history is kept (Q-77);
+        zero keeps nothing.
+    """
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    maildir: Maildir | None = None
+    outgoing_webhook: HookTarget | None = None
+    incoming_webhook: HookTarget | None = None
+    keep_retired_messages: timedelta = timedelta()
+    keep_retired_webhooks: timedelta = timedelta()
+
+
+class IAccounts(Interface):
+    """Whose address is this?  Pure look-up over the configuration in force."""
+
+    def account(name: str) -> Account | None:
+        """By account name."""
+
+    def account_of(path: Path) -> Account | None:
+        """The account that receives mail for C{path}; L{None}: no such user here."""
+
+    def is_local(domain: Host | None) -> bool:
+        """Whether we are a final destination of C{domain}; L{None} is the bare postmaster's."""
+
+    def postmaster() -> Account | None:
+        """Who reads the postmaster's mail."""
+
+    def may_send_as(account: str, path: Path) -> bool:
+        """Whether C{account} owns C{path} as an author or sender."""
+
+    def canonical(path: Path) -> Path:
+        """The same mailbox in one spelling, so that duplicates fold (I-28)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAttempt:
+    """What PLAIN and LOGIN end in (S-46).  Text is NFC."""
+
+    authorization_id: str
+    login: str
+    password: str = field(repr=False)
+
+
+class ICredentials(Interface):
+    """Passwords."""
+
+    def verify(attempt: PasswordAttempt) -> Awaitable[Login | None]:
+        """
+        Check a password; the same work whether or not the user exists.
+
+        @return: L{None} for a wrong password and for an unknown user alike.
+        """
+
+
+# -- mail in ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewHook:
+    """
+    A webhook call to be made (Q-75).
+
+    @ivar payload: JSON.  One NUL octet, which JSON cannot hold, may stand where
+        the stored message's number goes; it is known only with the row.
+    @ivar queue_id: The queue's number of the message, 0 for incoming mail.
+    """
+
+    account: str
+    target: HookTarget
+    event: OutgoingEvent | None
+    payload: bytes
+    queue_id: int = 0
+    from_id: str = ""
+    message_id: str = ""
+    subject: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """
+    A message for one mailbox of one account.
+
+    @ivar prefix: Header fields of ours that stand before the content.
+    @ivar remote_address: Who gave it to us; L{None} if we made it.
+    @ivar reverse_path: L{None} for the null reverse-path.
+    @ivar author: The From address for people, empty if there is none.
+    @ivar message_id: With angle brackets, empty if there is none.
+    @ivar hand_over: It goes on to the account's Maildir.
+    @ivar hook: The incoming webhook, stored in the same transaction.
+    """
+
+    account: str
+    prefix: bytes
+    received: datetime
+    reverse_path: Path | None
+    forward_path: Path
+    mailbox: str = INBOX
+    remote_address: IPAddress | None = None
+    hello: str = ""
+    tls: TLSInfo | None = None
+    author: str = ""
+    subject: str = ""
+    message_id: str = ""
+    is_dsn: bool = False
+    hand_over: bool = False
+    hook: NewHook | None = None
+
+
+class IMailStore(Interface):
+    """Where accepted mail lives first, and durably."""
+
+    def spool() -> ISpool:
+        """
+        A place for content about to come in.
+
+        @raise InsufficientStorage: There is no room.
+        """
+
+    def deliver(spooled: Spooled, messages: Sequence[NewMessage]) -> Awaitable[Sequence[int]]:
+        """
+        Store one content for all of C{messages}, all or nothing.  When this
+        answers, it is on disk.
+
+        @return: The number of each message.
+        @raise InsufficientStorage: There is no room.
+        """
+
+
+# -- mail out -----------------------------------------------------------------------
+
+
+class RequireTLS(enum.StrEnum):
+    """RFC 8689: demanded by REQUIRETLS, waived by C{TLS-Required: No}, or neither."""
+
+    UNSET = ""
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """
+    One recipient of a message for the queue (Q-5).
+
+    @ivar account: Who sends; empty for mail of the server itself.
+    @ivar prefix: Header octets sent before the content.
+    @ivar message_id: With angle brackets.
+    @ivar next_attempt: L{None}: at once.
+    """
+
+    account: str
+    reverse_path: Path | None
+    forward_path: Path
+    prefix: bytes
+    message_id: str
+    subject: str = ""
+    smtputf8: bool = False
+    require_tls: RequireTLS = RequireTLS.UNSET
+    next_attempt: datetime | None = None
+    from_id: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    future_release: str = ""
+
+
+class IQueue(Interface):
+    """Where mail waits to leave."""
+
+    def add(spooled: Spooled, jobs: Sequence[NewJob]) -> Awaitable[Sequence[int]]:
+        """
+        Queue one content for all recipients, all or nothing (Q-3), and wake
+        the runner.  When this answers, it is on disk.
+
+        @return: The number of each job.
+        @raise ValueError: No jobs (Q-4).
+        @raise FromIdInUse: A from-id is known already (Q-4).
+        @raise InsufficientStorage: There is no room.
+        """
+
+
+# -- the session's decisions ----------------------------------------------------------
+
+
+class IReceiver(Interface):
+    """
+    Answers one connection's commands.  Each gives a L{Reply}, or raises
+    L{Refused}; a refusal changes nothing.  The protocol has checked grammar and
+    order before, and never asks a second thing while the first is unanswered.
+    """
+
+    def hello(client: Client, command: Helo | Ehlo) -> Awaitable[None]:
+        """Is this name acceptable (S-30)?  The protocol writes the reply."""
+
+    def authenticate(client: Client, attempt: PasswordAttempt) -> Awaitable[Login | None]:
+        """L{None}: the credentials are wrong."""
+
+    def mail(client: Client, command: Mail) -> Awaitable[Reply]:
+        """Begin a transaction."""
+
+    def recipient(client: Client, command: Rcpt) -> Awaitable[Reply]:
+        """Add a recipient."""
+
+    def data(client: Client) -> Awaitable[ISpool]:
+        """DATA may be answered with 354; the content goes into the result (S-75)."""
+
+    def message(client: Client, spooled: Spooled) -> Awaitable[Reply]:
+        """
+        The content is whole.  A positive reply means it is on disk.  The
+        transaction is over either way; the protocol calls L{reset}.
+        """
+
+    def reset() -> None:
+        """Forget the transaction, if there is one."""
+
+
+# -- counting --------------------------------------------------------------------------
+
+
+class IMetrics(Interface):
+    """Counts.  Names and labels are those of the table in C{moxsmtp.metrics}."""
+
+    def count(name: str, **labels: str) -> None:
+        """One more."""
+
+    def observe(name: str, seconds: float, **labels: str) -> None:
+        """It took this long."""
+
+    def move(name: str, step: int, **labels: str) -> None:
+        """A gauge goes up or down."""

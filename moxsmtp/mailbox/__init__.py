@@ -1,0 +1,1 @@
+"""Where people read their mail, if not in the store."""

@@ -1,0 +1,110 @@
+"""
+Domains and address literals.  RFC 5321 sections 4.1.2 and 4.1.3, RFC 5890.
+
+A domain is kept once, as lower-case A-labels; its U-label form is derived.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import idna
+
+__all__ = ["AddressLiteral", "Domain", "Host", "IPAddress", "InvalidName", "parse_domain"]
+
+IPAddress = IPv4Address | IPv6Address
+
+#: Octets a domain may have in its A-label form.  RFC 1035 section 2.3.4.
+MAXIMUM_DOMAIN: Final = 253
+
+# sub-domain = Let-dig [Ldh-str], dots between; RFC 5321 section 4.1.2.
+_LDH_DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+
+class InvalidName(ValueError):
+    """What was given is no domain; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Domain:
+    """
+    A domain name.  Make one with L{parse_domain}.
+
+    @ivar ascii: Lower-case A-labels with dots between them and none at the end.
+    """
+
+    ascii: str
+
+    @property
+    def unicode(self) -> str:
+        """The name as U-labels; the A-labels where they decode to nothing valid."""
+        return _unicode(self.ascii)
+
+    def __str__(self) -> str:
+        return self.unicode
+
+
+@dataclass(frozen=True, slots=True)
+class AddressLiteral:
+    """An IP address where a domain may stand.  RFC 5321 section 4.1.3."""
+
+    address: IPAddress
+
+    @property
+    def ascii(self) -> str:
+        """With brackets: C{[192.0.2.1]}, C{[IPv6:2001:db8::1]}."""
+        tag = "IPv6:" if self.address.version == 6 else ""
+        return f"[{tag}{self.address}]"
+
+    @property
+    def unicode(self) -> str:
+        """The same as L{ascii}, so that both kinds of host read alike."""
+        return self.ascii
+
+    def __str__(self) -> str:
+        return self.ascii
+
+
+Host = Domain | AddressLiteral
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_domain(text: str) -> Domain:
+    """
+    Read a domain in any spelling: upper case, U-labels, A-labels.
+
+    Underscores, a trailing dot, empty labels and bare IP addresses are no
+    domain.  UTS 46 mapping, non-transitional; RFC 5891 section 5.
+
+    @raise InvalidName: The text is none; the message says what is wrong.
+    """
+    if len(text) > 4 * MAXIMUM_DOMAIN:
+        raise InvalidName("too long")
+    lower = text.lower() if text.isascii() else text
+    if not (_LDH_DOMAIN.fullmatch(lower) and "xn--" not in lower and "--" not in lower):
+        try:
+            lower = idna.encode(text, uts46=True, std3_rules=True).decode("ascii").lower()
+        except (idna.IDNAError, UnicodeError, IndexError) as error:
+            raise InvalidName(str(error) or "not a domain") from None
+        if not _LDH_DOMAIN.fullmatch(lower):
+            raise InvalidName("not a domain")
+    if len(lower) > MAXIMUM_DOMAIN:
+        raise InvalidName("too long")
+    last = lower.rpartition(".")[2]
+    if last.isdigit():
+        raise InvalidName("the last label is a number, as in an IP address")
+    return Domain(lower)
+
+
+@functools.lru_cache(maxsize=1024)
+def _unicode(ascii_name: str) -> str:
+    if "xn--" not in ascii_name:
+        return ascii_name
+    try:
+        return idna.decode(ascii_name)
+    except (idna.IDNAError, UnicodeError):
+        return ascii_name

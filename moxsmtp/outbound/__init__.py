@@ -1,0 +1,1 @@
+"""Mail out: from the queue to the next hop."""

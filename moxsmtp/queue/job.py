@@ -1,0 +1,274 @@
+"""
+Jobs of the queue, attempts to deliver them, and what became of those.
+
+A B{job} is one recipient of one message.  A B{batch} is what one SMTP
+transaction carries: jobs of one message to one domain (Q-16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from moxsmtp.interfaces import NewHook, NewMessage, OutgoingEvent, RequireTLS
+from moxsmtp.names import Host, IPAddress
+from moxsmtp.smtp.address import Path
+
+__all__ = [
+    "Attempt", "Batch", "Delivered", "Failed", "FromIdInUse", "Hook", "HookResult", "Job", "Lease",
+    "LeaseLost", "Outcome", "RemoteMTA", "Result", "Retired", "Retry", "Settlement",
+]  # fmt: skip
+
+
+class FromIdInUse(ValueError):
+    """A from-id stands in the queue or its history already (Q-4)."""
+
+
+class LeaseLost(Exception):
+    """The destination belongs to someone else by now; what we know of it is void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """
+    A destination that is ours for a while.
+
+    @ivar kind: C{mail} or C{hook}.
+    @ivar name: What is worked on one at a time: a recipient domain, a URL.
+    @ivar slot: 0 for the first of several workers on one destination.
+    @ivar fence: Goes up with each owner; every write states it.
+    @ivar troubled: Its last work failed or crawled.
+    """
+
+    kind: str
+    name: str
+    slot: int
+    fence: int
+    troubled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    One attempt in a job's history (Q-7).
+
+    @ivar code: The SMTP code, 0 if none was received.
+    @ivar status: Subject and detail of the enhanced status code, C{7.1}, or empty.
+    @ivar error: Empty on success.
+    """
+
+    start: datetime
+    duration: timedelta
+    success: bool
+    code: int = 0
+    status: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """
+    One queued recipient (Q-5, Q-6).
+
+    @ivar base_id: The first job's number where several share content, sender
+        and prefix; 0 for one that stands alone.
+    @ivar attempts: Those begun, the one under way included.
+    @ivar results: Finished attempts, oldest first.
+    @ivar dialed: Addresses connected to so far, by host, in order.
+    @ivar content: Key of the content in the store.
+    @ivar size: Octets of prefix and content.
+    """
+
+    id: int
+    base_id: int
+    account: str
+    reverse_path: Path | None
+    forward_path: Path
+    queued: datetime
+    next_attempt: datetime
+    content: int
+    size: int
+    prefix: bytes = b""
+    has_8bit: bool = False
+    smtputf8: bool = False
+    message_id: str = ""
+    subject: str = ""
+    require_tls: RequireTLS = RequireTLS.UNSET
+    hold: bool = False
+    attempts: int = 0
+    max_attempts: int = 0
+    last_attempt: datetime | None = None
+    results: tuple[Result, ...] = ()
+    dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+    transport: str = ""
+    from_id: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    future_release: str = ""
+
+    @property
+    def destination(self) -> Host:
+        """Where it goes."""
+        if self.forward_path.domain is None:
+            raise ValueError("a queued recipient has a domain")
+        return self.forward_path.domain
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Jobs that one transaction may carry: equal content, sender, prefix and demands.
+
+    @ivar jobs: At least one; the first is the leader, the longest due.
+    """
+
+    jobs: tuple[Job, ...]
+    started: datetime
+
+    @property
+    def leader(self) -> Job:
+        """Whose turn it was."""
+        return self.jobs[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteMTA:
+    """@ivar address: L{None} if it was never connected to."""
+
+    name: str
+    address: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The next hop took it.  @ivar reply: Its lines, C{250 2.0.0 ok}."""
+
+    remote: RemoteMTA
+    code: int = 250
+    status: str = ""
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """
+    The next hop did not take it (Q-32).
+
+    @ivar permanent: Trying again is of no use.
+    @ivar code: The remote's SMTP code, or one of ours where a rule gives one;
+        0 if there is none.
+    @ivar status: Subject and detail of the enhanced status code, or empty.
+    @ivar error: What went wrong, for people.  May quote the remote.
+    @ivar remote: Who answered; L{None} if nobody did.
+    @ivar reply: All lines of the remote's reply joined by newlines; empty if it
+        gave none.
+    """
+
+    permanent: bool
+    error: str
+    code: int = 0
+    status: str = ""
+    remote: RemoteMTA | None = None
+    reply: str = ""
+
+
+Outcome = Delivered | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    What a batch met.
+
+    @ivar outcomes: One for each job of the batch, by its number.
+    @ivar dialed: Addresses connected to in this attempt, by host.
+    """
+
+    outcomes: Mapping[int, Outcome]
+    dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The job stays and is tried again."""
+
+    next_attempt: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """
+    The job leaves the queue (Q-77).
+
+    @ivar event: The word for it.
+    @ivar keep_until: How long its history stays; L{None}: not at all.
+    """
+
+    event: OutgoingEvent
+    keep_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """
+    What an attempt means for one job, stored in one transaction.
+
+    @ivar result: Goes into the job's history.
+    @ivar bounce: A DSN for the sender's mailbox: the row and its whole content.
+    @ivar hook: The outgoing webhook.
+    """
+
+    job: Job
+    fate: Retry | Retired
+    result: Result
+    dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+    bounce: tuple[NewMessage, bytes] | None = None
+    hook: NewHook | None = None
+
+
+# -- webhooks ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HookResult:
+    """
+    One call of a webhook (Q-75).
+
+    @ivar code: The HTTP status, 0 if there was none.
+    @ivar response: The first 512 octets of the answer, as text.
+    """
+
+    start: datetime
+    duration: timedelta
+    url: str
+    success: bool
+    code: int = 0
+    error: str = ""
+    response: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """
+    A webhook call that waits (Q-75).
+
+    @ivar queue_id: 0 for incoming mail.
+    @ivar event: L{None} for incoming mail.
+    @ivar attempts: Those begun, the one under way included.
+    """
+
+    id: int
+    account: str
+    url: str
+    authorization: str = field(repr=False)
+    event: OutgoingEvent | None
+    payload: bytes
+    submitted: datetime
+    next_attempt: datetime
+    queue_id: int = 0
+    from_id: str = ""
+    message_id: str = ""
+    subject: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 0
+    results: tuple[HookResult, ...] = ()

@@ -1,0 +1,95 @@
+"""
+What the queue asks of its storage: leased destinations, and the work in them.
+
+A destination is owned by at most one process at a time.  Every write states
+the lease's fence; a write under a lease that was lost raises L{LeaseLost} and
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+from zope.interface import Interface
+
+from moxsmtp.interfaces import IContent
+from moxsmtp.queue.job import Batch, Hook, HookResult, Job, Lease, Settlement
+
+__all__ = ["IHookStore", "IJobStore", "ILeases"]
+
+
+class ILeases(Interface):
+    """Destinations that have due work, for one kind of work."""
+
+    def claim(
+        count: int, now: datetime, until: datetime, *, troubled: bool
+    ) -> Awaitable[Sequence[Lease]]:
+        """
+        Own up to C{count} destinations with due work, the longest due first.
+        Attempts that a dead owner left under way are made due again, once and
+        not counted (Q-10).
+
+        @param troubled: Whether destinations whose last work failed or
+            crawled may be among them.
+        """
+
+    def renew(leases: Sequence[Lease], until: datetime) -> Awaitable[Sequence[Lease]]:
+        """@return: Those that are still ours."""
+
+    def release(lease: Lease, *, troubled: bool) -> Awaitable[None]:
+        """Give it back; it is due again when its first job is."""
+
+    def next_due() -> Awaitable[datetime | None]:
+        """When the first unowned destination is due; L{None}: nothing waits."""
+
+    def void() -> Awaitable[int]:
+        """
+        At start, where this process proves that every former owner is dead:
+        end all leases.  @return: How many attempts were under way.
+        """
+
+
+class IJobStore(ILeases):
+    """The queue of mail."""
+
+    def take(
+        lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
+    ) -> Awaitable[Batch | None]:
+        """
+        The leader due first and its co-recipients (Q-16), each marked as begun
+        (Q-10): attempts counted, last attempt set, the next one already set to
+        C{next_attempt(job)} where C{job.attempts} includes this one.
+
+        @return: L{None} if nothing is due.
+        @raise LeaseLost: The destination is not ours any more.
+        """
+
+    def settle(lease: Lease, settlements: Sequence[Settlement]) -> Awaitable[None]:
+        """
+        Apply all of it in one transaction: rows, history, bounces, hooks.
+
+        @raise LeaseLost: The destination is not ours any more; nothing changed.
+        """
+
+    def content(job: Job) -> IContent:
+        """What stands behind the job's prefix."""
+
+
+class IHookStore(ILeases):
+    """The queue of webhooks."""
+
+    def take(
+        lease: Lease, now: datetime, next_attempt: Callable[[Hook], datetime]
+    ) -> Awaitable[Hook | None]:
+        """As L{IJobStore.take}, one at a time (Q-74)."""
+
+    def settle(
+        lease: Lease, hook: Hook, result: HookResult, *, keep: timedelta | None, retry: bool
+    ) -> Awaitable[None]:
+        """
+        Record a call: retired, or left for its next attempt (Q-76 if it was
+        superseded meanwhile).
+
+        @param keep: How long history stays; L{None}: not at all.
+        """

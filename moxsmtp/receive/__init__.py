@@ -1,0 +1,1 @@
+"""Mail in: from a socket to the store."""

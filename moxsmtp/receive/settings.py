@@ -1,0 +1,100 @@
+"""
+What listeners obey.  Loaded by C{moxsmtp.config}; every default is stated in
+C{docs/moxsmtp.toml} too, and a test compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from moxsmtp.names import IPAddress
+
+__all__ = [
+    "MAXIMUM_MESSAGE_SIZE", "ListenerSettings", "ServiceSettings", "SubmissionSettings",
+    "TLSFiles", "TimeLimits",
+]  # fmt: skip
+
+#: Octets; S-3.
+MAXIMUM_MESSAGE_SIZE: Final = 104_857_600
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """PEM files: the certificate with its chain, leaf first, and its key."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """
+    How long a peer is waited for (S-16, RFC 5321 section 4.5.3.2).
+
+    @ivar command: For the next command.
+    @ivar command_busy: The same once more than half of the listener's
+        connections are in use.
+    @ivar data_block: For more of a message.
+    @ivar data: For the whole of DATA, its processing included.
+    @ivar write: For a peer to take what we write.
+    """
+
+    command: timedelta = timedelta(minutes=5)
+    command_busy: timedelta = timedelta(seconds=30)
+    data_block: timedelta = timedelta(minutes=3)
+    data: timedelta = timedelta(minutes=30)
+    write: timedelta = timedelta(seconds=30)
+    tls_handshake: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """
+    Port 25 of a listener (S-1, S-4).
+
+    @ivar require_starttls: RCPT is refused without TLS.
+    @ivar no_starttls: STARTTLS is not offered even where TLS is configured (S-8).
+    """
+
+    enabled: bool = False
+    port: int = 25
+    require_starttls: bool = False
+    no_starttls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionSettings:
+    """
+    Port 587 or 465 of a listener (S-1, S-4).
+
+    @ivar no_require_starttls: Port 587 only: logging in and sending is
+        possible in clear text.
+    """
+
+    enabled: bool = False
+    port: int = 0
+    no_require_starttls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """
+    A named set of addresses with up to three services on each (S-1).
+
+    @ivar hostname: Announced in greeting and EHLO; empty: the global one (S-2).
+    @ivar max_message_size: Octets; 0 means L{MAXIMUM_MESSAGE_SIZE} (S-3).
+    @ivar max_connections: Open at once, over all of its sockets.
+    """
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+    hostname: str = ""
+    max_message_size: int = 0
+    max_connections: int = 1000
+    tls: TLSFiles | None = None
+    smtp: ServiceSettings = field(default_factory=ServiceSettings)
+    submission: SubmissionSettings = field(default_factory=lambda: SubmissionSettings(port=587))
+    submissions: SubmissionSettings = field(default_factory=lambda: SubmissionSettings(port=465))
+    limits: TimeLimits = field(default_factory=TimeLimits)

@@ -1,0 +1,1 @@
+"""RFC 5321 as values and machines, without I/O."""

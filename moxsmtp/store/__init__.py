@@ -1,0 +1,1 @@
+"""Where mail is kept so that nothing acknowledged is lost."""

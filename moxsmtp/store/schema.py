@@ -1,0 +1,274 @@
+"""
+The tables.  One schema for SQLite and PostgreSQL.
+
+Times are whole microseconds since the epoch, UTC; maps and lists are JSON;
+truth values are 0 and 1: so that statements, compiled once, need no conversion
+by the driver.  Paths are kept as their A-label text, the null reverse-path as
+NULL.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+__all__ = [
+    "CHUNK", "content", "content_chunk", "credential", "destination", "hook", "identity", "job",
+    "message", "metadata", "retired_hook", "retired_job",
+]  # fmt: skip
+
+#: Octets in one row of content; up to one row goes into the database on SQLite.
+CHUNK: Final = 128 * 1024
+
+#: An integer primary key that SQLite takes as its rowid.
+_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata: Final = MetaData()
+
+#: What identifies this installation: C{reply_id} (24 octets, S-10) and the like.
+identity: Final = Table(
+    "identity",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+#: Content of a message, once for all who refer to it.
+content: Final = Table(
+    "content",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    #: How many rows of C{message} and C{job} refer to it; gone at 0.
+    Column("refs", Integer, nullable=False),
+    #: Name in the content folder; NULL where it is in C{content_chunk} or a Maildir.
+    Column("file", Text),
+)
+
+content_chunk: Final = Table(
+    "content_chunk",
+    metadata,
+    Column("content_id", _ID, ForeignKey("content.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+message: Final = Table(
+    "message",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("mailbox", Text, nullable=False),
+    #: NULL once the content is in the Maildir only.
+    Column("content_id", _ID, ForeignKey("content.id")),
+    Column("prefix", LargeBinary, nullable=False),
+    #: Octets of prefix and content.
+    Column("size", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("remote_ip", Text, nullable=False, server_default=""),
+    Column("hello", Text, nullable=False, server_default=""),
+    Column("tls", Text, nullable=False, server_default=""),
+    Column("mail_from", Text),
+    Column("rcpt_to", Text, nullable=False),
+    Column("author", Text, nullable=False, server_default=""),
+    Column("subject", Text, nullable=False, server_default=""),
+    Column("message_id", Text, nullable=False, server_default=""),
+    Column("is_dsn", SmallInteger, nullable=False, server_default="0"),
+    #: Maildir flag letters, sorted: C{RS}.
+    Column("flags", Text, nullable=False, server_default=""),
+    #: 1: has still to be handed over to the Maildir.
+    Column("hand_over", SmallInteger, nullable=False, server_default="0"),
+    #: Its unique name in the Maildir, without flags, set before it is handed over.
+    Column("maildir_name", Text),
+    sqlite_autoincrement=True,
+)
+
+Index("message_account", message.c.account, message.c.id)
+Index(
+    "message_hand_over",
+    message.c.id,
+    sqlite_where=text("hand_over = 1"),
+    postgresql_where=text("hand_over = 1"),
+)
+Index(
+    "message_maildir_name",
+    message.c.account,
+    message.c.maildir_name,
+    sqlite_where=text("maildir_name IS NOT NULL"),
+    postgresql_where=text("maildir_name IS NOT NULL"),
+)
+Index("message_content", message.c.content_id)
+
+credential: Final = Table(
+    "credential",
+    metadata,
+    Column("account", Text, primary_key=True),
+    #: Argon2id with its parameters, in PHC string form.
+    Column("password", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+
+#: What queued work is for, and who works on it.
+destination: Final = Table(
+    "destination",
+    metadata,
+    #: C{mail} or C{hook}.
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    #: When its first job is due; what is on hold does not count.
+    Column("next_due", BigInteger, nullable=False),
+    #: NULL: nobody.  Else the process, until C{lease_until}.
+    Column("owner", Text),
+    Column("lease_until", BigInteger, nullable=False, server_default="0"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    #: 1: its last work failed or crawled.
+    Column("troubled", SmallInteger, nullable=False, server_default="0"),
+)
+
+Index("destination_due", destination.c.kind, destination.c.next_due)
+
+
+def _job_columns() -> list[Column[object]]:
+    """What a queued job and its history have in common."""
+    return [
+        Column("base_id", BigInteger, nullable=False, server_default="0"),
+        Column("account", Text, nullable=False),
+        Column("mail_from", Text),
+        Column("rcpt_to", Text, nullable=False),
+        #: A-labels or C{[ip]}; what is leased, unless C{transport} says otherwise.
+        Column("destination", Text, nullable=False),
+        Column("size", BigInteger, nullable=False),
+        Column("has_8bit", SmallInteger, nullable=False, server_default="0"),
+        Column("smtputf8", SmallInteger, nullable=False, server_default="0"),
+        Column("message_id", Text, nullable=False, server_default=""),
+        Column("subject", Text, nullable=False, server_default=""),
+        Column("require_tls", Text, nullable=False, server_default=""),
+        Column("queued", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False, server_default="0"),
+        Column("max_attempts", Integer, nullable=False, server_default="0"),
+        Column("last_attempt", BigInteger),
+        Column("results", Text, nullable=False, server_default="[]"),
+        Column("transport", Text, nullable=False, server_default=""),
+        Column("from_id", Text, nullable=False, server_default=""),
+        Column("extra", Text, nullable=False, server_default="{}"),
+        Column("future_release", Text, nullable=False, server_default=""),
+    ]
+
+
+job: Final = Table(
+    "job",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    *_job_columns(),
+    Column("content_id", _ID, ForeignKey("content.id"), nullable=False),
+    Column("prefix", LargeBinary, nullable=False),
+    Column("next_attempt", BigInteger, nullable=False),
+    Column("hold", SmallInteger, nullable=False, server_default="0"),
+    Column("dialed", Text, nullable=False, server_default="{}"),
+    #: 1 while an attempt is under way.
+    Column("in_flight", SmallInteger, nullable=False, server_default="0"),
+    #: 1: an attempt that a crash cut short was made due again already.
+    Column("repeated", SmallInteger, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
+)
+
+Index("job_due", job.c.destination, job.c.next_attempt)
+Index("job_base", job.c.base_id)
+Index("job_content", job.c.content_id)
+Index(
+    "job_from_id",
+    job.c.from_id,
+    unique=True,
+    sqlite_where=text("from_id <> ''"),
+    postgresql_where=text("from_id <> ''"),
+)
+
+retired_job: Final = Table(
+    "retired_job",
+    metadata,
+    #: The number it had in the queue.
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    *_job_columns(),
+    Column("success", SmallInteger, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("last_activity", BigInteger, nullable=False),
+    Column("keep_until", BigInteger, nullable=False),
+)
+
+Index("retired_job_keep", retired_job.c.keep_until)
+Index(
+    "retired_job_from_id",
+    retired_job.c.from_id,
+    sqlite_where=text("from_id <> ''"),
+    postgresql_where=text("from_id <> ''"),
+)
+
+
+def _hook_columns() -> list[Column[object]]:
+    """What a waiting webhook and its history have in common."""
+    return [
+        Column("account", Text, nullable=False),
+        Column("url", Text, nullable=False),
+        Column("queue_id", BigInteger, nullable=False, server_default="0"),
+        #: Empty for incoming mail.
+        Column("event", Text, nullable=False, server_default=""),
+        Column("from_id", Text, nullable=False, server_default=""),
+        Column("message_id", Text, nullable=False, server_default=""),
+        Column("subject", Text, nullable=False, server_default=""),
+        Column("extra", Text, nullable=False, server_default="{}"),
+        Column("payload", LargeBinary, nullable=False),
+        Column("submitted", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False, server_default="0"),
+        Column("results", Text, nullable=False, server_default="[]"),
+    ]
+
+
+hook: Final = Table(
+    "hook",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    *_hook_columns(),
+    Column("authorization", Text, nullable=False, server_default=""),
+    Column("next_attempt", BigInteger, nullable=False),
+    Column("in_flight", SmallInteger, nullable=False, server_default="0"),
+    Column("repeated", SmallInteger, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
+)
+
+Index("hook_due", hook.c.url, hook.c.next_attempt)
+Index(
+    "hook_queue",
+    hook.c.queue_id,
+    sqlite_where=text("queue_id <> 0"),
+    postgresql_where=text("queue_id <> 0"),
+)
+
+retired_hook: Final = Table(
+    "retired_hook",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    *_hook_columns(),
+    #: Whether there was an Authorization header; its value is not kept.
+    Column("authorized", SmallInteger, nullable=False),
+    Column("success", SmallInteger, nullable=False),
+    #: The hook that took its place (Q-76), or 0.
+    Column("superseded_by", BigInteger, nullable=False, server_default="0"),
+    Column("last_activity", BigInteger, nullable=False),
+    Column("keep_until", BigInteger, nullable=False),
+)
+
+Index("retired_hook_keep", retired_hook.c.keep_until)

@@ -1,0 +1,1 @@
+"""TLS contexts, and what a handshake came to."""
