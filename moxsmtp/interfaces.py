@@ -8,10 +8,11 @@ C{Deferred}.  Nothing here waits, logs or knows the time.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from mmap import mmap
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -24,10 +25,12 @@ from moxsmtp.smtp.reply import Reply
 
 __all__ = [
     "INBOX", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent", "ICredentials",
-    "IMailStore", "IMetrics", "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage",
+    "IMailStore", "IMetrics", "IPasswordHashes", "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage",
     "Login", "MailboxKind", "Maildir", "NewHook", "NewJob", "NewMessage", "OutgoingEvent",
     "PasswordAttempt", "RequireTLS", "Role", "Spooled", "TLSInfo",
 ]  # fmt: skip
+
+T = TypeVar("T")
 
 #: The mailbox where mail for an account arrives.
 INBOX: Final = "Inbox"
@@ -272,6 +275,16 @@ class ICredentials(Interface):
         """
 
 
+class IPasswordHashes(Interface):
+    """Where derivatives of passwords are kept; never the passwords."""
+
+    def password_hash(account: str) -> Awaitable[str | None]:
+        """In PHC string form; L{None} if the account has no password."""
+
+    def set_password_hash(account: str, phc: str) -> Awaitable[None]:
+        """Keep it; when this answers, it is on disk."""
+
+
 # -- mail in ------------------------------------------------------------------------
 
 
@@ -335,6 +348,12 @@ class IMailStore(Interface):
         A place for content about to come in.
 
         @raise InsufficientStorage: There is no room.
+        """
+
+    def examine(spooled: Spooled, look: Callable[[bytes | mmap], T]) -> Awaitable[T]:
+        """
+        What C{look} makes of the whole content: called at once with small
+        content, in a thread with large, which it must not keep.
         """
 
     def deliver(spooled: Spooled, messages: Sequence[NewMessage]) -> Awaitable[Sequence[int]]:

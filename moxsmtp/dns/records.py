@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Answer", "LookupFailed", "MX", "Question", "RRType", "Record", "TLSA"]
+__all__ = ["MX", "TLSA", "Answer", "LookupFailed", "Question", "RRType", "Record"]
 
 
 class RRType(enum.StrEnum):

@@ -1,0 +1,121 @@
+"""
+What is counted, for Prometheus.  The only importer of C{prometheus_client}.
+
+Names that begin with C{mox_} are those of mox, with its labels, so that its
+dashboards and alert rules work here; names of ours begin with C{moxsmtp_}.
+Label values are from bounded sets: no addresses, no domains.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar, cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from zope.interface import implementer
+
+from moxsmtp.interfaces import IMetrics
+
+M = TypeVar("M", Counter, Histogram, Gauge)
+
+__all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "Metrics"]
+
+#: Counters: name without C{_total}, help, labels.
+COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("mox_smtpserver_connection", "Incoming connections.", ("kind",)),
+    ("mox_smtpserver_delivery", "Messages from outside, by recipient.", ("result", "reason")),
+    ("mox_smtpserver_submission", "Messages handed in by users.", ("result",)),
+    ("mox_smtpserver_errors", "Trouble while working on a message.", ("error",)),
+    ("mox_smtpserver_delivery_starttls", "Handshakes begun on port 25.", ()),
+    ("mox_smtpserver_delivery_starttls_errors", "Handshakes failed on port 25.", ("reason",)),
+    ("mox_authentication", "Attempts to log in.", ("kind", "variant", "result")),
+    ("mox_panic", "Unexpected exceptions: bugs, or a broken environment.", ("pkg",)),
+    ("mox_queue_connection", "Connections made to deliver mail.", ("result",)),
+    ("mox_webhook_results", "Answers to webhook calls.", ("code",)),
+    ("moxsmtp_store_missing_content", "Stored messages whose content is gone.", ()),
+    ("moxsmtp_handed_over", "Messages put into a Maildir.", ()),
+)
+
+_COMMAND_BUCKETS: Final = (
+    0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 60, 120,
+)  # fmt: skip
+_CALL_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 60, 120)
+
+#: Histograms: name, help, labels, upper bounds in seconds.
+HISTOGRAMS: Final[tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...]] = (
+    (
+        "mox_smtpserver_command_duration_seconds",
+        "From a command to its reply.",
+        ("kind", "cmd", "code", "ecode"),
+        _COMMAND_BUCKETS,
+    ),
+    (
+        "mox_queue_delivery_duration_seconds",
+        "Attempts to deliver.",
+        ("attempt", "transport", "tlsmode", "result"),
+        _CALL_BUCKETS,
+    ),
+    ("mox_webhook_request_duration_seconds", "Webhook calls.", (), _CALL_BUCKETS),
+)
+
+#: Gauges: name, help, labels.
+GAUGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("moxsmtp_connections", "SMTP connections open.", ("listener", "protocol")),
+    ("mox_queue_hold", "Messages on hold in the queue.", ()),
+    ("moxsmtp_queue_messages", "Messages in the queue.", ()),
+    ("moxsmtp_webhook_queue", "Webhook calls that wait.", ()),
+)
+
+
+@implementer(IMetrics)
+class Metrics:
+    """Keeps the counts of one process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._counters = {
+            f"{name}_total": Counter(name, text, labels, registry=registry)
+            for name, text, labels in COUNTERS
+        }
+        self._histograms = {
+            name: Histogram(name, text, labels, registry=registry, buckets=buckets)
+            for name, text, labels, buckets in HISTOGRAMS
+        }
+        self._gauges = {
+            name: Gauge(name, text, labels, registry=registry) for name, text, labels in GAUGES
+        }
+        # The hot path: finding a labelled child costs several times its increment.
+        self._children: dict[
+            tuple[str, tuple[tuple[str, str], ...]], Counter | Histogram | Gauge
+        ] = {}
+
+    def count(self, name: str, **labels: str) -> None:
+        """One more.  @raise KeyError: There is no such counter."""
+        child = self._child(name, labels, self._counters[name])
+        child.inc()
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """It took this long.  @raise KeyError: There is no such histogram."""
+        child = self._child(name, labels, self._histograms[name])
+        child.observe(seconds)
+
+    def move(self, name: str, step: int, **labels: str) -> None:
+        """A gauge goes up or down.  @raise KeyError: There is no such gauge."""
+        child = self._child(name, labels, self._gauges[name])
+        child.inc(step)
+
+    def level(self, name: str, value: int) -> None:
+        """A gauge without labels now stands at C{value}."""
+        self._gauges[name].set(value)
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def _child(self, name: str, labels: dict[str, str], parent: M) -> M:
+        if not labels:
+            return parent
+        key = name, tuple(labels.items())
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = parent.labels(**labels)
+        return cast("M", child)
