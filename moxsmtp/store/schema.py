@@ -92,6 +92,7 @@ message: Final = Table(
     #: 1: has still to be handed over to the Maildir.
     Column("hand_over", SmallInteger, nullable=False, server_default="0"),
     #: Its unique name in the Maildir, without flags, set before it is handed over.
+    #: Where C{content_id} is NULL, the prefix is in that file too, and empty here.
     Column("maildir_name", Text),
     sqlite_autoincrement=True,
 )
@@ -134,7 +135,9 @@ destination: Final = Table(
     #: NULL: nobody.  Else the process, until C{lease_until}.
     Column("owner", Text),
     Column("lease_until", BigInteger, nullable=False, server_default="0"),
-    Column("fence", BigInteger, nullable=False, server_default="0"),
+    #: Goes up with each owner.  Starts with the time the row was made, so that a
+    #: destination that was forgotten and made anew never repeats a number.
+    Column("fence", BigInteger, nullable=False),
     #: 1: its last work failed or crawled.
     Column("troubled", SmallInteger, nullable=False, server_default="0"),
 )
@@ -149,7 +152,7 @@ def _job_columns() -> list[Column[object]]:
         Column("account", Text, nullable=False),
         Column("mail_from", Text),
         Column("rcpt_to", Text, nullable=False),
-        #: A-labels or C{[ip]}; what is leased, unless C{transport} says otherwise.
+        #: A-labels or C{[ip]}; what is leased.
         Column("destination", Text, nullable=False),
         Column("size", BigInteger, nullable=False),
         Column("has_8bit", SmallInteger, nullable=False, server_default="0"),
@@ -186,8 +189,25 @@ job: Final = Table(
     sqlite_autoincrement=True,
 )
 
-Index("job_due", job.c.destination, job.c.next_attempt)
-Index("job_base", job.c.base_id)
+Index(
+    "job_due",
+    job.c.destination,
+    job.c.next_attempt,
+    sqlite_where=text("hold = 0"),
+    postgresql_where=text("hold = 0"),
+)
+Index(
+    "job_in_flight",
+    job.c.destination,
+    sqlite_where=text("in_flight = 1"),
+    postgresql_where=text("in_flight = 1"),
+)
+Index(
+    "job_base",
+    job.c.base_id,
+    sqlite_where=text("base_id <> 0"),
+    postgresql_where=text("base_id <> 0"),
+)
 Index("job_content", job.c.content_id)
 Index(
     "job_from_id",
@@ -250,6 +270,12 @@ hook: Final = Table(
 )
 
 Index("hook_due", hook.c.url, hook.c.next_attempt)
+Index(
+    "hook_in_flight",
+    hook.c.url,
+    sqlite_where=text("in_flight = 1"),
+    postgresql_where=text("in_flight = 1"),
+)
 Index(
     "hook_queue",
     hook.c.queue_id,
