@@ -1,0 +1,290 @@
+"""
+Which module may import which, read from the syntax trees.
+
+Layers, from the ground up: the language of mail; checks; decisions; shells;
+edges.  A module imports its own layer or a lower one, and a shell no other
+shell's package: shells meet in C{interfaces} and C{queue.storage}.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from twisted.trial import unittest
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+LANGUAGE, CHECK, DECISION, SHELL, EDGE = range(1, 6)
+
+#: The longest entry that a module's name starts with, by whole words, rules.
+#: A package that spans layers is listed by its modules; its own name, which
+#: every import of them runs, is as low as the lowest.
+LAYERS: Final[Mapping[str, int]] = {
+    "moxsmtp": LANGUAGE,
+    "moxsmtp.names": LANGUAGE,
+    "moxsmtp.interfaces": LANGUAGE,
+    "moxsmtp.smtp": LANGUAGE,
+    "moxsmtp.message": LANGUAGE,
+    "moxsmtp.dns": LANGUAGE,
+    "moxsmtp.dns.records": LANGUAGE,
+    "moxsmtp.dns.wire": SHELL,
+    "moxsmtp.dns.resolver": SHELL,
+    "moxsmtp.dns.settings": SHELL,
+    "moxsmtp.queue": DECISION,
+    "moxsmtp.queue.leases": SHELL,
+    "moxsmtp.queue.runner": SHELL,
+    "moxsmtp.outbound": DECISION,
+    "moxsmtp.outbound.route": DECISION,
+    "moxsmtp.outbound.tls_policy": DECISION,
+    "moxsmtp.outbound.next_hop": SHELL,
+    "moxsmtp.outbound.connection": SHELL,
+    "moxsmtp.outbound.attempt": SHELL,
+    "moxsmtp.webhooks": DECISION,
+    "moxsmtp.webhooks.payload": DECISION,
+    "moxsmtp.webhooks.post": SHELL,
+    "moxsmtp.webhooks.settings": SHELL,
+    "moxsmtp.tls": SHELL,
+    "moxsmtp.store": SHELL,
+    "moxsmtp.mailbox": SHELL,
+    "moxsmtp.receive": SHELL,
+    "moxsmtp.config": EDGE,
+    "moxsmtp.metrics": EDGE,
+    "moxsmtp.testing": EDGE,
+    "moxsmtp.admin": EDGE,
+    "moxsmtp.service": EDGE,
+    "moxsmtp.tap": EDGE,
+}
+
+#: The only module that may import the reactor.
+REACTOR_OWNER: Final = "moxsmtp.tap"
+
+#: The ports name Twisted's Deferred; nothing else below the shells needs Twisted.
+KNOWS_TWISTED: Final = frozenset({"moxsmtp.interfaces"})
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a source file below L{ROOT}."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources() -> dict[str, str]:
+    """The text of every module of the package, by its name."""
+    return {
+        module_name(path): path.read_text("utf-8")
+        for path in sorted((ROOT / "moxsmtp").rglob("*.py"))
+        if "__pycache__" not in path.parts
+    }
+
+
+def layer(module: str) -> int | None:
+    """The layer of a module; L{None}: the table does not know it."""
+    name = module
+    while name not in LAYERS:
+        name, dot, _ = name.rpartition(".")
+        if not dot:
+            return None
+    return None if name == "moxsmtp" != module else LAYERS[name]
+
+
+def package(module: str) -> str:
+    """The shell that a module belongs to: the first word behind C{moxsmtp}."""
+    return ".".join(module.split(".")[:2])
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every name that a tree imports, wherever in it, C{from} a C{import} b as C{a.b}."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node, f"{'.' * node.level}{node.module or ''}.{alias.name}"
+
+
+def under_type_checking(tree: ast.AST) -> Iterator[ast.stmt]:
+    """The statements that only a type checker reads."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for child in node.body:
+                yield from (n for n in ast.walk(child) if isinstance(n, ast.stmt))
+
+
+def is_own(name: str) -> bool:
+    """Whether an imported name is of this package."""
+    return name == "moxsmtp" or name.startswith("moxsmtp.")
+
+
+def violations(module: str, text: str, known: frozenset[str]) -> list[str]:
+    """
+    What C{text}, the source of C{module}, imports against the rule.
+
+    @param known: Every module of the package, to tell a module that is
+        imported from a name in one.
+    """
+    found = []
+    tree = ast.parse(text)
+    mine = layer(module)
+    if mine is None:
+        return [f"{module}: in no layer; give it one in tests/test_layers.py"]
+    hidden = {id(statement) for statement in under_type_checking(tree)}
+    for statement, name in imported(tree):
+        place = f"{module}:{statement.lineno}: {name}"
+        if name.startswith("."):
+            found.append(f"{place}: relative")
+        elif name.startswith("twisted.internet.reactor") and module != REACTOR_OWNER:
+            found.append(f"{place}: the reactor is a parameter")
+        elif name.split(".")[0] == "twisted":
+            if mine in (LANGUAGE, DECISION) and module not in KNOWS_TWISTED:
+                found.append(f"{place}: a core knows no Twisted")
+        elif is_own(name):
+            if id(statement) in hidden:
+                found.append(f"{place}: hides a cycle")
+            found += _against_layers(module, mine, name, place, known)
+    return found
+
+
+def _against_layers(
+    module: str, mine: int, name: str, place: str, known: frozenset[str]
+) -> list[str]:
+    target = name if name in known else name.rpartition(".")[0]
+    theirs = layer(target)
+    if theirs is None:
+        return [f"{place}: in no layer"]
+    if theirs > mine:
+        return [f"{place}: upward, from layer {mine} to {theirs}"]
+    if mine == theirs == SHELL and package(module) != package(target):
+        return [f"{place}: sideways, from one shell to another"]
+    return []
+
+
+class PackageTests(unittest.SynchronousTestCase):
+    """The package as it stands."""
+
+    def test_imports_point_down(self) -> None:
+        """No module imports upwards, a shell no other shell, and only C{tap} the reactor."""
+        texts = sources()
+        known = frozenset(texts)
+        found = [line for module in texts for line in violations(module, texts[module], known)]
+        self.assertEqual(found, [])
+
+    def test_packages_hold_no_code(self) -> None:
+        """An C{__init__} has a docstring, re-exports and C{__all__}, nothing that runs."""
+        allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
+        found = []
+        for path in sorted((ROOT / "moxsmtp").rglob("*/__init__.py")):
+            body = ast.parse(path.read_text("utf-8")).body
+            found += [
+                f"{module_name(path)}:{node.lineno}"
+                for node in body
+                if not isinstance(node, allowed)
+            ]
+        self.assertEqual(found, [])
+
+    def test_table_is_of_this_package(self) -> None:
+        """The table's packages exist or are made of modules that do: no entry is a misspelling."""
+        known = sources()
+        stale = [name for name in LAYERS if package(name) not in known]
+        self.assertEqual(stale, [])
+
+
+class RuleTests(unittest.SynchronousTestCase):
+    """The reading of the rule itself, on sources made for it."""
+
+    KNOWN = frozenset(
+        {
+            "moxsmtp",
+            "moxsmtp.config",
+            "moxsmtp.dns.records",
+            "moxsmtp.dns.resolver",
+            "moxsmtp.interfaces",
+            "moxsmtp.queue.job",
+            "moxsmtp.receive.protocol",
+            "moxsmtp.receive.receiver",
+            "moxsmtp.smtp.session",
+            "moxsmtp.store.database",
+        }
+    )
+
+    def assertRefused(self, module: str, text: str, word: str) -> None:
+        """C{text} in C{module} is one violation, named by C{word}."""
+        found = violations(module, text, self.KNOWN)
+        self.assertEqual(len(found), 1, found)
+        self.assertIn(word, found[0])
+
+    def test_upward(self) -> None:
+        """A core may not import a shell, whichever way it is written, and wherever."""
+        for text in (
+            "from moxsmtp.store.database import Database",
+            "from moxsmtp.store import database",
+            "import moxsmtp.store.database",
+            "def f():\n    import moxsmtp.store.database",
+        ):
+            self.assertRefused("moxsmtp.smtp.session", text, "upward")
+
+    def test_same_package_upward(self) -> None:
+        """Being in one package is no excuse: records may not import the resolver."""
+        self.assertRefused(
+            "moxsmtp.dns.records", "from moxsmtp.dns.resolver import Resolver", "upward"
+        )
+
+    def test_sideways(self) -> None:
+        """A shell may not import another shell, but its own package."""
+        text = "from moxsmtp.store.database import Database"
+        self.assertRefused("moxsmtp.receive.protocol", text, "sideways")
+        own = "from moxsmtp.receive.receiver import Receiver"
+        self.assertEqual(violations("moxsmtp.receive.protocol", own, self.KNOWN), [])
+
+    def test_settings_stay_unaware_of_config(self) -> None:
+        """Whoever obeys settings does not import what loads them."""
+        self.assertRefused("moxsmtp.receive.protocol", "import moxsmtp.config", "upward")
+
+    def test_downward(self) -> None:
+        """Shells import decisions, ports and the language of mail."""
+        text = (
+            "from moxsmtp.queue.job import Job\n"
+            "from moxsmtp.interfaces import IQueue\n"
+            "from moxsmtp.smtp import session\n"
+            "from moxsmtp import __version__\n"
+        )
+        self.assertEqual(violations("moxsmtp.store.database", text, self.KNOWN), [])
+
+    def test_hidden_cycle(self) -> None:
+        """An import for the type checker alone counts, and is refused in itself."""
+        guard = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
+        self.assertRefused(
+            "moxsmtp.store.database", guard + "from moxsmtp.interfaces import IQueue", "cycle"
+        )
+        typing = guard.replace("TYPE_CHECKING:", "typing.TYPE_CHECKING:")
+        self.assertRefused(
+            "moxsmtp.store.database", typing + "from moxsmtp.interfaces import IQueue", "cycle"
+        )
+
+    def test_reactor(self) -> None:
+        """The reactor is imported in C{tap} alone."""
+        for text in (
+            "from twisted.internet import reactor",
+            "import twisted.internet.reactor",
+            "from twisted.internet.reactor import callLater",
+        ):
+            self.assertRefused("moxsmtp.receive.protocol", text, "reactor")
+            self.assertEqual(violations("moxsmtp.tap", text, self.KNOWN), [])
+
+    def test_core_knows_no_twisted(self) -> None:
+        """What computes over values imports nothing of Twisted."""
+        text = "from twisted.internet.defer import Deferred"
+        self.assertRefused("moxsmtp.smtp.session", text, "no Twisted")
+        self.assertRefused("moxsmtp.queue.job", text, "no Twisted")
+        self.assertEqual(violations("moxsmtp.interfaces", text, self.KNOWN), [])
+
+    def test_relative(self) -> None:
+        """Imports are absolute."""
+        self.assertRefused("moxsmtp.smtp.session", "from .reply import Reply", "relative")
+
+    def test_unknown_module(self) -> None:
+        """A module without a layer has to be given one."""
+        self.assertRefused("moxsmtp.utilities", "", "no layer")
