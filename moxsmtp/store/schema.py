@@ -143,6 +143,12 @@ destination: Final = Table(
 )
 
 Index("destination_due", destination.c.kind, destination.c.next_due)
+Index(
+    "destination_owned",
+    destination.c.kind,
+    sqlite_where=text("owner IS NOT NULL"),
+    postgresql_where=text("owner IS NOT NULL"),
+)
 
 
 def _job_columns() -> list[Column[object]]:
