@@ -270,6 +270,7 @@ hook: Final = Table(
     *_hook_columns(),
     Column("authorization", Text, nullable=False, server_default=""),
     Column("next_attempt", BigInteger, nullable=False),
+    Column("last_attempt", BigInteger),
     Column("in_flight", SmallInteger, nullable=False, server_default="0"),
     Column("repeated", SmallInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
