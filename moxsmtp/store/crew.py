@@ -1,0 +1,255 @@
+"""Threads that work through a bounded queue of units, and answer in the reactor's."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+
+from moxsmtp.store.errors import DatabaseUnavailable
+from moxsmtp.store.transaction import Transaction
+
+__all__ = ["Crew", "Done", "Outcome", "Raised", "Unit", "Work", "Worker"]
+
+Work = Callable[[Transaction], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a unit gave; it is committed."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What went wrong; nothing of the unit is in the database."""
+
+    error: BaseException
+
+
+Outcome = Done | Raised
+
+
+class Unit:
+    """
+    A unit of work that waits for a thread.
+
+    @ivar settled: Called once in the reactor's thread with whether it is
+        committed, also when nobody waits for C{deferred} any more.
+    """
+
+    __slots__ = ("deferred", "dropped", "settled", "started", "work")
+
+    def __init__(
+        self,
+        work: Work,
+        settled: Callable[[bool], None] | None,
+        drop: Callable[[Unit], None],
+    ) -> None:
+        self.work = work
+        self.settled = settled
+        self.started = False
+        self.dropped = False
+        self.deferred: Deferred[Any] = Deferred(lambda _: drop(self))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell both who are waiting."""
+        if self.settled is not None:
+            self.settled(isinstance(outcome, Done))
+        if isinstance(outcome, Done):
+            self.deferred.callback(outcome.value)
+        else:
+            self.deferred.errback(outcome.error)
+
+
+class Worker(Protocol):
+    """
+    One thread's connection.  All but the making of it happens in that thread.
+
+    @ivar patience: Seconds without a unit after which it may L{rest}; L{None}:
+        it has nothing to do then.
+    """
+
+    patience: float | None
+
+    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """Do all, each for itself; never raises."""
+
+    def rest(self) -> bool:
+        """
+        Do a small step of house-keeping; never raises.
+
+        @return: Whether there is more of it.
+        """
+
+    def close(self) -> None:
+        """There is nothing more to come; never raises."""
+
+
+class Crew:
+    """
+    Threads in front of one queue.
+
+    At most C{bound} units are with the threads; the rest wait here in the
+    order they came.  What no thread has begun is dropped by cancelling.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        name: str,
+        workers: Sequence[Callable[[], Worker]],
+        *,
+        batch: int = 1,
+        bound: int = 1024,
+    ) -> None:
+        """
+        @param workers: Each is called in its thread, and must not raise.
+        @param batch: Units that one thread takes at once at most.
+        """
+        self._reactor = reactor
+        self._name = name
+        self._workers = workers
+        self._batch = batch
+        self._bound = bound
+        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: deque[Unit] = deque()
+        self._handed = 0
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        self._stopped: list[Deferred[None]] = []
+
+    # -- in the reactor's thread
+
+    @property
+    def load(self) -> int:
+        """Units not answered yet."""
+        return self._handed + len(self._waiting)
+
+    def submit(self, work: Work, settled: Callable[[bool], None] | None = None) -> Deferred[Any]:
+        """Queue a unit; see L{moxsmtp.store.database.Database.transact}."""
+        unit = Unit(work, settled, self._drop)
+        if self._stopping:
+            unit.settle(Raised(DatabaseUnavailable("the database is closed")))
+            return unit.deferred
+        if not self._threads:
+            self._start()
+        if self._handed < self._bound:
+            self._hand(unit)
+        else:
+            self._waiting.append(unit)
+        return unit.deferred
+
+    def stop(self) -> Deferred[None]:
+        """Finish what is queued, then end the threads."""
+        stopped: Deferred[None] = Deferred()
+        if not self._threads:
+            self._stopping = True
+            stopped.callback(None)
+            return stopped
+        self._stopped.append(stopped)
+        if not self._stopping:
+            self._stopping = True
+            self._dismiss()
+        return stopped
+
+    def _start(self) -> None:
+        for number, make in enumerate(self._workers):
+            thread = threading.Thread(
+                target=self._attend, args=(make,), name=f"{self._name}-{number}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def _hand(self, unit: Unit) -> None:
+        self._handed += 1
+        self._queue.put(unit)
+
+    def _dismiss(self) -> None:
+        """Once nothing waits, send each thread home behind the last unit."""
+        if self._stopping and not self._waiting:
+            for _ in self._threads:
+                self._queue.put(None)
+
+    def _drop(self, unit: Unit) -> None:
+        with self._lock:
+            if unit.started:
+                return  # it is on its way into the database; only its answer is dropped
+            unit.dropped = True
+        unit.work = _nothing
+        if unit.settled is not None:
+            unit.settled(False)
+
+    def _answer(self, taken: int, answered: Sequence[tuple[Unit, Outcome]]) -> None:
+        self._handed -= taken
+        had_waiting = bool(self._waiting)
+        while self._waiting and self._handed < self._bound:
+            unit = self._waiting.popleft()
+            if not unit.dropped:
+                self._hand(unit)
+        if had_waiting:
+            self._dismiss()
+        for unit, outcome in answered:
+            unit.settle(outcome)
+
+    def _gone(self, thread: threading.Thread) -> None:
+        thread.join()
+        self._threads.remove(thread)
+        if not self._threads:
+            stopped, self._stopped = self._stopped, []
+            for each in stopped:
+                each.callback(None)
+
+    # -- in a thread
+
+    def _attend(self, make: Callable[[], Worker]) -> None:
+        worker = make()
+        at_work = True
+        while at_work:
+            taken, at_work = self._take(worker)
+            with self._lock:
+                units = [unit for unit in taken if not unit.dropped]
+                for unit in units:
+                    unit.started = True
+            outcomes = worker.run([unit.work for unit in units]) if units else ()
+            if taken:
+                answered = list(zip(units, outcomes, strict=True))
+                self._reactor.callFromThread(self._answer, len(taken), answered)
+        worker.close()
+        self._reactor.callFromThread(self._gone, threading.current_thread())
+
+    def _take(self, worker: Worker) -> tuple[list[Unit], bool]:
+        """What is queued by now, at least one.  @return: also, whether to go on."""
+        first = self._wait(worker)
+        if first is None:
+            return [], False
+        units = [first]
+        while len(units) < self._batch:
+            try:
+                unit = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if unit is None:
+                return units, False
+            units.append(unit)
+        return units, True
+
+    def _wait(self, worker: Worker) -> Unit | None:
+        pause = worker.patience
+        while True:
+            try:
+                return self._queue.get(timeout=pause)
+            except queue.Empty:
+                pause = 0 if worker.rest() else None
+
+
+def _nothing(tx: Transaction) -> None:
+    """Stands for the work of a unit that was dropped."""

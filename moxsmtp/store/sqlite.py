@@ -1,0 +1,294 @@
+"""
+SQLite: one writer, which commits whatever has queued at once, and readers.
+
+Each unit of a group has a savepoint, so that one that fails harms no other.
+Some errors make SQLite roll back the whole transaction; then the unit at fault
+keeps its error and the others run again, one by one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy.dialects.sqlite import pysqlite
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from moxsmtp.store.crew import Crew, Done, Outcome, Raised, Work
+from moxsmtp.store.database import Database
+from moxsmtp.store.errors import DatabaseUnavailable, TransactionLost
+from moxsmtp.store.files import ContentFiles
+from moxsmtp.store.sqlite_errors import translated
+from moxsmtp.store.transaction import Statements, Transaction
+
+__all__ = ["SQLiteDatabase", "connect"]
+
+T = TypeVar("T")
+
+#: Units in one commit at most.
+GROUP: Final = 256
+
+#: Seconds to wait for a lock that another process holds.
+LOCK_PATIENCE: Final = 30.0
+
+#: What the write-ahead log keeps of its size after a checkpoint.
+JOURNAL_LIMIT: Final = 32 * 1024 * 1024
+
+#: Free pages given back to the disk in one step.
+VACUUM_STEP: Final = 256
+
+#: Free pages that stay, for they will be used again.
+VACUUM_KEEP: Final = 256
+
+_log: Final = Logger()
+
+
+def connect(path: Path, *, patience: float = LOCK_PATIENCE, write: bool) -> sqlite3.Connection:
+    """
+    Open a database of ours in the calling thread.
+
+    @param patience: Seconds to wait for another process' lock.
+    """
+    driver = sqlite3.connect(path, timeout=patience, isolation_level=None, cached_statements=512)
+    try:
+        if write:
+            # Has an effect before the first table is made only.
+            driver.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            driver.execute("PRAGMA journal_mode = WAL")
+            driver.execute("PRAGMA synchronous = FULL")
+            driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
+        else:
+            # SQLite before 3.51.3 can damage a log that two connections reset,
+            # so only the writer checkpoints.
+            driver.execute("PRAGMA wal_autocheckpoint = 0")
+            driver.execute("PRAGMA query_only = ON")
+        driver.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+class _Core:
+    """A connection, and what units see of it."""
+
+    def __init__(self, driver: sqlite3.Connection, files: ContentFiles) -> None:
+        self.driver = driver
+        statements = Statements(pysqlite.dialect(paramstyle="named"), sqlite3.Error)
+        self.tx = Transaction(driver, statements, files, self.check)
+
+    def check(self) -> None:
+        """A unit that swallowed the engine's rollback must not go on without a transaction."""
+        if not self.driver.in_transaction:
+            raise TransactionLost("the transaction was rolled back")
+
+    def rollback(self) -> None:
+        """Whatever stands."""
+        if self.driver.in_transaction:
+            self.driver.execute("ROLLBACK")
+
+
+class _Worker:
+    """What writer and readers share: a connection that is opened when it is needed."""
+
+    def __init__(self, path: Path, files: ContentFiles, patience: float, *, write: bool) -> None:
+        self._path = path
+        self._files = files
+        self._lock_patience = patience
+        self._write = write
+        self._open: _Core | None = None
+
+    def _core(self) -> _Core:
+        if self._open is None:
+            if not self._path.exists():
+                raise DatabaseUnavailable(f"there is no database {self._path}")
+            driver = connect(self._path, patience=self._lock_patience, write=self._write)
+            self._open = _Core(driver, self._files)
+        return self._open
+
+    def _alone(self, work: Work, begin: str) -> Outcome:
+        """One unit in a transaction of its own."""
+        core: _Core | None = None
+        try:
+            core = self._core()
+            core.driver.execute(begin)
+            core.tx.error = None
+            value = work(core.tx)
+            core.check()
+            core.driver.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the caller is told
+            return Raised(self._undone(core, error))
+        return Done(value)
+
+    def _undone(self, core: _Core | None, error: BaseException) -> BaseException:
+        """Leave no transaction behind.  @return: C{error} in our words."""
+        try:
+            if core is not None:
+                core.rollback()
+        except sqlite3.Error as worse:
+            self.close()
+            return translated(worse, self._path)
+        return self._translated(core, error)
+
+    def _translated(self, core: _Core | None, error: BaseException) -> BaseException:
+        """C{error} in our words; where the engine ended the transaction, why it did so."""
+        if isinstance(error, TransactionLost) and core is not None and core.tx.error is not None:
+            error = core.tx.error
+        return translated(error, self._path)
+
+    def close(self) -> None:
+        """See L{Worker.close}."""
+        core, self._open = self._open, None
+        if core is not None:
+            try:
+                core.driver.close()
+            except sqlite3.Error:
+                _log.failure("a connection of the database did not close")
+
+
+class _Reader(_Worker):
+    """Reads over one state of the tables, for a short time."""
+
+    patience: float | None = None
+
+    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """See L{Worker.run}."""
+        return [self._alone(work, "BEGIN") for work in works]
+
+    def rest(self) -> bool:
+        """See L{Worker.rest}."""
+        return False
+
+
+class _Writer(_Worker):
+    """Commits in groups."""
+
+    def __init__(self, path: Path, files: ContentFiles, lock_patience: float, idle: float) -> None:
+        super().__init__(path, files, lock_patience, write=True)
+        self.patience: float | None = idle
+
+    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """See L{Worker.run}."""
+        if len(works) > 1:
+            outcomes = self._together(works)
+            if outcomes is not None:
+                return outcomes
+        return [self._alone(work, "BEGIN IMMEDIATE") for work in works]
+
+    def _together(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        core: _Core | None = None
+        try:
+            core = self._core()
+            core.driver.execute("BEGIN IMMEDIATE")
+            for work in works:
+                outcomes.append(self._saved(core, work))
+                if not core.driver.in_transaction:
+                    break
+            else:
+                core.driver.execute("COMMIT")
+                return outcomes
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the callers are told
+            return [Raised(self._undone(core, error))] * len(works)
+        guilty = len(outcomes) - 1
+        return [
+            outcomes[guilty] if number == guilty else self._alone(work, "BEGIN IMMEDIATE")
+            for number, work in enumerate(works)
+        ]
+
+    def _saved(self, core: _Core, work: Work) -> Outcome:
+        """One unit of a group.  The transaction may be gone after it."""
+        outcome: Outcome
+        core.driver.execute("SAVEPOINT unit")
+        core.tx.error = None
+        try:
+            outcome = Done(work(core.tx))
+            core.check()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the caller is told
+            outcome = Raised(self._translated(core, error))
+            if core.driver.in_transaction:
+                core.driver.execute("ROLLBACK TO unit")
+        if core.driver.in_transaction:
+            core.driver.execute("RELEASE unit")
+        return outcome
+
+    def rest(self) -> bool:
+        """Give a few pages of what was deleted back to the disk."""
+        if self._open is None:
+            return False
+        driver = self._open.driver
+        try:
+            driver.execute("PRAGMA busy_timeout = 0")
+            (free,) = driver.execute("PRAGMA freelist_count").fetchone()
+            if free > VACUUM_KEEP:
+                # execute() would stop after the first page
+                driver.executescript(f"PRAGMA incremental_vacuum({VACUUM_STEP})")
+                return True
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            _log.info("the database is not tidied up now: {error}", error=error)
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {int(self._lock_patience * 1000)}")
+        return False
+
+    def close(self) -> None:
+        """Leave one file, not a log beside it."""
+        if self._open is not None:
+            try:
+                self._open.driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                _log.info("the log of the database stays: {error}", error=error)
+        super().close()
+
+
+class SQLiteDatabase(Database):
+    """The tables in one file."""
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        path: Path,
+        files: ContentFiles,
+        *,
+        readers: int = 2,
+        bound: int = 1024,
+        lock_patience: float = LOCK_PATIENCE,
+        idle: float = 0.5,
+    ) -> None:
+        """
+        @param bound: Units that may be with the threads; more wait before them.
+        @param lock_patience: Seconds to wait for another process' lock.
+        @param idle: Seconds without work after which free space is given back.
+        """
+        self.path = path
+        self.files = files
+        write = partial(_Writer, path, files, lock_patience, idle)
+        read = partial(_Reader, path, files, lock_patience, write=False)
+        self._writer = Crew(reactor, "store-writer", [write], batch=GROUP, bound=bound)
+        self._readers = Crew(reactor, "store-reader", [read] * readers, bound=bound)
+
+    def transact(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        settled: Callable[[bool], None] | None = None,
+    ) -> Deferred[T]:
+        """See L{Database.transact}."""
+        return self._writer.submit(work, settled)
+
+    def read(self, work: Callable[[Transaction], T]) -> Deferred[T]:
+        """See L{Database.read}."""
+        return self._readers.submit(work)
+
+    def stop(self) -> Deferred[None]:
+        """See L{Database.stop}.  The writer goes last: it empties the log."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._readers.stop()
+        await self._writer.stop()
