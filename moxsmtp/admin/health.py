@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -64,7 +64,11 @@ class _Ready(Resource):
 
     async def _answer(self, request: Request) -> None:
         asked = [Deferred.fromCoroutine(self._verdict(name)) for name in self._checks]
-        wrong = [line for line in await gatherResults(asked) if line]
+        try:
+            wrong = [line for verdict in asked if (line := await verdict)]
+        finally:
+            for verdict in asked:
+                verdict.cancel()
         if wrong:
             request.setResponseCode(SERVICE_UNAVAILABLE)
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")

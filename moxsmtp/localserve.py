@@ -1,0 +1,166 @@
+"""
+The server that developers run: all on loopback, one account, nothing leaves.
+
+Ports and account are those of mox's localserve (Q-89).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from moxsmtp.config.settings import HTTPSettings, Settings
+from moxsmtp.directory import DomainSettings
+from moxsmtp.interfaces import Account
+from moxsmtp.names import parse_domain
+from moxsmtp.receive.settings import (
+    ListenerSettings,
+    ServiceSettings,
+    SubmissionSettings,
+    TLSFiles,
+)
+
+__all__ = [
+    "ACCOUNT",
+    "ADDRESS",
+    "PASSWORD",
+    "Ports",
+    "announcement",
+    "ensure_certificate",
+    "settings",
+]
+
+ACCOUNT: Final = "mox"
+ADDRESS: Final = "mox@localhost"
+#: Known to everybody; the server is on loopback only.
+PASSWORD: Final = "moxmoxmox"  # noqa: S105 - see above
+
+_LOOPBACK: Final = IPv4Address("127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where localserve listens."""
+
+    smtp: int = 1025
+    submission: int = 1587
+    submissions: int = 1465
+    http: int = 1080
+
+
+def settings(directory: str, ports: Ports = Ports()) -> Settings:
+    """
+    The configuration of localserve.
+
+    @param directory: Absolute; everything is kept there.
+    """
+    listener = ListenerSettings(
+        name="local",
+        addresses=(_LOOPBACK,),
+        tls=TLSFiles(
+            certificate=str(Path(directory, "localhost.crt")),
+            key=str(Path(directory, "localhost.key")),
+        ),
+        smtp=ServiceSettings(enabled=True, port=ports.smtp),
+        submission=SubmissionSettings(enabled=True, port=ports.submission),
+        submissions=SubmissionSettings(enabled=True, port=ports.submissions),
+    )
+    localhost = parse_domain("localhost")
+    return Settings(
+        hostname=localhost,
+        postmaster=ACCOUNT,
+        data_directory=directory,
+        listeners=(listener,),
+        domains={localhost: DomainSettings(separator="+")},
+        accounts=(Account(name=ACCOUNT, addresses=(ADDRESS,)),),
+        http=HTTPSettings(addresses=(_LOOPBACK,), port=ports.http),
+        default_account=ACCOUNT,
+    )
+
+
+def ensure_certificate(files: TLSFiles, now: dt.datetime) -> None:
+    """
+    Make a certificate for localhost where there is none, signed by itself.
+
+    @raise OSError: The folder cannot be written.
+    """
+    if Path(files.certificate).exists() and Path(files.key).exists():
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names: Sequence[x509.GeneralName] = (
+        x509.DNSName("localhost"),
+        x509.IPAddress(_LOOPBACK),
+        x509.IPAddress(IPv6Address("::1")),
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(
+        files.key,
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
+    _write(files.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _write(path: str, pem: bytes) -> None:
+    """A file that only we may read, whole or not at all."""
+    new = f"{path}.new"
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+    Path(new).replace(path)
+
+
+def announcement(directory: str, ports: Ports = Ports()) -> str:
+    """What a new user is told: where it listens, as whom, and what to try."""
+    certificate = shlex.quote(str(Path(directory, "localhost.crt")))
+    # The script lies beside the twistd that runs us, which may not be on PATH.
+    beside = Path(sys.argv[0]).parent / "moxsmtp"
+    script = shlex.quote(str(beside)) if beside.exists() else "moxsmtp"
+    return f"""
+moxsmtp localserve listens on 127.0.0.1; no mail leaves this machine.
+
+  SMTP         port {ports.smtp}   any recipient, no login, STARTTLS if you like
+  submission   port {ports.submission}   login after STARTTLS
+  submissions  port {ports.submissions}   login, TLS from the start
+  HTTP         port {ports.http}   /metrics /healthz /readyz
+
+  account {ADDRESS}, password {PASSWORD}
+  data and certificate in {directory}
+
+Try, in another terminal:
+
+  printf 'Subject: hello\\n\\nIt works.\\n' | curl smtp://localhost:{ports.smtp} \\
+      --mail-from me@example.org --mail-rcpt {ADDRESS} --upload-file -
+  printf 'From: {ADDRESS}\\nSubject: hello again\\n\\nIt works, too.\\n' | \\
+      curl smtps://localhost:{ports.submissions} --cacert {certificate} \\
+      --user {ADDRESS}:{PASSWORD} --mail-from {ADDRESS} --mail-rcpt you@example.org \\
+      --upload-file -
+  {script} --directory {shlex.quote(directory)} mail list {ADDRESS}
+"""
