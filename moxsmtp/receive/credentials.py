@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from moxsmtp.directory import InvalidAddress, parse_address
 from moxsmtp.interfaces import (
     IAccounts,
     ICredentials,
@@ -27,7 +28,7 @@ from moxsmtp.interfaces import (
     Login,
     PasswordAttempt,
 )
-from moxsmtp.smtp.grammar import parse_mailbox
+from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.reply import Refused, Reply
 
 __all__ = ["Credentials", "InvalidPassword", "hash_password"]
@@ -90,6 +91,13 @@ def _is_password(password: str, phc: str) -> bool:
     return valid
 
 
+def _address(login: str) -> Path | None:
+    try:
+        return parse_address(login)
+    except InvalidAddress:
+        return None
+
+
 @implementer(ICredentials)
 class Credentials:
     """Passwords of the configured accounts."""
@@ -117,7 +125,7 @@ class Credentials:
         """
         if len(self._lock.waiting) >= _WAITING:
             raise Refused(_BUSY)
-        path = parse_mailbox(attempt.login)
+        path = _address(attempt.login)
         account = path and self._accounts.account_of(path)
         # The same look-up for the unknown, who have no hash.
         phc = await self._hashes.password_hash(account.name if account else "")
@@ -127,7 +135,7 @@ class Credentials:
         )
         if not (matches and account and phc and path):
             return None
-        if attempt.authorization_id and parse_mailbox(attempt.authorization_id) != path:
+        if attempt.authorization_id and _address(attempt.authorization_id) != path:
             return None
         return Login(account.name, path.unicode)
 
