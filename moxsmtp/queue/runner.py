@@ -1,0 +1,341 @@
+"""
+Works on what is due, destination by destination; shared by mail and webhooks.
+
+A runner B{claims} destinations that have due work, as many as it has free
+slots, and gives each a worker: take a task, attempt it, settle what came of
+it, until nothing is due there; then the destination is given back.
+
+B{Attempts that crawl.}  A destination is I{troubled} if its last attempt
+failed or took more than ten seconds; the store keeps that with the
+destination.  A worker is I{slow} while its destination is troubled, and from
+the moment its attempt under way has taken ten seconds.
+
+ 1. Of the slots, at most half are entitled to be slow, in the order in which
+    workers became slow.  Troubled destinations are claimed only as far as that
+    half has room; the other slots take destinations in good health only.
+ 2. A healthy destination may turn slow in any slot.  Beyond the half it has
+    its slot B{on loan}: it may finish as long as nobody healthy wants the slot.
+ 3. When a healthy destination is due and no slot is free, the attempt that
+    became slow last of those on loan is cut, and settled as a transient
+    failure; its destination is troubled from then on and waits for room in the
+    slow half.
+
+So a slot is called back at once or, when all attempts are young, within ten
+seconds, however many destinations hang, and an attempt that is merely long, on
+a server with slots to spare, is never cut.  A troubled destination is given
+back after every failed attempt, so the slow half goes round among all of
+them, the longest due first.  With a single slot there are no halves.
+
+B{Fairness.}  While all slots are taken, a worker gives its destination back
+after some seconds, so that nobody waits for the end of a large backlog.
+
+B{Errors.}  After an error of the database nothing is claimed for a minute
+(Q-9).  Results are kept and settled again, since a delivery that was forgotten
+is a delivery repeated; only after a quarter of an hour, or when the lease is
+lost, are they dropped with a line in the log.
+
+B{Stopping.}  Nothing new is begun; attempts under way get a time of grace and
+are then cancelled.  Those are not settled and their destinations not given
+back: the task stays in flight, and the next start (or another node, once the
+lease has run out) repeats it, once and not counted, as after a crash (Q-10).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from moxsmtp.queue.job import Lease
+from moxsmtp.queue.storage import ILeases
+from moxsmtp.queue.worker import Work, Worker
+
+__all__ = ["Runner"]
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+
+#: How long a lease lasts without renewal; it is renewed three times as often.
+_LEASE: Final = timedelta(seconds=30)
+
+#: Seconds without claiming after the database failed (Q-9).
+_AFTER_ERROR: Final = 60.0
+
+#: Between two rounds however often we are woken.
+_GAP: Final = 0.02
+
+#: Before work is asked for again that seemed due and was not to be had.
+_UNAVAILABLE: Final = 1.0
+
+
+class Runner(Service, Generic[Task, Found]):
+    """Runs due work while the service runs."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        leases: ILeases,
+        work: Work[Task, Found],
+        *,
+        limit: int,
+        poll: timedelta = timedelta(seconds=5),
+        grace: timedelta = timedelta(seconds=20),
+        sole: bool = False,
+    ) -> None:
+        """
+        @param limit: Attempts under way at once.
+        @param poll: How often to look for work that nobody woke us for.
+        @param grace: What attempts under way get when the service stops.
+        @param sole: No other process works on this store, so leases found at
+            the start are those of the dead.
+        """
+        self._clock = clock
+        self._leases = leases
+        self._work = work
+        self._limit = limit
+        self._poll = poll.total_seconds()
+        self._grace = grace.total_seconds()
+        self._void_first = sole
+        self._stopping = False
+        self._workers: dict[Worker[Task, Found], Deferred[None] | None] = {}
+        #: Slow workers, in the order in which they became slow.
+        self._slow: dict[Worker[Task, Found], None] = {}
+        #: Claimed for slots that are being cleared.
+        self._waiting: deque[Lease] = deque()
+        self._rounds: Deferred[None] | None = None
+        self._renewal = LoopingCall(self._renew)
+        self._renewal.clock = clock
+        self._woken = False
+        self._sleep: Deferred[None] | None = None
+        self._wakeable = False
+        self._reminder: IDelayedCall | None = None
+
+    # -- service ----------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Begin to work."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
+        self._stopping = False
+        _ = self._renewal.start(_LEASE.total_seconds() / 3, now=False)
+        self._rounds = Deferred.fromCoroutine(self._run())
+
+    def stopService(self) -> Deferred[None]:
+        """@return: Fires when the last attempt has ended, within the time of grace."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
+        return Deferred.fromCoroutine(self._stop())
+
+    def wake(self) -> None:
+        """Something may be due.  Cheap, and may be called as often as one likes."""
+        self._woken = True
+        if self._wakeable:
+            self._end_sleep()
+
+    # -- rounds -------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                if self._void_first:
+                    await self._void()
+                pause = await self._round()
+            except CancelledError:
+                return
+            except Exception:  # noqa: BLE001 - the database may be away for a while
+                self._log.failure("cannot claim work")
+                await self._sleeping(_AFTER_ERROR)
+            else:
+                await self._rest(pause)
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Leases that never got a slot."""
+        try:
+            while self._waiting:
+                await self._leases.release(self._waiting.popleft(), troubled=False)
+        except CancelledError:
+            return
+        except Exception:  # noqa: BLE001 - they run out by themselves
+            self._log.failure("cannot give leases back")
+
+    async def _void(self) -> None:
+        count = await self._leases.void()
+        self._void_first = False
+        if count:
+            self._log.info("repeating {count} attempts that were cut short", count=count)
+
+    async def _round(self) -> float:
+        """
+        Claim what there are slots for.
+
+        @return: Seconds until the next round, unless we are woken.
+        """
+        room = min(self._limit - len(self._workers), self._half - len(self._contenders()))
+        if room > 0:
+            await self._claim(room, troubled=True)
+        wanted = max(0, self._limit - len(self._workers)) + len(self._on_loan())
+        if wanted > 0:
+            await self._claim(wanted, troubled=False)
+        if self.is_full and not self._on_loan():
+            return self._poll
+        due = await self._leases.next_due()
+        if due is None:
+            return self._poll
+        return min(self._poll, max(_UNAVAILABLE, (due - self._now()).total_seconds()))
+
+    async def _claim(self, count: int, *, troubled: bool) -> None:
+        now = self._now()
+        for lease in await self._leases.claim(count, now, now + _LEASE, troubled=troubled):
+            if self._stopping or self.is_full:
+                self._waiting.append(lease)
+                for worker in self._on_loan()[-1:]:
+                    worker.cut()
+            else:
+                self._start(lease)
+
+    async def _rest(self, seconds: float) -> None:
+        began = self._clock.seconds()
+        if not self._woken:
+            await self._sleeping(seconds, wakeable=True)
+        gap = began + _GAP - self._clock.seconds()
+        if gap > 0:
+            await self._sleeping(gap)
+        self._woken = False
+
+    async def _sleeping(self, seconds: float, *, wakeable: bool = False) -> None:
+        if self._stopping:
+            return
+        self._sleep, self._wakeable = Deferred(), wakeable
+        call = self._clock.callLater(seconds, self._end_sleep)
+        try:
+            await self._sleep
+        finally:
+            if call.active():
+                call.cancel()
+
+    def _end_sleep(self) -> None:
+        sleep, self._sleep, self._wakeable = self._sleep, None, False
+        if sleep is not None:
+            sleep.callback(None)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+
+    # -- slots ----------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot is taken."""
+        return len(self._workers) >= self._limit
+
+    def slowed(self, worker: Worker[Task, Found]) -> None:
+        """A worker's attempt has begun to crawl."""
+        self._slow.setdefault(worker)
+        if self.is_full:
+            self.wake()
+
+    def recovered(self, worker: Worker[Task, Found]) -> None:
+        """A worker's destination is in good health."""
+        self._slow.pop(worker, None)
+
+    @property
+    def _half(self) -> int:
+        """How many slots are entitled to be slow."""
+        return max(1, self._limit // 2)
+
+    def _contenders(self) -> Sequence[Worker[Task, Found]]:
+        """Slow workers that have not been told to make room, in order."""
+        return [worker for worker in self._slow if not worker.is_cut]
+
+    def _on_loan(self) -> Sequence[Worker[Task, Found]]:
+        """Who may be cut, the last one first."""
+        return [worker for worker in self._contenders()[self._half :] if worker.crawling]
+
+    def _start(self, lease: Lease) -> None:
+        worker = Worker(self._clock, self._leases, self._work, self, lease)
+        self._workers[worker] = None
+        if lease.troubled:
+            self._slow[worker] = None
+        done = Deferred.fromCoroutine(worker.run())
+        self._workers[worker] = done
+        _ = done.addCallback(lambda _: self._ended(worker))
+
+    def _ended(self, worker: Worker[Task, Found]) -> None:
+        del self._workers[worker]
+        self._slow.pop(worker, None)
+        if self._stopping:
+            return
+        if self._waiting:
+            self._start(self._waiting.popleft())
+        if worker.productive:
+            self.wake()
+        elif self._reminder is None:
+            # Nothing was to be had: at once, the answer would be the same.
+            self._reminder = self._clock.callLater(_UNAVAILABLE, self._remind)
+
+    def _remind(self) -> None:
+        self._reminder = None
+        self.wake()
+
+    # -- leases ---------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        workers = list(self._workers)
+        leases = [worker.lease for worker in workers] + list(self._waiting)
+        if not leases:
+            return
+        try:
+            kept = await self._leases.renew(leases, self._now() + _LEASE)
+        except CancelledError:
+            return
+        except Exception:  # noqa: BLE001 - every write states the fence, so nothing is at risk
+            self._log.failure("cannot renew leases")
+            return
+        ours = {(lease.name, lease.slot, lease.fence) for lease in kept}
+        for worker in workers:
+            lease = worker.lease
+            if (lease.name, lease.slot, lease.fence) not in ours:
+                worker.abandon()
+
+    # -- stopping -------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        if self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
+        for worker in self._workers:
+            worker.stopping = True
+        self._end_sleep()
+        under_way = [d for d in (self._rounds, *self._workers.values()) if d is not None]
+        ended: Deferred[None] = Deferred()
+        _ = DeferredList(under_way).addCallback(lambda _: self._all_ended(ended))
+        limit = self._clock.callLater(self._grace, self._cut_short, ended)
+        await ended
+        if limit.active():
+            limit.cancel()
+        if self._renewal.running:
+            self._renewal.stop()
+
+    def _cut_short(self, ended: Deferred[None]) -> None:
+        if self._workers:
+            self._log.info("cutting {count} attempts short", count=len(self._workers))
+        for worker, done in list(self._workers.items()):
+            worker.abandon()
+            if done is not None:
+                done.cancel()
+        if self._rounds is not None:
+            self._rounds.cancel()
+        self._all_ended(ended)
+
+    def _all_ended(self, ended: Deferred[None]) -> None:
+        if not ended.called:
+            ended.callback(None)

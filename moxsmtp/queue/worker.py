@@ -1,0 +1,198 @@
+"""
+Works on one leased destination: take a task, attempt it, settle what came of
+it, until nothing is due.  L{moxsmtp.queue.runner} says who works when.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable
+from typing import Final, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from moxsmtp.queue.job import Lease, LeaseLost
+from moxsmtp.queue.storage import ILeases
+
+__all__ = ["CRAWLING", "Slots", "Work", "Worker"]
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+
+#: Seconds; an attempt that takes longer crawls.
+CRAWLING: Final = 10.0
+
+#: A destination is held so long at most while others may be waiting.
+_TURN: Final = 10.0
+
+#: Between tries to settle; together a quarter of an hour.
+_SETTLE_AGAIN: Final = (1, 2, 4, 8, 16, 32, *([60] * 14))
+
+_CUT: Final = "attempt was slow and was cut in favour of other destinations"
+_BROKEN: Final = "attempt ended in an internal error"
+
+
+class Work(Protocol[Task, Found]):
+    """What a runner runs.  Only L{attempt} is ever cut."""
+
+    def take(self, lease: Lease) -> Awaitable[Task | None]:
+        """Begin the task longest due, recorded as begun; L{None}: nothing is due."""
+
+    def attempt(self, task: Task) -> Awaitable[Found]:
+        """Carry it out.  May be cancelled."""
+
+    def unfinished(self, task: Task, error: str) -> Found:
+        """What an attempt that was cut or broke counts as: a transient failure."""
+
+    def settle(self, lease: Lease, task: Task, found: Found) -> Awaitable[bool]:
+        """
+        Record what came of it; repeated after errors.
+
+        @return: Whether the destination is in trouble.
+        @raise LeaseLost: It belongs to someone else by now.
+        """
+
+
+class Slots(Protocol[Task, Found]):
+    """What a worker tells those who wait for its slot."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot is taken."""
+
+    def slowed(self, worker: Worker[Task, Found]) -> None:
+        """Its attempt has begun to crawl."""
+
+    def recovered(self, worker: Worker[Task, Found]) -> None:
+        """Its destination is in good health."""
+
+
+class _End(enum.Enum):
+    """Why an attempt was cancelled."""
+
+    CUT = enum.auto()
+    ABANDONED = enum.auto()
+
+
+class _Unrecorded(Exception):
+    """What came of an attempt could not be recorded."""
+
+
+class Worker(Generic[Task, Found]):
+    """
+    Works on one destination.
+
+    @ivar productive: It had something to do.
+    @ivar crawling: The attempt under way has taken too long.
+    @ivar stopping: It ends after the task at hand.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        leases: ILeases,
+        work: Work[Task, Found],
+        slots: Slots[Task, Found],
+        lease: Lease,
+    ) -> None:
+        self.lease = lease
+        self.productive = False
+        self.crawling = False
+        self.stopping = False
+        self._clock = clock
+        self._leases = leases
+        self._work = work
+        self._slots = slots
+        self._troubled = lease.troubled
+        self._end: _End | None = None
+        self._attempt: Deferred[Found] | None = None
+        self._began = clock.seconds()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was told to make room."""
+        return self._end is _End.CUT
+
+    def cut(self) -> None:
+        """End the attempt under way; it has failed."""
+        self._interrupt(_End.CUT)
+
+    def abandon(self) -> None:
+        """End the attempt under way; nothing is recorded of it."""
+        self._interrupt(_End.ABANDONED)
+
+    async def run(self) -> None:
+        """Until nothing is due; whatever goes wrong ends here."""
+        kind, name = self.lease.kind, self.lease.name
+        try:
+            await self._tasks()
+            await self._leases.release(self.lease, troubled=self._troubled)
+        except CancelledError:
+            self._log.info("left {kind} to {name} unfinished", kind=kind, name=name)
+        except LeaseLost:
+            self._log.warn("lost the lease of {kind} to {name}", kind=kind, name=name)
+        except _Unrecorded:
+            self._log.error("gave up recording a result of {kind} to {name}", kind=kind, name=name)
+        except Exception:  # noqa: BLE001 - the lease runs out by itself and is claimed again
+            self._log.failure("error while working on {kind} to {name}", kind=kind, name=name)
+
+    async def _tasks(self) -> None:
+        while not self.stopping:
+            task = await self._work.take(self.lease)
+            if task is None:
+                return
+            self.productive = True
+            found = await self._attempted(task)
+            crawled, self.crawling = self.crawling, False
+            self._troubled = await self._settled(task, found) or crawled
+            if self._troubled or self._turn_is_over():
+                return
+            self._slots.recovered(self)
+
+    async def _attempted(self, task: Task) -> Found:
+        timer = self._clock.callLater(CRAWLING, self._crawls)
+        self._attempt = Deferred.fromCoroutine(self._begin(task))
+        try:
+            return await self._attempt
+        except CancelledError:
+            if self._end is _End.ABANDONED:
+                raise
+            return self._work.unfinished(task, _CUT if self.is_cut else _BROKEN)
+        except Exception:  # noqa: BLE001 - a bug in an attempt is a failure like another
+            self._log.failure("error in an attempt for {name}", name=self.lease.name)
+            return self._work.unfinished(task, _BROKEN)
+        finally:
+            self._attempt = None
+            if timer.active():
+                timer.cancel()
+
+    async def _begin(self, task: Task) -> Found:
+        return await self._work.attempt(task)
+
+    async def _settled(self, task: Task, found: Found) -> bool:
+        for delay in _SETTLE_AGAIN:
+            try:
+                return await self._work.settle(self.lease, task, found)
+            except (CancelledError, LeaseLost):
+                raise
+            except Exception:  # noqa: BLE001 - the database may be full or locked for a while
+                self._log.failure("cannot record a result for {name}", name=self.lease.name)
+            await deferLater(self._clock, delay)
+        raise _Unrecorded
+
+    def _interrupt(self, end: _End) -> None:
+        self._end = end
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    def _crawls(self) -> None:
+        self.crawling = True
+        self._slots.slowed(self)
+
+    def _turn_is_over(self) -> bool:
+        return self._slots.is_full and self._clock.seconds() - self._began >= _TURN
