@@ -19,7 +19,7 @@ class InlineReactor:
 
     def callFromThread(
         self,
-        callable: Callable[..., Any],  # noqa: A002 - the interface's name
+        callable: Callable[..., Any],  # noqa: A002 - the interface calls it so
         *args: object,
         **kwargs: object,
     ) -> None:
