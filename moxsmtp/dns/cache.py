@@ -1,0 +1,72 @@
+"""
+Answers kept for as long as they may be.  RFC 1035 section 7.4, RFC 2308.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Final
+
+from moxsmtp.dns.records import Answer, Question
+
+__all__ = ["FAILURE_TTL", "Cache"]
+
+#: Seconds that a failure is kept.  RFC 2308 section 7 allows up to 300; a few
+#: spare a failing server without hiding its recovery.
+FAILURE_TTL: Final = 5
+
+#: Octets of record text beyond which an answer is not kept, so that the bound
+#: on answers is one on memory too.
+_LARGEST: Final = 4096
+
+
+class Cache:
+    """
+    Answers and failures by question; the one unused for longest makes room.
+
+    A failure is kept as its text.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[Question, tuple[float, Answer | str]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, question: Question, now: float) -> Answer | str | None:
+        """What is known, its time to live counted down; L{None}: nothing."""
+        entry = self._entries.get(question)
+        if entry is None:
+            return None
+        expiry, outcome = entry
+        left = expiry - now
+        if left <= 0:
+            del self._entries[question]
+            return None
+        self._entries.move_to_end(question)
+        if isinstance(outcome, Answer) and left < outcome.ttl:
+            return replace(outcome, ttl=int(left))
+        return outcome
+
+    def put(self, question: Question, outcome: Answer | str, now: float) -> None:
+        """Keep it, if it may be kept."""
+        ttl = outcome.ttl if isinstance(outcome, Answer) else FAILURE_TTL
+        if ttl <= 0 or self._size <= 0 or (isinstance(outcome, Answer) and _is_large(outcome)):
+            self._entries.pop(question, None)
+            return
+        self._entries[question] = now + ttl, outcome
+        self._entries.move_to_end(question)
+        while len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()
+
+
+def _is_large(answer: Answer) -> bool:
+    # A record that is no text is about as large as a name.
+    octets = (len(r) if isinstance(r, str | bytes) else 64 for r in answer.records)
+    return sum(octets) + 64 * len(answer.records) > _LARGEST

@@ -1,0 +1,231 @@
+"""
+The stub resolver: asks the configured servers, keeps what they say.
+
+It trusts a server's word on CNAMEs and, where the server is on this machine or
+said to be trusted, on authenticity; recursion and validation are the server's.
+RFC 1035 section 5.3.1, RFC 4035 section 4.9.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+    fail,
+    succeed,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from moxsmtp.dns.cache import Cache
+from moxsmtp.dns.records import Answer, LookupFailed, Question
+from moxsmtp.dns.settings import ResolverSettings, Upstream
+from moxsmtp.dns.upstream import Reactor, Server
+from moxsmtp.dns.wire import Response, question_section
+from moxsmtp.interfaces import IResolver
+
+__all__ = ["StubResolver"]
+
+#: Look-ups under way at once; more wait for their turn.
+_MOST_LOOKUPS: Final = 512
+
+#: Seconds for which a server that kept silent is asked after the others.
+_SILENCE: Final = 30.0
+
+
+class _Shared:
+    """A look-up under way, and everybody who waits for it."""
+
+    __slots__ = ("asking", "waiters")
+
+    def __init__(self) -> None:
+        self.asking: Deferred[Answer] | None = None
+        self.waiters: list[Deferred[Answer]] = []
+
+
+class _Failed(Exception):
+    """One server gave no answer.  @ivar silent: It may be overloaded or dead: ask it again."""
+
+    def __init__(self, text: str, *, silent: bool) -> None:
+        super().__init__(text)
+        self.silent = silent
+
+
+@implementer(IResolver)
+class StubResolver:
+    """
+    Asks servers in order until one answers.
+
+    A server that answers with an error is not asked again for the same
+    look-up; one that is silent or refuses is, up to C{settings.attempts} times.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        reactor: Reactor,
+        servers: Sequence[Upstream],
+        settings: ResolverSettings,
+        randbelow: Callable[[int], int],
+    ) -> None:
+        """
+        @param servers: See L{moxsmtp.dns.system.upstreams}.
+        @param randbelow: Unpredictable numbers below a bound, such as
+            C{secrets.randbelow}.
+        """
+        self._reactor = reactor
+        self._servers = [Server(upstream, reactor, randbelow) for upstream in servers]
+        self._limit = settings.time_limit.total_seconds()
+        self._attempts = max(1, settings.attempts)
+        self._cache = Cache(settings.cache)
+        self._turns = DeferredSemaphore(_MOST_LOOKUPS)
+        self._under_way: dict[Question, _Shared] = {}
+        self._silent_until: dict[Server, float] = {}
+        self._closed = False
+
+    def lookup(self, question: Question) -> Deferred[Answer]:
+        """See L{IResolver.lookup}."""
+        known = self._cache.get(question, self._reactor.seconds())
+        if known is not None:
+            return fail(LookupFailed(known)) if isinstance(known, str) else succeed(known)
+        if self._closed:
+            return fail(LookupFailed("the resolver is closed"))
+        shared = self._under_way.get(question)
+        is_first = shared is None
+        if shared is None:
+            shared = self._under_way[question] = _Shared()
+        waiter: Deferred[Answer] = Deferred(lambda waiter: self._leave(question, waiter))
+        shared.waiters.append(waiter)
+        if is_first:
+            shared.asking = Deferred.fromCoroutine(self._ask(question))
+            _ = shared.asking.addBoth(self._finish, question, shared)
+        return waiter
+
+    def close(self) -> Deferred[None]:
+        """
+        Fail what is under way, and everything later.
+
+        @return: Fires when all sockets are closed.
+        """
+        self._closed = True
+        self._cache.clear()
+        for shared in list(self._under_way.values()):
+            if shared.asking is not None:
+                shared.asking.cancel()
+        closing = [closed for server in self._servers for closed in server.close()]
+        return DeferredList(closing, consumeErrors=True).addCallback(lambda _: None)
+
+    # -- who waits --
+
+    def _leave(self, question: Question, waiter: Deferred[Answer]) -> None:
+        shared = self._under_way.get(question)
+        if shared is None or waiter not in shared.waiters:
+            return
+        shared.waiters.remove(waiter)
+        if not shared.waiters and shared.asking is not None:
+            del self._under_way[question]
+            shared.asking.cancel()
+
+    def _finish(self, outcome: Answer | Failure, question: Question, shared: _Shared) -> None:
+        """Tell all who wait, each by itself; whatever happened, nobody is left waiting."""
+        if self._under_way.get(question) is shared:
+            del self._under_way[question]
+        error = ""
+        if isinstance(outcome, Failure):
+            error = self._explain(outcome)
+        if not self._closed and not (
+            isinstance(outcome, Failure) and outcome.check(CancelledError)
+        ):
+            kept = error if isinstance(outcome, Failure) else outcome
+            self._cache.put(question, kept, self._reactor.seconds())
+        while shared.waiters:
+            waiter = shared.waiters.pop(0)
+            if isinstance(outcome, Failure):
+                waiter.errback(LookupFailed(error))
+            else:
+                waiter.callback(outcome)
+
+    def _explain(self, failure: Failure) -> str:
+        if failure.check(LookupFailed):
+            return failure.getErrorMessage()
+        if failure.check(CancelledError):
+            return "the resolver is closed"
+        self._log.failure("a look-up went wrong", failure)
+        return "internal error"
+
+    # -- asking --
+
+    async def _ask(self, question: Question) -> Answer:
+        try:
+            section = question_section(question)
+        except ValueError as error:
+            raise LookupFailed(f"{question.name} cannot be looked up: {error}") from None
+        await self._turns.acquire()
+        try:
+            return await self._ask_servers(question, section)
+        finally:
+            if self._turns.waiting:
+                # Not at once: a row of look-ups that each fail at once would nest.
+                self._reactor.callLater(0, self._turns.release)
+            else:
+                self._turns.release()
+
+    async def _ask_servers(self, question: Question, section: bytes) -> Answer:
+        now = self._reactor.seconds()
+        left = sorted(self._servers, key=lambda server: self._silent_until.get(server, 0.0) > now)
+        errors: dict[str, str] = {}
+        for _ in range(self._attempts):
+            for server in tuple(left):
+                try:
+                    return await self._ask_server(server, question, section)
+                except _Failed as failed:
+                    errors[server.name] = str(failed)
+                    if not failed.silent:
+                        left.remove(server)
+        told = "; ".join(f"{error} ({name})" for name, error in errors.items())
+        raise LookupFailed(f"{question.type} of {question.name}: {told or 'no DNS server'}")
+
+    async def _ask_server(self, server: Server, question: Question, section: bytes) -> Answer:
+        said = await self._within(server, server.ask(question, section))
+        if said.truncated:
+            said = await self._within(server, server.ask_stream(question, section, self._limit))
+        if said.answer is None:
+            raise _Failed(said.failure or "truncated over TCP", silent=False)
+        return said.answer
+
+    async def _within(self, server: Server, asking: Deferred[Response]) -> Response:
+        """The response, or L{_Failed} once the time for it is over."""
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            asking.cancel()
+
+        timer = self._reactor.callLater(self._limit, give_up)
+        try:
+            said = await asking
+        except LookupFailed as error:
+            self._mark_silent(server)
+            raise _Failed(str(error), silent=True) from None
+        except CancelledError:
+            if not late:
+                raise
+            self._mark_silent(server)
+            raise _Failed(f"no answer within {self._limit:g} s", silent=True) from None
+        finally:
+            if timer.active():
+                timer.cancel()
+        self._silent_until.pop(server, None)
+        return said
+
+    def _mark_silent(self, server: Server) -> None:
+        self._silent_until[server] = self._reactor.seconds() + _SILENCE
