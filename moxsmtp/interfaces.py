@@ -25,9 +25,10 @@ from moxsmtp.smtp.reply import Reply
 
 __all__ = [
     "INBOX", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent", "ICredentials",
-    "IMailStore", "IMetrics", "IPasswordHashes", "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage",
-    "Login", "MailboxKind", "Maildir", "NewHook", "NewJob", "NewMessage", "OutgoingEvent",
-    "PasswordAttempt", "RequireTLS", "Role", "Spooled", "TLSInfo",
+    "IMailStore", "IMetrics", "IPasswordHashes", "IQueue", "IReceiver", "IResolver", "ISpool",
+    "InsufficientStorage", "Login", "MailboxKind", "Maildir", "NewHook", "NewJob", "NewMessage",
+    "OutgoingEvent", "PasswordAttempt", "RequireTLS", "Role", "Spooled", "StorageUnavailable",
+    "TLSInfo",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -113,6 +114,10 @@ class IResolver(Interface):
 
 
 # -- content ---------------------------------------------------------------------
+
+
+class StorageUnavailable(Exception):
+    """The store cannot be reached at present: locked too long, gone, closed."""
 
 
 class InsufficientStorage(Exception):

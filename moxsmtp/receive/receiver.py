@@ -9,7 +9,8 @@ message.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,7 @@ from moxsmtp.interfaces import (
     Login,
     PasswordAttempt,
     Spooled,
+    StorageUnavailable,
 )
 from moxsmtp.names import Domain
 from moxsmtp.receive.policy import IPolicy
@@ -36,12 +38,28 @@ from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Refused, Reply
 
-__all__ = ["MAXIMUM_RECIPIENTS", "NO_SPACE", "Envelope", "House", "Receiver", "Recipient"]
+__all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "storage_refusals"]
 
 #: RFC 5321 section 4.5.3.1.10 asks for 100 at least.
 MAXIMUM_RECIPIENTS: Final = 1000
 
-NO_SPACE: Final = Reply(452, "3.1", "no space for more mail, try again later")
+_NO_SPACE: Final = Reply(452, "3.1", "no space for more mail, try again later")
+_NO_STORAGE: Final = Reply(451, "3.0", "storage is not available, try again later")
+
+
+@contextmanager
+def storage_refusals() -> Iterator[None]:
+    """
+    Within, a store that cannot take more says so to the peer (S-112).
+
+    @raise Refused: 452 4.3.1 without space, 451 4.3.0 without a database.
+    """
+    try:
+        yield
+    except InsufficientStorage as error:
+        raise Refused(_NO_SPACE, str(error)) from error
+    except StorageUnavailable as error:
+        raise Refused(_NO_STORAGE, str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +113,10 @@ class Envelope:
 class Receiver(ABC):
     """One connection's transactions; see L{moxsmtp.interfaces.IReceiver}."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, tls_required: bool) -> None:
+        """@param tls_required: RCPT is refused without TLS (S-4)."""
         self.house = house
+        self._tls_required = tls_required
         self._envelope: Envelope | None = None
         self._known: set[Path] = set()
 
@@ -140,6 +160,8 @@ class Receiver(ABC):
     async def recipient(self, client: Client, command: Rcpt) -> Reply:
         """Add a recipient; one that is there already is not added again (S-74)."""
         envelope = self.envelope
+        if self._tls_required and client.tls is None:
+            raise Refused(Reply(530, "7.0", "give STARTTLS first"))
         if len(envelope.recipients) >= MAXIMUM_RECIPIENTS:
             raise Refused(
                 Reply(452, "5.3", f"at most {MAXIMUM_RECIPIENTS} recipients in a transaction")
@@ -154,10 +176,8 @@ class Receiver(ABC):
 
     async def data(self, client: Client) -> ISpool:  # noqa: ARG002 - the port's form
         """A place for the content, so that 354 may be said (S-75)."""
-        try:
+        with storage_refusals():
             return self.house.store.spool()
-        except InsufficientStorage as error:
-            raise Refused(NO_SPACE, str(error)) from error
 
     @abstractmethod
     async def message(self, client: Client, spooled: Spooled) -> Reply:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from moxsmtp.interfaces import StorageUnavailable
+
 __all__ = [
     "DatabaseUnavailable", "DriverMissing", "FolderInUse", "FolderUnusable", "StoreDamaged",
     "StoreError", "StoreTooNew", "TransactionLost",
@@ -32,7 +34,7 @@ class DriverMissing(StoreError):
     """An optional library is needed and not installed."""
 
 
-class DatabaseUnavailable(StoreError):
+class DatabaseUnavailable(StoreError, StorageUnavailable):
     """The database does not answer now: locked, gone, or closed by us."""
 
 
