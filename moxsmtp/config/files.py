@@ -1,0 +1,78 @@
+"""Files that the configuration names: certificates, keys, secrets."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509 import load_pem_x509_certificates
+
+from moxsmtp.config.mistakes import Findings, KeyPath
+from moxsmtp.receive.settings import TLSFiles
+
+__all__ = ["check_tls", "secret"]
+
+#: Octets read of a file at most; certificates and secrets are far smaller.
+_LIMIT = 1024 * 1024
+
+
+def _content(name: str, fail: Callable[[str], None]) -> bytes | None:
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(_LIMIT)
+    except OSError as error:
+        fail(f"cannot read {name}: {error.strerror or error}")
+        return None
+
+
+def check_tls(files: TLSFiles, at: KeyPath, findings: Findings) -> None:
+    """Certificate and key can be read and belong together."""
+    chain = _content(files.certificate, lambda text: findings.add((*at, "certificate"), text))
+    pem = _content(files.key, lambda text: findings.add((*at, "key"), text))
+    certificate = key = None
+    if chain is not None:
+        try:
+            certificate = load_pem_x509_certificates(chain)[0].public_key()
+        except ValueError:
+            text = f"{files.certificate} holds no PEM certificate; give one, its chain behind it"
+            findings.add((*at, "certificate"), text)
+    if pem is not None:
+        try:
+            key = load_pem_private_key(pem, password=None).public_key()
+        except TypeError:
+            findings.add((*at, "key"), f"{files.key} has a pass phrase; give the key without one")
+        except ValueError:
+            findings.add((*at, "key"), f"{files.key} holds no PEM private key")
+    if certificate is None or key is None:
+        return
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if certificate.public_bytes(*form) != key.public_bytes(*form):
+        text = f"is not the key of the first certificate in {files.certificate}"
+        findings.add((*at, "key"), text)
+
+
+def secret(name: str, at: KeyPath, findings: Findings) -> str:
+    """
+    The first line of a file.  A warning if others than its owner may read it.
+
+    @return: Empty if there is none, which is reported.
+    """
+    content = _content(name, lambda text: findings.add(at, text))
+    if content is None:
+        return ""
+    if Path(name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        findings.warn(at, f"others may read {name}; chmod 600 it")
+    try:
+        text = (content.splitlines() or [b""])[0].decode("ascii").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not text.isprintable():
+        findings.add(at, f"the first line of {name} is no header value in ASCII")
+        return ""
+    return text

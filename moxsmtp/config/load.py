@@ -1,0 +1,124 @@
+"""From a file's name to L{Settings}."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from moxsmtp.config.checks import check, maildir_path
+from moxsmtp.config.files import check_tls, secret
+from moxsmtp.config.folders import default_data_directory
+from moxsmtp.config.mistakes import ConfigError, Findings, KeyPath, Mistake
+from moxsmtp.config.schema import file_table
+from moxsmtp.config.settings import Settings
+from moxsmtp.config.sources import read
+from moxsmtp.config.tables import AccountTable, FileTable, IncomingHookTable, OutgoingHookTable
+from moxsmtp.interfaces import Account, HookTarget, MailboxKind, Maildir
+from moxsmtp.names import parse_domain
+from moxsmtp.receive.settings import ListenerSettings, TLSFiles
+
+__all__ = ["load"]
+
+
+def load(path: str | Path, warn: Callable[[Mistake], object] | None = None) -> Settings:
+    """
+    Read the configuration.
+
+    @param path: A TOML file, or a folder of them.
+    @param warn: Hears what can be used but should not stay as it is; by
+        default nobody does.
+    @raise ConfigError: It cannot be used; holds all that is wrong with it.
+    """
+    name = os.fspath(path)
+    source = read(name)
+    table, problems = file_table(source.tree)
+    findings = Findings(problems=problems)
+    accounts = source.tree.get("account")
+    check(table, findings, accounts=accounts if isinstance(accounts, dict) else ())
+    given = Path(name).absolute()
+    assembly = _Assembly(table, findings, given if given.is_dir() else given.parent)
+    settings = assembly.settings()
+    if warn is not None:
+        for warning in findings.warnings:
+            warn(source.mistake(warning))
+    if findings.problems or settings is None:
+        raise ConfigError(map(source.mistake, findings.problems))
+    return settings
+
+
+class _Assembly:
+    """
+    Builds the settings from the file's tables, files that they name included.
+
+    @param folder: Where relative names start.
+    """
+
+    def __init__(self, table: FileTable, findings: Findings, folder: Path) -> None:
+        self._table = table
+        self._findings = findings
+        self._folder = folder
+
+    def settings(self) -> Settings | None:
+        """L{None} if something is missing, which has been reported."""
+        table = self._table
+        listeners = tuple(self._listener(*item) for item in table.listener.items())
+        accounts = tuple(self._account(*item) for item in table.account.items())
+        if table.hostname is None or self._findings.problems:
+            return None
+        directory = table.data_directory or default_data_directory(os.environ, sys.platform)
+        return Settings(
+            hostname=table.hostname,
+            postmaster=table.postmaster or accounts[0].name,
+            data_directory=self._file(directory),
+            listeners=listeners,
+            domains={parse_domain(name): domain for name, domain in table.domain.items()},
+            accounts=accounts,
+            http=table.http,
+            resolver=table.resolver,
+            queue=table.queue,
+            webhooks=table.webhooks,
+            store=table.store,
+            log=table.log,
+        )
+
+    def _file(self, name: str) -> str:
+        return str(self._folder / name) if name else ""
+
+    def _listener(self, number: int, listener: ListenerSettings) -> ListenerSettings:
+        tls = listener.tls
+        if tls is not None:
+            tls = TLSFiles(certificate=self._file(tls.certificate), key=self._file(tls.key))
+            check_tls(tls, ("listener", number, "tls"), self._findings)
+        return replace(listener, tls=tls)
+
+    def _account(self, name: str, account: AccountTable) -> Account:
+        maildir = None
+        if account.mailbox is MailboxKind.MAILDIR:
+            mode = account.maildir_mode
+            maildir = Maildir(
+                path=maildir_path(self._table, name, account),
+                mode=self._table.maildir_mode if mode is None else mode,
+            )
+        at: KeyPath = ("account", name)
+        return Account(
+            name=name,
+            addresses=account.addresses,
+            maildir=maildir,
+            outgoing_webhook=self._hook(account.outgoing_webhook, (*at, "outgoing_webhook")),
+            incoming_webhook=self._hook(account.incoming_webhook, (*at, "incoming_webhook")),
+            keep_retired_messages=account.keep_retired_messages,
+            keep_retired_webhooks=account.keep_retired_webhooks,
+        )
+
+    def _hook(self, hook: IncomingHookTable | None, at: KeyPath) -> HookTarget | None:
+        if hook is None:
+            return None
+        authorization = hook.authorization
+        if hook.authorization_file and not authorization:
+            name = self._file(hook.authorization_file)
+            authorization = secret(name, (*at, "authorization_file"), self._findings)
+        events = hook.events if isinstance(hook, OutgoingHookTable) else frozenset()
+        return HookTarget(url=hook.url, authorization=authorization, events=events)

@@ -1,0 +1,88 @@
+"""The whole configuration as one value."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from moxsmtp.directory import Directory, DomainSettings
+from moxsmtp.dns.settings import ResolverSettings
+from moxsmtp.interfaces import Account
+from moxsmtp.names import Domain, IPAddress, parse_domain
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.receive.settings import ListenerSettings
+from moxsmtp.store.settings import StoreSettings
+from moxsmtp.webhooks.settings import WebhookSettings
+
+__all__ = ["HTTPSettings", "LogLevel", "LogSettings", "Settings"]
+
+
+class LogLevel(enum.StrEnum):
+    """The least important that is logged; the names are those of C{twisted.logger}."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged."""
+
+    level: LogLevel = LogLevel.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPSettings:
+    """
+    Where metrics and health are served.
+
+    @ivar addresses: Empty: nowhere.
+    """
+
+    addresses: tuple[IPAddress, ...] = (IPv4Address("127.0.0.1"),)
+    port: int = 8025
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    Everything that the server obeys.
+
+    @ivar postmaster: Name of the account that reads the postmaster's mail.
+    @ivar data_directory: Absolute.
+    @ivar default_account: Takes what is for nobody; set by localserve only,
+        empty otherwise (S-73, I-113).
+    """
+
+    hostname: Domain
+    postmaster: str
+    data_directory: str
+    listeners: tuple[ListenerSettings, ...]
+    domains: Mapping[Domain, DomainSettings]
+    accounts: tuple[Account, ...]
+    http: HTTPSettings = field(default_factory=HTTPSettings)
+    resolver: ResolverSettings = field(default_factory=ResolverSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    default_account: str = ""
+
+    def directory(self) -> Directory:
+        """The accounts, ready for look-ups."""
+        hosts = {self.hostname} | {
+            parse_domain(listener.hostname)
+            for listener in self.listeners
+            if listener.hostname and listener.smtp.enabled
+        }
+        return Directory(
+            self.accounts,
+            domains=self.domains,
+            hosts=hosts,
+            postmaster=self.postmaster,
+            default_account=self.default_account,
+        )

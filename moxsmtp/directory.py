@@ -1,0 +1,214 @@
+"""
+Whose address is this?  Accounts, domains and the mailboxes they make.
+
+RFC 5321 section 2.3.11 leaves the meaning of a local-part to its domain; here
+it is: NFC, cut at the domain's separator, lower case unless the domain says
+otherwise (I-28).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from zope.interface import implementer
+
+from moxsmtp.interfaces import Account, IAccounts
+from moxsmtp.names import Domain, Host, parse_domain
+from moxsmtp.smtp.address import Path
+
+__all__ = [
+    "Directory", "DomainSettings", "InvalidAddress", "canonical_local_part", "parse_address",
+]  # fmt: skip
+
+POSTMASTER: Final = "postmaster"
+
+#: Octets of UTF-8 a local-part may have.  RFC 5321 section 4.5.3.1.1.
+MAXIMUM_LOCAL_PART: Final = 64
+
+# Dot-string = Atom *("." Atom), with UTF8-non-ascii (RFC 6531 section 3.3).
+_DOT_STRING = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+    r"(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
+)
+
+# Quoted-string = DQUOTE *(qtextSMTP / quoted-pairSMTP) DQUOTE
+_QUOTED_STRING = re.compile(
+    r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"',
+)
+
+
+class InvalidAddress(ValueError):
+    """What was given is no address; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSettings:
+    """
+    How a domain of ours reads its local-parts.
+
+    @ivar separator: What follows it in a local-part is ignored; empty: nothing is.
+    @ivar case_sensitive: C{Alice} and C{alice} are two people.
+    """
+
+    separator: str = ""
+    case_sensitive: bool = False
+
+
+def parse_address(text: str) -> Path:
+    """
+    Read C{local-part@domain} as people write it.  An empty local-part is the
+    catch-all C{@domain}.  Address literals are none of ours.
+
+    @raise InvalidAddress: The text is none; the message says what is wrong.
+    """
+    local, at, domain = text.rpartition("@")
+    if not at:
+        raise InvalidAddress('no "@" in it')
+    try:
+        host = parse_domain(domain)
+    except ValueError as error:
+        raise InvalidAddress(f"the domain is wrong: {error}") from None
+    local = unicodedata.normalize("NFC", local)
+    if len(local.encode("utf-8", "surrogatepass")) > MAXIMUM_LOCAL_PART:
+        raise InvalidAddress(f"more than {MAXIMUM_LOCAL_PART} octets stand before the @")
+    quoted = _QUOTED_STRING.fullmatch(local)
+    if quoted and quoted[1]:
+        local = re.sub(r"\\(.)", r"\1", quoted[1])
+    elif (local and not _DOT_STRING.fullmatch(local)) or any(map(_is_control, local)):
+        raise InvalidAddress("what stands before the @ is no local-part")
+    return Path(local, host)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs"}
+
+
+def canonical_local_part(local_part: str, settings: DomainSettings) -> str:
+    """The one spelling of a local-part (I-28)."""
+    text = unicodedata.normalize("NFC", local_part)
+    if settings.separator:
+        text = text.partition(settings.separator)[0]
+    if not settings.case_sensitive:
+        text = unicodedata.normalize("NFC", text.lower())
+    return text
+
+
+@implementer(IAccounts)
+class Directory:
+    """
+    Accounts by name and by address.  Replaced whole when the configuration is.
+
+    @param accounts: Their addresses are in C{domains} and do not collide;
+        whoever loads them checks that (I-111).
+    @param hosts: Names of the server itself and of its listeners: only
+        C{postmaster} is a mailbox there (I-25), unless the name is one of
+        C{domains} as well.
+    @param postmaster: Name of an account.
+    @param default_account: Name of the account that takes what is for nobody,
+        at any domain; empty: nobody does (S-73, I-113).
+    """
+
+    def __init__(
+        self,
+        accounts: Sequence[Account],
+        *,
+        domains: Mapping[Domain, DomainSettings],
+        hosts: Collection[Domain],
+        postmaster: str,
+        default_account: str = "",
+    ) -> None:
+        self._accounts = {account.name: account for account in accounts}
+        self._domains = dict(domains)
+        self._hosts = frozenset(hosts)
+        self._postmaster = self._accounts.get(postmaster)
+        self._default = self._accounts.get(default_account)
+        self._exact: dict[Path, Account] = {}
+        self._catch_all: dict[Host, Account] = {}
+        for account in accounts:
+            for address in account.addresses:
+                self._add(account, parse_address(address))
+
+    def _add(self, account: Account, path: Path) -> None:
+        if path.local_part:
+            self._exact.setdefault(self.canonical(path), account)
+        elif path.domain is not None:
+            self._catch_all.setdefault(path.domain, account)
+
+    def account(self, name: str) -> Account | None:
+        """By account name."""
+        return self._accounts.get(name)
+
+    def account_of(self, path: Path) -> Account | None:
+        """Who receives mail for C{path}; L{None}: nobody."""
+        owner = self._owner(path)
+        if owner is None and isinstance(path.domain, Domain):
+            return self._default
+        return owner
+
+    def named(self, text: str) -> Account | None:
+        """By account name or, with an C{@} in it, by address."""
+        if "@" not in text:
+            return self.account(text)
+        try:
+            return self._owner(parse_address(text))
+        except InvalidAddress:
+            return None
+
+    def is_local(self, domain: Host | None) -> bool:
+        """
+        Whether we are a final destination of C{domain}.  A mere host name of
+        ours is not: C{postmaster} there is found by L{account_of}, and nobody
+        else lives there (I-25, I-27).
+        """
+        if domain is None or domain in self._domains:
+            return True
+        return self._default is not None and isinstance(domain, Domain)
+
+    def postmaster(self) -> Account | None:
+        """Who reads the postmaster's mail."""
+        return self._postmaster
+
+    def may_send_as(self, account: str, path: Path) -> bool:
+        """
+        Whether mail for C{path} is configured to reach C{account}, so that it
+        may be its sender.  The default account owns what it is given by
+        address only.
+        """
+        owner = self._owner(path)
+        return owner is not None and owner.name == account
+
+    def canonical(self, path: Path) -> Path:
+        """The same mailbox in one spelling (I-28); foreign local-parts are left alone."""
+        if self._is_host_postmaster(path):
+            return Path(POSTMASTER, path.domain)
+        settings = self._settings(path.domain)
+        if settings is None:
+            return path
+        return Path(canonical_local_part(path.local_part, settings), path.domain)
+
+    def _settings(self, domain: Host | None) -> DomainSettings | None:
+        return self._domains.get(domain) if isinstance(domain, Domain) else None
+
+    def _is_host_postmaster(self, path: Path) -> bool:
+        """RFC 5321 section 4.5.1: the reserved mailbox, in any case (I-25)."""
+        at_host = path.domain is None or path.domain in self._hosts
+        return at_host and path.local_part.lower() == POSTMASTER
+
+    def _owner(self, path: Path) -> Account | None:
+        """In the order of I-25 and I-28."""
+        if self._is_host_postmaster(path):
+            return self._postmaster
+        if path.domain is None or self._settings(path.domain) is None:
+            return None
+        exact = self._exact.get(self.canonical(path))
+        if exact is not None:
+            return exact
+        catch_all = self._catch_all.get(path.domain)
+        if catch_all is not None:
+            return catch_all
+        is_postmaster = self.canonical(path).local_part.lower() == POSTMASTER
+        return self._postmaster if is_postmaster else None
