@@ -26,6 +26,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp": LANGUAGE,
     "moxsmtp.names": LANGUAGE,
     "moxsmtp.interfaces": LANGUAGE,
+    "moxsmtp.directory": DECISION,
     "moxsmtp.smtp": LANGUAGE,
     "moxsmtp.message": LANGUAGE,
     "moxsmtp.dns": LANGUAGE,

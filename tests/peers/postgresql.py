@@ -1,0 +1,87 @@
+"""PostgreSQL with a cluster of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.peers.process import Process, find, free_port, until
+
+__all__ = ["PostgreSQL"]
+
+
+class PostgreSQL:
+    """
+    A server on a free loopback port, with a fresh cluster in which everybody
+    on this machine is trusted.  As root it is run as the user C{postgres}.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._user = "postgres" if os.geteuid() == 0 else None
+        folder.mkdir()
+        if self._user:
+            shutil.chown(folder, self._user, self._user)
+        self.port = free_port()
+        self._folder = folder
+        cluster = folder / "cluster"
+        subprocess.run(
+            [
+                find("initdb") or "initdb",
+                *("--pgdata", cluster, "--username", "moxsmtp", "--auth", "trust"),
+                *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+            check=True,
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            cwd=folder,
+        )
+        self._process = Process(
+            [
+                find("postgres") or "postgres",
+                *("-D", cluster, "-p", str(self.port), "-k", folder, "-h", "127.0.0.1"),
+            ],
+            log=folder.with_suffix(".log"),
+            cwd=folder,
+            user=self._user,
+        )
+        until(self._is_ready, within=60, what="PostgreSQL answers", log=self._process.output)
+
+    def _is_ready(self) -> bool:
+        return self._run("pg_isready", "-q", "-d", "postgres").returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                find(program) or program,
+                *("-h", "127.0.0.1", "-p", str(self.port), "-U", "moxsmtp", *arguments),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self._folder,
+        )
+
+    def database(self, name: str) -> str:
+        """Make an empty database.  @return: Its URL."""
+        self._run("createdb", name).check_returncode()
+        return f"postgresql://moxsmtp@127.0.0.1:{self.port}/{name}"
+
+    def query(self, database: str, statement: str) -> str:
+        """What C{psql} prints, bare."""
+        done = self._run("psql", "-d", database, "-At", "-c", statement)
+        done.check_returncode()
+        return done.stdout.strip()
+
+    def end(self) -> None:
+        """Stop it, cutting its connections."""
+        self._process.signal(signal.SIGINT)
+        self._process.end()

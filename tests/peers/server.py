@@ -1,0 +1,305 @@
+"""Our server, run as its users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import smtplib
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.peers.certificate import Certificate, make_certificate
+from tests.peers.process import PeerTestCase, Process, free_port, until
+
+__all__ = ["Layout", "Server", "ServerTestCase", "environment", "script"]
+
+_CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
+
+ACCOUNT: Final = "alice"
+ADDRESS: Final = "alice@here.test"
+PASSWORD: Final = "correct horse battery"
+
+
+def script(name: str) -> str:
+    """The path of a program of this Python environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """
+    That of a user whose home is C{folder}.  The package is the installed one
+    if C{MOXSMTP_PEERS_INSTALLED} says so, else this checkout's.
+    """
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"PYTHONPATH", "XDG_DATA_HOME"} and not name.startswith("MOXSMTP_")
+    }
+    if not os.environ.get("MOXSMTP_PEERS_INSTALLED"):
+        env["PYTHONPATH"] = str(_CHECKOUT)
+    return {**env, "HOME": str(folder), "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """
+    What a test wants otherwise than usual.
+
+    @ivar top: Keys at the top of the file.
+    @ivar account: Keys of the account C{alice}, its sub-tables last.
+    @ivar rest: More of the file: tables.
+    @ivar tables: Lines to add to C{[queue]}, C{[store]} and so on.
+    @ivar listener: Lines to add to the listener.
+    """
+
+    top: str = ""
+    account: str = ""
+    rest: str = ""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    listener: str = ""
+
+
+#: Longer than any test: nothing is tried twice unless the test wants it.
+_QUEUE: Final = 'retry_after = "1h"'
+
+
+def configuration(
+    folder: Path, ports: Mapping[str, int], certificate: Certificate, layout: Layout
+) -> str:
+    """The text of C{moxsmtp.toml}."""
+    tables = {
+        "queue": _QUEUE,
+        "resolver": f'servers = [{{ address = "127.0.0.1", port = {_DEAD} }}]',
+    }
+    tables.update({"http": f"port = {ports['http']}", "log": 'level = "info"', "store": ""})
+    tables.setdefault("webhooks", "")
+    for name, lines in layout.tables.items():
+        tables[name] = f"{tables.get(name, '')}\n{lines}" if name != "resolver" else lines
+    text = f"""\
+hostname = "mx.here.test"
+data_directory = "{folder / "data"}"
+{layout.top}
+
+[[listener]]
+name = "test"
+addresses = ["127.0.0.1"]
+{layout.listener}
+[listener.tls]
+certificate = "{certificate.file}"
+key = "{certificate.key}"
+"""
+    for service in ("smtp", "submission", "submissions"):
+        text += f"[listener.{service}]\nenabled = true\nport = {ports[service]}\n"
+    text += f"""
+[domain."here.test"]
+separator = "+"
+
+[account.{ACCOUNT}]
+addresses = ["{ADDRESS}", "postmaster@here.test"]
+{layout.account}
+
+[account.bob]
+addresses = ["bob@here.test"]
+
+{layout.rest}
+"""
+    return text + "".join(f"[{name}]\n{lines}\n" for name, lines in tables.items())
+
+
+#: The discard port of the loopback, where no resolver listens.
+_DEAD: Final = 9
+
+
+class Server:
+    """
+    C{twistd -n moxsmtp --config} in C{folder}, ready for mail.
+
+    @param wrapper: Words before the command: C{strace} and the like.
+    @ivar ports: By C{smtp}, C{submission}, C{submissions}, C{http}.
+    """
+
+    def __init__(
+        self, folder: Path, layout: Layout = Layout(), *, wrapper: Sequence[str | Path] = ()
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.ports = {name: free_port() for name in ("smtp", "submission", "submissions", "http")}
+        self.certificate = make_certificate(folder, "mx.here.test")
+        self.file = folder / "moxsmtp.toml"
+        self.data = folder / "data"
+        self._wrapper = list(wrapper)
+        self.configure(layout)
+        self.process = self._launch()
+
+    def configure(self, layout: Layout) -> None:
+        """Write the configuration anew."""
+        self.file.write_text(configuration(self.folder, self.ports, self.certificate, layout))
+
+    def _launch(self) -> Process:
+        return Process(
+            [
+                *self._wrapper,
+                *(script("twistd"), "--nodaemon", "--pidfile=", "moxsmtp", "--config", self.file),
+            ],
+            log=self.folder / "server.log",
+            env=environment(self.folder),
+            cwd=self.folder,
+        )
+
+    def restart(self) -> None:
+        """Start it again in the same folder."""
+        self.process = self._launch()
+
+    # -- its state
+
+    def ask(self, page: str) -> tuple[int, str]:
+        """A page of its HTTP listener: the status, 0 if there was none, and the text."""
+        url = f"http://127.0.0.1:{self.ports['http']}{page}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def wait_until_up(self, *, page: str = "/healthz", within: float = 60) -> None:
+        """Until it answers and listens; C{/readyz} wants a resolver too."""
+
+        def answers() -> bool:
+            if not self.process.is_running():
+                raise AssertionError(f"it ended\n{self.log()[-4000:]}")
+            return self.ask(page)[0] == 200
+
+        until(answers, within=within, what=f"{page} is 200", log=self.log)
+
+    def log(self) -> str:
+        """What it logged."""
+        return self.process.output()
+
+    def end(self) -> int:
+        """Stop it as an administrator does.  @return: Its exit status."""
+        return self.process.end(40)
+
+    # -- its mail, by its own commands
+
+    def command(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """C{moxsmtp --config FILE ...}."""
+        return subprocess.run(
+            [script("moxsmtp"), "--config", str(self.file), *words],
+            input=text,
+            env=environment(self.folder),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def objects(self, *words: str) -> list[dict[str, Any]]:
+        """What a command prints with C{--json}."""
+        done = self.command(*words, "--json")
+        if done.returncode:
+            raise AssertionError(f"{' '.join(words)}: {done.stdout}{done.stderr}")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def mail(self, account: str = ACCOUNT) -> list[dict[str, Any]]:
+        """The messages of an account, oldest first."""
+        return self.objects("mail", "list", account)
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What waits to leave."""
+        return self.objects("queue", "list")
+
+    def raw(self, number: int, account: str = ACCOUNT) -> bytes:
+        """A message, octet by octet."""
+        done = subprocess.run(
+            [
+                *(script("moxsmtp"), "--config", self.file),
+                *("mail", "show", account, str(number), "--raw"),
+            ],
+            env=environment(self.folder),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+            check=True,
+        )
+        return done.stdout
+
+    def set_password(self, account: str = ACCOUNT, password: str = PASSWORD) -> None:
+        """Give an account a password."""
+        done = self.command("account", "set-password", account, text=f"{password}\n")
+        if done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+
+    # -- its clients
+
+    def client(self) -> smtplib.SMTP:
+        """A connection to port 25."""
+        return smtplib.SMTP("127.0.0.1", self.ports["smtp"], "client.test", timeout=30)
+
+    def tls(self) -> ssl.SSLContext:
+        """What a client needs to trust its certificate."""
+        return self.certificate.client_context()
+
+    def submission(self) -> smtplib.SMTP:
+        """A user's connection, logged in under STARTTLS."""
+        client = smtplib.SMTP("localhost", self.ports["submission"], "client.test", timeout=30)
+        client.starttls(context=self.tls())
+        client.login(ADDRESS, PASSWORD)
+        return client
+
+    def submit(self, *recipients: str, subject: str = "hello", body: str = "text\r\n") -> None:
+        """Hand in a message as C{alice}."""
+        text = f"From: {ADDRESS}\r\nTo: {recipients[0]}\r\nSubject: {subject}\r\n\r\n{body}"
+        with self.submission() as client:
+            client.sendmail(ADDRESS, list(recipients), text.encode())
+
+    def deliver(
+        self, recipient: str = ADDRESS, *, subject: str = "hello", body: bytes = b"text\r\n"
+    ) -> None:
+        """Bring it a message as another server does."""
+        text = f"From: peer@there.test\r\nTo: {recipient}\r\nSubject: {subject}\r\n\r\n".encode()
+        with self.client() as client:
+            client.sendmail("peer@there.test", [recipient], text + body)
+
+
+class ServerTestCase(PeerTestCase):
+    """A test with a server of its own, which must not print a traceback."""
+
+    def start(
+        self, layout: Layout = Layout(), *, password: bool = False, page: str = "/healthz"
+    ) -> Server:
+        """A server that is up; it is ended after the test."""
+        server = Server(self.folder / "moxsmtp", layout)
+        self.addCleanup(self._finish, server)
+        server.wait_until_up(page=page)
+        if password:
+            server.set_password()
+        return server
+
+    def _finish(self, server: Server) -> None:
+        status = server.end()
+        log = server.log()
+        self.assertNotIn("Traceback", log)
+        self.assertNotIn("Unhandled", log)
+        self.assertEqual(status, 0, log[-4000:])
+
+    def assertComes(
+        self, server: Server, subject: str, *, account: str = ACCOUNT, within: float = 30
+    ) -> dict[str, Any]:
+        """A message of that subject comes to be listed.  @return: Its entry."""
+        found: list[dict[str, Any]] = []
+
+        def is_listed() -> bool:
+            found[:] = [entry for entry in server.mail(account) if entry["subject"] == subject]
+            return bool(found)
+
+        until(is_listed, within=within, what=f"{subject!r} is listed", log=server.log)
+        return found[0]
