@@ -1,0 +1,291 @@
+"""
+Lists of addresses in header fields.  RFC 5322 section 3.4, RFC 6532, RFC 6854.
+
+What is no address stays in the list as a L{Mailbox} without path, so that
+"exactly one address" can be told from "one address and something else".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from moxsmtp.message.header import Header
+from moxsmtp.message.words import readable
+from moxsmtp.names import Host, InvalidName, parse_host
+from moxsmtp.smtp.address import MAXIMUM_LOCAL_PART, Path
+
+__all__ = ["MAXIMUM_LIST", "Mailbox", "addresses", "author_of", "parse_addresses"]
+
+#: Characters of one field that are read; what stands behind is no address.
+MAXIMUM_LIST: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """
+    One entry of an address list.
+
+    @ivar name: The display name for people, or else the comment; may be empty.
+    @ivar path: L{None} if the entry is no address.
+    @ivar text: What stands in place of the address, as written.
+    """
+
+    name: str
+    path: Path | None
+    text: str = ""
+
+    @property
+    def address(self) -> str:
+        """For people: with U-labels; as written if it is no address."""
+        return self.path.unicode if self.path else self.text
+
+
+def parse_addresses(value: str) -> tuple[Mailbox, ...]:
+    """
+    Read an address list.  Groups give their members; empty places are allowed
+    (RFC 5322 section 4.4).  The time is linear.
+
+    @param value: Unfolded.
+    """
+    lost = value[MAXIMUM_LIST:]
+    found = _Reader().read(value[:MAXIMUM_LIST])
+    return (*found, Mailbox("", None, lost[:80])) if lost else tuple(found)
+
+
+def addresses(header: Header, name: str) -> tuple[Mailbox, ...]:
+    """The entries of every field of that name."""
+    return tuple(entry for value in header.values(name) for entry in parse_addresses(value))
+
+
+def author_of(header: Header) -> Mailbox | None:
+    """The author, if there is one From field with one good address (I-6)."""
+    fields = header.values("From")
+    if len(fields) != 1:
+        return None
+    authors = parse_addresses(fields[0])
+    return authors[0] if len(authors) == 1 and authors[0].path else None
+
+
+# -- tokens ------------------------------------------------------------------------------
+
+
+class _Token(NamedTuple):
+    """
+    @ivar kind: C{atom}, C{quoted}, C{literal}, or the special itself.
+    @ivar text: Decoded if it was quoted.
+    @ivar spaced: White space or a comment stood before it.
+    """
+
+    kind: str
+    text: str
+    spaced: bool
+
+
+# atext of RFC 5322 section 3.2.3 with UTF8-non-ascii of RFC 6532; obsolete
+# control characters make no atom.
+_TOKEN: Final = re.compile(
+    r"(?P<white>[ \t\r\n]++)"
+    r"|(?P<atom>[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a0-\U0010ffff-]++)"
+    r'|"(?P<quoted>(?:[^"\\]++|\\.)*+)(?P<end>"?)'
+    r"|(?P<literal>\[[^\[\]\\\r\n]*+\])"
+    r"|(?P<special>.)",
+    re.DOTALL,
+)
+_IN_COMMENT: Final = re.compile(r"[^()\\]++|\\.?|[()]", re.DOTALL)
+_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What has been read of one mailbox."""
+
+    phrase: list[_Token] = field(default_factory=list)
+    angle: list[_Token] | None = None
+    closed: bool = False
+    broken: bool = False
+    comment: str = ""
+    start: int = 0
+
+
+class _Reader:
+    """Reads one list, token by token."""
+
+    def __init__(self) -> None:
+        self._found: list[Mailbox] = []
+        self._entry = _Entry()
+        self._in_group = False
+
+    def read(self, text: str) -> list[Mailbox]:
+        position = 0
+        spaced = False
+        while position < len(text):
+            token = _TOKEN.match(text, position)
+            if token is None:
+                raise AssertionError("some alternative matches each character")
+            position = token.end()
+            kind = token.lastgroup
+            if kind == "white":
+                spaced = True
+                continue
+            if kind == "special" and token[0] == "(":
+                position = self._read_comment(text, position)
+                spaced = True
+                continue
+            if kind == "end":
+                self._entry.broken |= not token["end"]
+                self._take(_Token("quoted", _PAIR.sub(r"\1", token["quoted"]), spaced))
+            elif kind == "special":
+                self._punctuate(_Token(token[0], token[0], spaced), text, position)
+            else:
+                self._take(_Token(str(kind), token[0], spaced))
+            spaced = False
+        if self._entry.angle is not None and not self._entry.closed:
+            self._entry.broken = True
+        self._finish(text, position + 1)
+        return self._found
+
+    def _read_comment(self, text: str, position: int) -> int:
+        """@return: Where the comment ends; comments nest."""
+        depth, start = 1, position
+        while depth:
+            piece = _IN_COMMENT.match(text, position)
+            if piece is None:
+                self._entry.broken = True
+                return position
+            position = piece.end()
+            if piece[0] == "(":
+                depth += 1
+            elif piece[0] == ")":
+                depth -= 1
+        self._entry.comment = text[start : position - 1]
+        return position
+
+    def _take(self, token: _Token) -> None:
+        entry = self._entry
+        if entry.angle is None:
+            entry.phrase.append(token)
+        elif not entry.closed:
+            entry.angle.append(token)
+        else:
+            entry.broken = True
+
+    def _punctuate(self, token: _Token, text: str, position: int) -> None:
+        entry = self._entry
+        in_angle = entry.angle is not None and not entry.closed
+        if token.kind == "<" and entry.angle is None:
+            entry.angle = []
+        elif token.kind == ">" and in_angle:
+            entry.closed = True
+        elif token.kind in ",;" and not in_angle:
+            self._finish(text, position)
+            self._in_group &= token.kind != ";"
+        elif token.kind == ":" and entry.angle is None and not self._in_group:
+            self._in_group = True
+            self._entry = _Entry(broken=entry.broken, start=position)
+        else:
+            self._take(token)
+
+    def _finish(self, text: str, position: int) -> None:
+        """The entry ends before the character that ends at C{position}."""
+        entry, self._entry = self._entry, _Entry(start=position)
+        if not entry.phrase and entry.angle is None and not entry.broken:
+            return
+        if entry.angle is None:
+            name = readable(_PAIR.sub(r"\1", entry.comment))
+            tokens: Sequence[_Token] = entry.phrase
+        else:
+            name = _display_name(entry.phrase) or readable(_PAIR.sub(r"\1", entry.comment))
+            tokens = _without_route(entry.angle)
+        good = not entry.broken and (entry.angle is None or _is_phrase(entry.phrase))
+        path = _path(tokens) if good else None
+        written = "" if path else readable(text[entry.start : position - 1][:200])
+        self._found.append(Mailbox(name, path, written))
+
+
+# -- what tokens mean -----------------------------------------------------------------------
+
+
+def _is_phrase(tokens: Sequence[_Token]) -> bool:
+    """Words and, an obsolete habit (RFC 5322 section 4.1), dots."""
+    return all(token.kind in {"atom", "quoted", "."} for token in tokens)
+
+
+def _display_name(tokens: Sequence[_Token]) -> str:
+    """A phrase for people; only unquoted words may be encoded words."""
+    pieces: list[str] = []
+    run: list[str] = []
+    for token in tokens:
+        gap = " " if token.spaced and (pieces or run) else ""
+        if token.kind != "quoted":
+            run.append(gap + token.text)
+            continue
+        pieces += [_decoded("".join(run)), gap + _decoded_not(token.text)]
+        run.clear()
+    pieces.append(_decoded("".join(run)))
+    return "".join(pieces).strip()
+
+
+def _decoded(text: str) -> str:
+    """Encoded words read, the white space in front kept."""
+    return text[: len(text) - len(text.lstrip())] + readable(text)
+
+
+def _decoded_not(text: str) -> str:
+    """Quoted: what looks like an encoded word is none (RFC 2047 section 5)."""
+    return "".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text)
+
+
+def _without_route(tokens: Sequence[_Token]) -> Sequence[_Token]:
+    """Behind the source route, if there is one (RFC 5322 section 4.4)."""
+    if tokens and tokens[0].kind == "@":
+        for number, token in enumerate(tokens):
+            if token.kind == ":":
+                return tokens[number + 1 :]
+    return tokens
+
+
+def _path(tokens: Sequence[_Token]) -> Path | None:
+    """addr-spec = local-part "@" domain; RFC 5322 sections 3.4.1 and 4.4."""
+    ats = [number for number, token in enumerate(tokens) if token.kind == "@"]
+    if len(ats) != 1:
+        return None
+    words = _dotted(tokens[: ats[0]], {"atom", "quoted"})
+    domain = _host(tokens[ats[0] + 1 :])
+    if words is None or domain is None:
+        return None
+    local_part = ".".join(words)
+    if len(local_part) > MAXIMUM_LOCAL_PART or any(
+        unicodedata.category(letter) in {"Cc", "Cs"} for letter in local_part
+    ):
+        return None
+    if len(local_part.encode()) > MAXIMUM_LOCAL_PART:
+        return None
+    return Path(unicodedata.normalize("NFC", local_part), domain)
+
+
+def _dotted(tokens: Sequence[_Token], kinds: set[str]) -> list[str] | None:
+    """The words between single dots."""
+    if len(tokens) % 2 == 0:
+        return None
+    for number, token in enumerate(tokens):
+        if token.kind != "." if number % 2 else token.kind not in kinds:
+            return None
+    return [token.text for token in tokens[::2]]
+
+
+def _host(tokens: Sequence[_Token]) -> Host | None:
+    if len(tokens) == 1 and tokens[0].kind == "literal":
+        text = tokens[0].text
+    else:
+        labels = _dotted(tokens, {"atom"})
+        if labels is None:
+            return None
+        text = ".".join(labels)
+    try:
+        return parse_host(text)
+    except InvalidName:
+        return None
