@@ -82,6 +82,9 @@ class Worker(Protocol):
     def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
         """Do all, each for itself; never raises."""
 
+    def tidy(self) -> None:
+        """The outcomes are told: do what had to come after the commit; never raises."""
+
     def rest(self) -> bool:
         """
         Do a small step of house-keeping; never raises.
@@ -223,6 +226,7 @@ class Crew:
             if taken:
                 answered = list(zip(units, outcomes, strict=True))
                 self._reactor.callFromThread(self._answer, len(taken), answered)
+                worker.tidy()
         worker.close()
         self._reactor.callFromThread(self._gone, threading.current_thread())
 

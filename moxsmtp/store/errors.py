@@ -5,8 +5,8 @@ from __future__ import annotations
 from moxsmtp.interfaces import StorageUnavailable
 
 __all__ = [
-    "DatabaseUnavailable", "DriverMissing", "FolderInUse", "FolderUnusable", "StoreDamaged",
-    "StoreError", "StoreTooNew", "TransactionLost",
+    "ContentMissing", "DatabaseUnavailable", "DriverMissing", "FolderInUse", "FolderUnusable",
+    "StoreDamaged", "StoreError", "StoreTooNew", "TransactionLost",
 ]  # fmt: skip
 
 
@@ -40,3 +40,7 @@ class DatabaseUnavailable(StoreError, StorageUnavailable):
 
 class TransactionLost(StoreError):
     """The engine has ended a unit's transaction under it; the unit must not go on."""
+
+
+class ContentMissing(StoreError):
+    """Content was removed meanwhile, or is not where its row says."""

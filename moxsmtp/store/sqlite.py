@@ -114,21 +114,29 @@ class _Worker:
     def _alone(self, work: Work, begin: str) -> Outcome:
         """One unit in a transaction of its own."""
         core: _Core | None = None
+        doomed = 0
         try:
             core = self._core()
+            doomed = len(core.tx.doomed)
             core.driver.execute(begin)
             core.tx.error = None
             value = work(core.tx)
             core.check()
             core.driver.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001  # whatever it is, the caller is told
-            return Raised(self._undone(core, error))
+            return Raised(self._undone(core, error, doomed))
         return Done(value)
 
-    def _undone(self, core: _Core | None, error: BaseException) -> BaseException:
-        """Leave no transaction behind.  @return: C{error} in our words."""
+    def _undone(self, core: _Core | None, error: BaseException, doomed: int = 0) -> BaseException:
+        """
+        Leave no transaction behind.
+
+        @param doomed: So many files are doomed by units committed before.
+        @return: C{error} in our words.
+        """
         try:
             if core is not None:
+                core.tx.spare(doomed)
                 core.rollback()
         except sqlite3.Error as worse:
             self.close()
@@ -140,6 +148,14 @@ class _Worker:
         if isinstance(error, TransactionLost) and core is not None and core.tx.error is not None:
             error = core.tx.error
         return translated(error, self._path)
+
+    def tidy(self) -> None:
+        """Unlink what was committed to be dropped."""
+        if self._open is not None and self._open.tx.doomed:
+            try:
+                self._open.tx.unlink_doomed()
+            except OSError as error:
+                _log.error("content files stay behind: {error}", error=error)
 
     def close(self) -> None:
         """See L{Worker.close}."""
@@ -196,6 +212,7 @@ class _Writer(_Worker):
         except BaseException as error:  # noqa: BLE001  # whatever it is, the callers are told
             return [Raised(self._undone(core, error))] * len(works)
         guilty = len(outcomes) - 1
+        core.tx.spare()
         return [
             outcomes[guilty] if number == guilty else self._alone(work, "BEGIN IMMEDIATE")
             for number, work in enumerate(works)
@@ -206,11 +223,13 @@ class _Writer(_Worker):
         outcome: Outcome
         core.driver.execute("SAVEPOINT unit")
         core.tx.error = None
+        doomed = len(core.tx.doomed)
         try:
             outcome = Done(work(core.tx))
             core.check()
         except BaseException as error:  # noqa: BLE001  # whatever it is, the caller is told
             outcome = Raised(self._translated(core, error))
+            core.tx.spare(doomed)
             if core.driver.in_transaction:
                 core.driver.execute("ROLLBACK TO unit")
         if core.driver.in_transaction:

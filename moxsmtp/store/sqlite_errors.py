@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import sqlite3
 from pathlib import Path
-from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
 from moxsmtp.interfaces import InsufficientStorage
 from moxsmtp.store.errors import DatabaseUnavailable, StoreDamaged
+from moxsmtp.store.files import is_full
 
-__all__ = ["is_full", "translated"]
-
-#: No room, by the words of the operating system.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether the operating system says that there is no room."""
-    return isinstance(error, OSError) and error.errno in _FULL
+__all__ = ["translated"]
 
 
 def _probe(folder: Path) -> bool:

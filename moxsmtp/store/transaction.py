@@ -111,9 +111,12 @@ class Transaction:
     @ivar files: The content folder.
     @ivar changed: Rows that the last statement changed or gave.
     @ivar error: What the last statement that failed raised.
+    @ivar doomed: Content files that are unlinked after the commit.
     """
 
-    __slots__ = ("_alive", "_driver", "_statements", "changed", "dialect", "error", "files")
+    __slots__ = (
+        "_alive", "_driver", "_statements", "changed", "dialect", "doomed", "error", "files",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -127,6 +130,7 @@ class Transaction:
         self.files = files
         self.changed = 0
         self.error: Exception | None = None
+        self.doomed: list[str] = []
         self._driver = driver
         self._statements = statements
         self._alive = alive
@@ -173,6 +177,21 @@ class Transaction:
         except Exception as error:
             self.error = self._statements.wrapped(error, compiled.text)
             raise self.error from error
+
+    def doom(self, file: str) -> None:
+        """Unlink a content file once this unit is committed; its row is dropped."""
+        self.files.condemn(file)
+        self.doomed.append(file)
+
+    def spare(self, number: int = 0) -> None:
+        """Of the doomed, unlink only the first C{number}: the others' rows stay."""
+        self.files.reprieve(self.doomed[number:])
+        del self.doomed[number:]
+
+    def unlink_doomed(self) -> None:
+        """They are committed."""
+        doomed, self.doomed = self.doomed, []
+        self.files.unlink(doomed)
 
 
 def _row_maker(names: Sequence[str]) -> Callable[[Iterable[Any]], Any]:

@@ -1,0 +1,201 @@
+"""
+Content in the tables: put in, counted, given back, read in pieces.
+
+On SQLite content up to one row goes into the database, larger content stays
+the file that it came in.  On PostgreSQL it is rows of L{CHUNK} octets, so that
+every node reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from moxsmtp.interfaces import IContent, Spooled
+from moxsmtp.store.database import Database
+from moxsmtp.store.errors import ContentMissing
+from moxsmtp.store.files import header_end
+from moxsmtp.store.schema import CHUNK, content, content_chunk
+from moxsmtp.store.transaction import Transaction
+
+__all__ = ["StoredContent", "add_refs", "content_header", "insert_content", "release_content"]
+
+_INSERT: Final = (
+    insert(content)
+    .values(size=bindparam("size"), refs=bindparam("refs"), file=bindparam("file"))
+    .returning(content.c.id)
+)
+_INSERT_CHUNK: Final = insert(content_chunk).values(
+    content_id=bindparam("content_id"), number=bindparam("number"), data=bindparam("data")
+)
+_COUNT: Final = (
+    update(content)
+    .where(content.c.id == bindparam("key"))
+    .values(refs=content.c.refs + bindparam("count"))
+    .returning(content.c.refs, content.c.file)
+)
+_DELETE: Final = delete(content).where(content.c.id == bindparam("key"))
+_DELETE_CHUNKS: Final = delete(content_chunk).where(content_chunk.c.content_id == bindparam("key"))
+_WHERE: Final = select(content.c.size, content.c.file).where(content.c.id == bindparam("key"))
+_READ: Final = select(
+    func.substr(content_chunk.c.data, bindparam("start"), bindparam("length"))
+).where(
+    content_chunk.c.content_id == bindparam("key"), content_chunk.c.number == bindparam("number")
+)
+
+
+def insert_content(tx: Transaction, spooled: Spooled, refs: int) -> int:
+    """
+    Store content for C{refs} rows that are about to refer to it.
+
+    The same spooled file may be stored more than once; it is one content then.
+
+    @return: Its number.
+    @raise ContentMissing: Its file has vanished.
+    """
+    if spooled.file is not None:
+        known = tx.files.stored(spooled.file)
+        if known is not None and tx.execute(_COUNT, {"key": known, "count": refs}):
+            return known
+    in_file = spooled.file is not None and tx.dialect == "sqlite"
+    file = _own_file(tx, spooled.file) if in_file and spooled.file is not None else None
+    ((key,),) = tx.execute(_INSERT, {"size": spooled.size, "refs": refs, "file": file})
+    if not in_file:
+        for number, data in enumerate(_chunks(tx, spooled)):
+            tx.execute(_INSERT_CHUNK, {"content_id": key, "number": number, "data": data})
+    if spooled.file is not None:
+        tx.files.remember(spooled.file, key)
+    return int(key)
+
+
+def _own_file(tx: Transaction, name: str) -> str:
+    """C{name}, or another one for it if it is about to be unlinked."""
+    try:
+        if tx.files.is_condemned(name):
+            return tx.files.copy(name)
+        tx.files.path(name).stat()
+    except FileNotFoundError:
+        raise ContentMissing(f"content file {name} has vanished") from None
+    return name
+
+
+def _chunks(tx: Transaction, spooled: Spooled) -> Iterator[bytes]:
+    if spooled.inline is not None:
+        for start in range(0, len(spooled.inline), CHUNK):
+            yield spooled.inline[start : start + CHUNK]
+    elif spooled.file is not None:
+        try:
+            with tx.files.path(spooled.file).open("rb", buffering=0) as file:
+                while data := _read_full(file.fileno(), CHUNK):
+                    yield data
+        except FileNotFoundError:
+            raise ContentMissing(f"content file {spooled.file} has vanished") from None
+
+
+def _read_full(descriptor: int, length: int) -> bytes:
+    pieces = []
+    while length and (piece := os.read(descriptor, length)):
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def add_refs(tx: Transaction, content_id: int, count: int = 1) -> None:
+    """
+    More rows refer to it.
+
+    @raise ContentMissing: It is gone.
+    """
+    if not tx.execute(_COUNT, {"key": content_id, "count": count}):
+        raise ContentMissing(f"content {content_id} is gone")
+
+
+def release_content(tx: Transaction, content_id: int, count: int = 1) -> str | None:
+    """
+    Fewer rows refer to it; the last one has been removed or changed before.
+
+    @return: The file that is unlinked after the commit, without more being
+        done about it; L{None} if there is none, or others refer to it.
+    """
+    rows = tx.execute(_COUNT, {"key": content_id, "count": -count})
+    if not rows or rows[0].refs > 0:
+        return None
+    file: str | None = rows[0].file
+    tx.execute(_DELETE_CHUNKS, {"key": content_id})
+    tx.execute(_DELETE, {"key": content_id})
+    if file is not None:
+        tx.doom(file)
+    return file
+
+
+def _piece(tx: Transaction, content_id: int, offset: int, length: int) -> bytes:
+    """At most C{length} octets, up to the end of a row."""
+    rows = tx.execute(_WHERE, {"key": content_id})
+    if not rows:
+        raise ContentMissing(f"content {content_id} is gone")
+    size, file = rows[0]
+    if offset >= size or length <= 0:
+        return b""
+    if file is not None:
+        return _pread(tx, file, offset, min(length, size - offset))
+    number, start = divmod(offset, CHUNK)
+    place = {"key": content_id, "number": number, "start": start + 1, "length": length}
+    found = tx.execute(_READ, place)
+    if not found or not found[0][0]:
+        raise ContentMissing(f"content {content_id} lacks its octets from {offset}")
+    return bytes(found[0][0])
+
+
+def _pread(tx: Transaction, name: str, offset: int, length: int) -> bytes:
+    try:
+        descriptor = os.open(tx.files.path(name), os.O_RDONLY)
+    except FileNotFoundError:
+        raise ContentMissing(f"content file {name} has vanished") from None
+    try:
+        data = os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
+    if not data:
+        raise ContentMissing(f"content file {name} is shorter than it was")
+    return data
+
+
+def content_header(tx: Transaction, content_id: int, limit: int) -> bytes:
+    """
+    The header section up to and with its empty line, or its first C{limit}
+    octets.
+    """
+    head = bytearray()
+    while len(head) < limit:
+        data = _piece(tx, content_id, len(head), min(limit - len(head), CHUNK))
+        before = len(head)
+        head += data
+        end = header_end(head, before)
+        if end is not None:
+            return bytes(head[:end])
+        if not data:
+            break
+    return bytes(head)
+
+
+@implementer(IContent)
+class StoredContent:
+    """Content by its number, read in the database's threads."""
+
+    def __init__(self, database: Database, content_id: int, size: int) -> None:
+        self.size = size
+        self._database = database
+        self._id = content_id
+
+    def read(self, offset: int, length: int) -> Deferred[bytes]:
+        """
+        See L{IContent.read}.
+
+        @raise ContentMissing: It was removed, or its file is damaged.
+        """
+        return self._database.read(lambda tx: _piece(tx, self._id, offset, length))
