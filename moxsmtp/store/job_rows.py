@@ -1,0 +1,213 @@
+"""Rows of queued and retired jobs.  Q-5 to Q-7, Q-77."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, insert, select, text
+
+from moxsmtp.interfaces import NewJob, OutgoingEvent, RequireTLS, Spooled
+from moxsmtp.queue.job import Job, Result, Retired
+from moxsmtp.store.columns import (
+    read_addresses,
+    read_map,
+    read_path,
+    read_results,
+    read_time,
+    write_map,
+    write_path,
+    write_results,
+    write_text,
+    write_time,
+)
+from moxsmtp.store.leases import LeasedWork
+from moxsmtp.store.schema import job, retired_job
+from moxsmtp.store.transaction import Transaction
+
+__all__ = [
+    "JOBS", "RetiredJob", "insert_job", "job_destination", "read_job", "read_retired_job",
+    "retire_job",
+]  # fmt: skip
+
+#: Mail, leased by recipient domain: one delivery to each at a time (Q-9).
+JOBS: Final = LeasedWork.over("mail", job, job.c.destination, waits=text("hold = 0"))
+
+_INSERT: Final = (
+    insert(job)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "base_id", "account", "mail_from", "rcpt_to", "destination", "size", "has_8bit",
+                "smtputf8", "message_id", "subject", "require_tls", "queued", "from_id", "extra",
+                "future_release", "content_id", "prefix", "next_attempt",
+            )
+        }
+    )
+    .returning(job.c.id)
+)  # fmt: skip
+
+_RETIRE: Final = insert(retired_job).from_select(
+    [column.name for column in retired_job.columns],
+    select(
+        *(
+            bindparam(column.name, type_=column.type).label(column.name)
+            if column.name in {"results", "success", "event", "last_activity", "keep_until"}
+            else job.c[column.name]
+            for column in retired_job.columns
+        )
+    ).where(job.c.id == bindparam("id")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredJob:
+    """
+    A job of the history (Q-77).
+
+    @ivar job: As it was, without prefix and content.
+    @ivar success: True only for C{delivered}.
+    @ivar keep_until: When the history forgets it, fixed when it left the queue.
+    """
+
+    job: Job
+    event: OutgoingEvent
+    success: bool
+    last_activity: datetime
+    keep_until: datetime
+
+
+def job_destination(new: NewJob) -> str:
+    """
+    The name of its destination.
+
+    @raise ValueError: The recipient has no domain.
+    """
+    if new.forward_path.domain is None:
+        raise ValueError("a queued recipient has a domain")
+    return new.forward_path.domain.ascii
+
+
+def insert_job(
+    tx: Transaction, new: NewJob, spooled: Spooled, *, content: int, base: int, now: int
+) -> int:
+    """
+    Add a job whose content is there already.  Its destination is told apart.
+
+    @param base: Number of the first job that shares sender and prefix, or 0.
+    """
+    ((number,),) = tx.execute(
+        _INSERT,
+        {
+            "base_id": base,
+            "account": new.account,
+            "mail_from": write_path(new.reverse_path),
+            "rcpt_to": new.forward_path.ascii,
+            "destination": job_destination(new),
+            "size": len(new.prefix) + spooled.size,
+            "has_8bit": int(spooled.has_8bit or not new.prefix.isascii()),
+            "smtputf8": int(new.smtputf8),
+            "message_id": write_text(new.message_id),
+            "subject": write_text(new.subject),
+            "require_tls": new.require_tls.value,
+            "queued": now,
+            "from_id": write_text(new.from_id),
+            "extra": write_map(new.extra),
+            "future_release": new.future_release,
+            "content_id": content,
+            "prefix": new.prefix,
+            "next_attempt": now if new.next_attempt is None else write_time(new.next_attempt),
+        },
+    )
+    return int(number)
+
+
+def read_job(row: Any) -> Job:
+    """@param row: All columns of L{job}."""
+    return Job(
+        id=row.id,
+        base_id=row.base_id,
+        account=row.account,
+        reverse_path=None if row.mail_from is None else read_path(row.mail_from),
+        forward_path=read_path(row.rcpt_to),
+        queued=read_time(row.queued),
+        next_attempt=read_time(row.next_attempt),
+        content=row.content_id,
+        size=row.size,
+        prefix=row.prefix,
+        has_8bit=bool(row.has_8bit),
+        smtputf8=bool(row.smtputf8),
+        message_id=row.message_id,
+        subject=row.subject,
+        require_tls=RequireTLS(row.require_tls),
+        hold=bool(row.hold),
+        attempts=row.attempts,
+        max_attempts=row.max_attempts,
+        last_attempt=None if row.last_attempt is None else read_time(row.last_attempt),
+        results=read_results(row.results),
+        dialed=read_addresses(row.dialed),
+        transport=row.transport,
+        from_id=row.from_id,
+        extra=read_map(row.extra),
+        future_release=row.future_release,
+    )
+
+
+def read_retired_job(row: Any) -> RetiredJob:
+    """@param row: All columns of L{retired_job}."""
+    last_activity = read_time(row.last_activity)
+    kept = Job(
+        id=row.id,
+        base_id=row.base_id,
+        account=row.account,
+        reverse_path=None if row.mail_from is None else read_path(row.mail_from),
+        forward_path=read_path(row.rcpt_to),
+        queued=read_time(row.queued),
+        next_attempt=last_activity,
+        content=0,
+        size=row.size,
+        has_8bit=bool(row.has_8bit),
+        smtputf8=bool(row.smtputf8),
+        message_id=row.message_id,
+        subject=row.subject,
+        require_tls=RequireTLS(row.require_tls),
+        attempts=row.attempts,
+        max_attempts=row.max_attempts,
+        last_attempt=None if row.last_attempt is None else read_time(row.last_attempt),
+        results=read_results(row.results),
+        transport=row.transport,
+        from_id=row.from_id,
+        extra=read_map(row.extra),
+        future_release=row.future_release,
+    )
+    return RetiredJob(
+        job=kept,
+        event=OutgoingEvent(row.event),
+        success=bool(row.success),
+        last_activity=last_activity,
+        keep_until=read_time(row.keep_until),
+    )
+
+
+def retire_job(tx: Transaction, number: int, results: tuple[Result, ...], fate: Retired) -> None:
+    """
+    Copy a job into the history, if it is to be kept; it is still in the queue then.
+
+    @param results: All of them; the last one says when it ended.
+    """
+    if fate.keep_until is None:
+        return
+    last = results[-1]
+    tx.execute(
+        _RETIRE,
+        {
+            "id": number,
+            "results": write_results(results),
+            "success": int(fate.event is OutgoingEvent.DELIVERED),
+            "event": fate.event.value,
+            "last_activity": write_time(last.start + last.duration),
+            "keep_until": write_time(fate.keep_until),
+        },
+    )

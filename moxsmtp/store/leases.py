@@ -1,0 +1,376 @@
+"""
+Leased destinations: who works on what, for mail and webhooks alike.
+
+A destination stands in its table while work waits for it.  Its C{next_due} is
+never later than its first job, so nothing is forgotten; it may be earlier, and
+then its next owner finds nothing due and sets it right.  Whoever adds a job
+lowers C{next_due} in the same transaction; whoever gives a lease back finds it
+anew.  Both lock the destination's row first, so neither can miss the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Table,
+    TextClause,
+    bindparam,
+    case,
+    cast,
+    delete,
+    extract,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Executable
+
+from moxsmtp.queue.job import Lease, LeaseLost
+from moxsmtp.store.columns import duration_microseconds, read_time, write_time
+from moxsmtp.store.database import Database
+from moxsmtp.store.schema import destination
+from moxsmtp.store.transaction import Transaction
+
+__all__ = [
+    "Clock",
+    "LeasedWork",
+    "Leases",
+    "add_due",
+    "database_clock",
+    "given_clock",
+    "hold_fence",
+]
+
+Clock = Callable[[Transaction, datetime], int]
+"""Microseconds since the epoch, in a transaction, where C{datetime} is the process's own time."""
+
+_DATABASE_NOW: Final = select(
+    cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
+)
+
+
+def database_clock(tx: Transaction, now: datetime) -> int:
+    """
+    The database's clock on PostgreSQL, where several machines must agree; on
+    SQLite there is but one machine, and its clock was given.
+    """
+    if tx.dialect != "postgresql":
+        return write_time(now)
+    ((microseconds,),) = tx.execute(_DATABASE_NOW)
+    return int(microseconds)
+
+
+def given_clock(_: Transaction, now: datetime) -> int:
+    """The time as given, on any database."""
+    return write_time(now)
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedWork:
+    """
+    Statements over one table of jobs.
+
+    @ivar kind: What its destinations are called, C{mail} or C{hook}.
+    @ivar under_way: How many attempts have begun and not ended.
+    @ivar repeat: Those that a crash cut short are due again, once and not
+        counted (Q-10); C{repeat_at} at one destination.
+    @ivar leave: The other ones keep their time; C{leave_at} at one destination.
+    @ivar first_due: When the first job of a destination is due.
+    """
+
+    kind: str
+    under_way: Executable
+    repeat: Executable
+    repeat_at: Executable
+    leave: Executable
+    leave_at: Executable
+    first_due: Executable
+
+    @classmethod
+    def over(cls, kind: str, table: Table, name: Column[str], waits: TextClause) -> LeasedWork:
+        """
+        @param name: The column that says where a job goes.
+        @param waits: Whether a job waits for its time at all.
+        """
+        # As text, for SQLite matches a partial index by literals only.
+        in_flight = text("in_flight = 1")
+        repeat = (
+            update(table)
+            .where(in_flight, table.c.repeated == 0)
+            .values(
+                in_flight=0,
+                repeated=1,
+                attempts=table.c.attempts - 1,
+                next_attempt=table.c.last_attempt,
+            )
+        )
+        leave = update(table).where(in_flight).values(in_flight=0)
+        here = name == bindparam("name")
+        return cls(
+            kind=kind,
+            under_way=select(func.count()).select_from(table).where(in_flight),
+            repeat=repeat,
+            repeat_at=repeat.where(here),
+            leave=leave,
+            leave_at=leave.where(here),
+            first_due=select(func.min(table.c.next_attempt)).where(here, waits),
+        )
+
+
+# -- the destination's row ----------------------------------------------------------
+
+
+def _lowering(insert: sqlite.Insert | postgresql.Insert) -> Executable:
+    row = insert.values(
+        kind=bindparam("kind"),
+        name=bindparam("name"),
+        slot=0,
+        next_due=bindparam("next_due"),
+        fence=bindparam("fence"),
+    )
+    return row.on_conflict_do_update(
+        index_elements=["kind", "name", "slot"],
+        set_={"next_due": row.excluded.next_due},
+        where=row.excluded.next_due < destination.c.next_due,
+    )
+
+
+_ADD_DUE: Final[Mapping[str, Executable]] = {
+    "sqlite": _lowering(sqlite.insert(destination)),
+    "postgresql": _lowering(postgresql.insert(destination)),
+}
+
+
+def add_due(tx: Transaction, kind: str, name: str, due: int, now: int) -> None:
+    """
+    A job for C{name} is due at C{due}.
+
+    On PostgreSQL the row stays locked until the commit, also if it is not
+    changed.  Who adds several does so in the order of their names.
+    """
+    tx.execute(_ADD_DUE[tx.dialect], {"kind": kind, "name": name, "next_due": due, "fence": now})
+
+
+_this = (
+    (destination.c.kind == bindparam("kind"))
+    & (destination.c.name == bindparam("name"))
+    & (destination.c.slot == bindparam("slot"))
+)
+_ours = (
+    _this
+    & (destination.c.owner == bindparam("owner"))
+    & (destination.c.fence == bindparam("fence"))
+)
+
+_HOLD: Final = select(destination.c.slot).where(_ours).with_for_update()
+
+_CLAIMABLE: Final = (
+    select(
+        destination.c.name,
+        destination.c.slot,
+        destination.c.owner,
+        destination.c.fence,
+        destination.c.troubled,
+    )
+    .where(
+        destination.c.kind == bindparam("kind"),
+        destination.c.next_due <= bindparam("now"),
+        destination.c.lease_until < bindparam("now"),
+        destination.c.troubled <= bindparam("troubled"),
+    )
+    .order_by(destination.c.next_due)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+_OWN: Final = (
+    update(destination)
+    .where(_this)
+    .values(
+        owner=bindparam("owner"),
+        lease_until=bindparam("until"),
+        fence=bindparam("fence"),
+    )
+)
+_RENEW: Final = update(destination).where(_ours).values(lease_until=bindparam("until"))
+_GIVE_BACK: Final = (
+    update(destination)
+    .where(_this)
+    .values(
+        owner=None,
+        lease_until=0,
+        next_due=bindparam("next_due"),
+        troubled=bindparam("troubled"),
+    )
+)
+_FORGET: Final = delete(destination).where(_this)
+_VOID: Final = (
+    update(destination)
+    .where(destination.c.kind == bindparam("kind"), text("owner IS NOT NULL"))
+    .values(owner=None, lease_until=0)
+)
+
+_FIRST_UNOWNED: Final = (
+    select(destination.c.next_due)
+    .where(destination.c.kind == bindparam("kind"), destination.c.owner.is_(None))
+    .order_by(destination.c.next_due)
+    .limit(1)
+)
+_FIRST_TO_END: Final = select(
+    func.min(
+        case(
+            (destination.c.next_due > destination.c.lease_until, destination.c.next_due),
+            else_=destination.c.lease_until,
+        )
+    )
+).where(destination.c.kind == bindparam("kind"), text("owner IS NOT NULL"))
+
+
+def hold_fence(tx: Transaction, owner: str, lease: Lease) -> None:
+    """
+    Make sure that the destination is ours until the commit.
+
+    @raise LeaseLost: It is not.
+    """
+    if not tx.execute(_HOLD, _key(lease) | {"owner": owner, "fence": lease.fence}):
+        raise LeaseLost(lease.name)
+
+
+def _key(lease: Lease) -> dict[str, object]:
+    return {"kind": lease.kind, "name": lease.name, "slot": lease.slot}
+
+
+# -- the port --------------------------------------------------------------------------
+
+
+class Leases:
+    """
+    The half of L{moxsmtp.queue.storage.ILeases} that mail and webhooks share.
+
+    @ivar owner: Names this process among all that use the database.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        work: LeasedWork,
+        *,
+        owner: str,
+        now: Callable[[], datetime],
+        clock: Clock = database_clock,
+    ) -> None:
+        self._database = database
+        self._work = work
+        self._now = now
+        self._clock = clock
+        self.owner = owner
+
+    async def claim(
+        self, count: int, now: datetime, until: datetime, *, troubled: bool
+    ) -> Sequence[Lease]:
+        """See L{moxsmtp.queue.storage.ILeases.claim}."""
+
+        def work(tx: Transaction) -> Sequence[Lease]:
+            moment = self._clock(tx, now)
+            rows = tx.execute(
+                _CLAIMABLE,
+                {
+                    "kind": self._work.kind,
+                    "now": moment,
+                    "troubled": int(troubled),
+                    "count": count,
+                },
+            )
+            leases = [
+                Lease(self._work.kind, name, slot, fence + 1, bool(is_troubled))
+                for name, slot, _, fence, is_troubled in rows
+            ]
+            lease_until = moment + duration_microseconds(until - now)
+            tx.execute_many(
+                _OWN,
+                [
+                    _key(lease) | {"owner": self.owner, "fence": lease.fence, "until": lease_until}
+                    for lease in leases
+                ],
+            )
+            for name, _, dead_owner, *_ in rows:
+                if dead_owner is not None:
+                    tx.execute(self._work.repeat_at, {"name": name})
+                    tx.execute(self._work.leave_at, {"name": name})
+            return leases
+
+        return await self._database.transact(work)
+
+    async def renew(self, leases: Sequence[Lease], until: datetime) -> Sequence[Lease]:
+        """See L{moxsmtp.queue.storage.ILeases.renew}."""
+        now = self._now()
+
+        def work(tx: Transaction) -> Sequence[Lease]:
+            lease_until = self._clock(tx, now) + duration_microseconds(until - now)
+            ours = []
+            # In one order everywhere, so that no two renewals wait for each other.
+            for lease in sorted(leases, key=lambda lease: (lease.name, lease.slot)):
+                tx.execute(
+                    _RENEW,
+                    _key(lease) | {"owner": self.owner, "fence": lease.fence, "until": lease_until},
+                )
+                if tx.changed:
+                    ours.append(lease)
+            return ours
+
+        return await self._database.transact(work)
+
+    async def release(self, lease: Lease, *, troubled: bool) -> None:
+        """
+        See L{moxsmtp.queue.storage.ILeases.release}.  A lease that was lost
+        leaves nothing to give back.
+        """
+
+        def work(tx: Transaction) -> None:
+            try:
+                hold_fence(tx, self.owner, lease)
+            except LeaseLost:
+                return
+            # What was begun and could not be settled is over, and keeps its time.
+            tx.execute(self._work.leave_at, {"name": lease.name})
+            ((due,),) = tx.execute(self._work.first_due, {"name": lease.name})
+            if due is None:
+                tx.execute(_FORGET, _key(lease))
+            else:
+                tx.execute(_GIVE_BACK, _key(lease) | {"next_due": due, "troubled": int(troubled)})
+
+        await self._database.transact(work)
+
+    async def next_due(self) -> datetime | None:
+        """
+        See L{moxsmtp.queue.storage.ILeases.next_due}.  An owned destination
+        counts as due when its lease ends, for its owner may be dead.
+        """
+        kind = {"kind": self._work.kind}
+
+        def work(tx: Transaction) -> int | None:
+            moments = [due for (due,) in tx.execute(_FIRST_UNOWNED, kind)]
+            moments += [due for (due,) in tx.execute(_FIRST_TO_END, kind) if due is not None]
+            return min(moments, default=None)
+
+        due = await self._database.read(work)
+        return None if due is None else read_time(due)
+
+    async def void(self) -> int:
+        """See L{moxsmtp.queue.storage.ILeases.void}."""
+
+        def work(tx: Transaction) -> int:
+            tx.execute(_VOID, {"kind": self._work.kind})
+            ((under_way,),) = tx.execute(self._work.under_way)
+            tx.execute(self._work.repeat)
+            tx.execute(self._work.leave)
+            return int(under_way)
+
+        return await self._database.transact(work)
