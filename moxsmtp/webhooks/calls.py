@@ -1,0 +1,124 @@
+"""
+What the queue's runner does for webhooks: take a call that is due, make it,
+record it (Q-73 to Q-76).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moxsmtp.interfaces import IAccounts, IMetrics
+from moxsmtp.queue.job import Hook, HookResult, Lease
+from moxsmtp.queue.storage import IHookStore
+from moxsmtp.webhooks.schedule import Randint, gives_up, next_attempt
+
+__all__ = ["Call", "HookWork"]
+
+#: History of accounts that do not exist any more (Q-77).
+_KEEP_OF_NOBODY: Final = timedelta(days=7)
+
+_KNOWN: Final = frozenset(int(status) for status in HTTPStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A hook that is being called."""
+
+    hook: Hook
+    started: datetime
+
+
+class HookWork:
+    """Webhook calls as work for a runner."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IHookStore,
+        post: Callable[[Hook], Awaitable[HookResult]],
+        accounts: IAccounts,
+        metrics: IMetrics,
+        randint: Randint,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._post = post
+        self._accounts = accounts
+        self._metrics = metrics
+        self._randint = randint
+
+    async def take(self, lease: Lease) -> Call | None:
+        """The call longest due; its count and next time are saved first (Q-74)."""
+        now = self._now()
+        hook = await self._store.take(
+            lease, now, lambda hook: next_attempt(now, hook.attempts, self._randint)
+        )
+        return Call(hook, now) if hook is not None else None
+
+    async def attempt(self, task: Call) -> HookResult:
+        """Make the call."""
+        return await self._post(task.hook)
+
+    def unfinished(self, task: Call, error: str) -> HookResult:
+        """A call that was cut or broke down: a failure."""
+        return HookResult(
+            start=task.started,
+            duration=self._now() - task.started,
+            url=task.hook.url,
+            success=False,
+            error=error,
+        )
+
+    async def settle(self, lease: Lease, task: Call, found: HookResult) -> bool:
+        """
+        Record a call: done, to be repeated, or given up (Q-74).
+
+        @return: Whether it failed.
+        """
+        hook = task.hook
+        retry = not found.success and not gives_up(hook.attempts)
+        await self._store.settle(lease, hook, found, keep=self._keep(hook.account), retry=retry)
+        self._metrics.count("mox_webhook_results_total", code=_code_label(found.code))
+        self._metrics.observe(
+            "mox_webhook_request_duration_seconds", found.duration.total_seconds()
+        )
+        self._report(hook, found, retry=retry)
+        return not found.success
+
+    def _report(self, hook: Hook, found: HookResult, *, retry: bool) -> None:
+        event = hook.event.value if hook.event else "incoming"
+        if found.success:
+            self._log.info("called webhook {hook} for {event}", hook=hook.id, event=event)
+            return
+        text = "webhook {hook} for {event} failed, attempt {attempt}: {error}"
+        if not retry:
+            text = "gave up webhook {hook} for {event} after attempt {attempt}: {error}"
+        self._log.warn(
+            text, hook=hook.id, event=event, attempt=hook.attempts, error=found.error, url=found.url
+        )
+
+    def _keep(self, name: str) -> timedelta | None:
+        """How long the history of an account's calls stays (Q-77)."""
+        account = self._accounts.account(name)
+        if account is None:
+            return _KEEP_OF_NOBODY
+        return account.keep_retired_webhooks or None
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+
+
+def _code_label(code: int) -> str:
+    """The status, its class if it is none that is known, C{error} if there was none."""
+    if code in _KNOWN:
+        return str(code)
+    return f"{code // 100}xx" if 100 <= code <= 599 else "error"

@@ -1,0 +1,172 @@
+"""
+Where webhooks may connect to: the addresses of a name are checked, and what
+was checked is connected to, so that no second answer of the DNS leads
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, cast
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTCP,
+    IStreamClientEndpoint,
+)
+from twisted.python.failure import Failure
+from twisted.web.client import URI
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from moxsmtp.dns.records import Answer, Question, RRType
+from moxsmtp.interfaces import IResolver
+from moxsmtp.names import IPAddress
+
+__all__ = ["AddressPolicy", "AddressRefused", "CheckedEndpoints", "TLSFor"]
+
+#: TLS towards a host that has to prove its name.
+TLSFor = Callable[[str], IOpenSSLClientConnectionCreator]
+
+#: RFC 6052: IPv4 inside IPv6; where a translator stands, anything may be behind it.
+_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
+
+#: Seconds for one TCP connection.
+_CONNECT: Final = 10
+
+#: Addresses of one name that are tried.
+_ADDRESSES: Final = 4
+
+
+class AddressRefused(Exception):
+    """A host has no address that may be called."""
+
+
+class AddressPolicy:
+    """Which addresses may be called."""
+
+    def __init__(
+        self, allow_private: Iterable[IPv4Network | IPv6Network], *, allow_loopback: bool
+    ) -> None:
+        """
+        @param allow_private: Networks that may be called though not public.
+        @param allow_loopback: Whether this machine itself may be called, which
+            no network above allows.
+        """
+        self._allow_private = tuple(allow_private)
+        self.allow_loopback = allow_loopback
+
+    def allows(self, address: IPAddress) -> bool:
+        """Whether C{address}, and any IPv4 address that it stands for, may be called."""
+        return all(self._allows_one(one) for one in (address, *_embedded(address)))
+
+    def _allows_one(self, address: IPAddress) -> bool:
+        # Connecting to the unspecified address reaches this machine.
+        if address.is_loopback or address.is_unspecified:
+            return self.allow_loopback
+        if any(address in network for network in self._allow_private):
+            return True
+        return address.is_global and not address.is_multicast and not _is_translated(address)
+
+
+def _is_translated(address: IPAddress) -> bool:
+    return isinstance(address, IPv6Address) and address in _TRANSLATED
+
+
+def _embedded(address: IPAddress) -> Sequence[IPv4Address]:
+    """The IPv4 addresses that an IPv6 address leads to."""
+    if isinstance(address, IPv4Address):
+        return ()
+    teredo = address.teredo or ()
+    return [one for one in (address.ipv4_mapped, address.sixtofour, *teredo) if one is not None]
+
+
+@implementer(IAgentEndpointFactory)
+class CheckedEndpoints:
+    """Gives an HTTP agent endpoints that connect only where the policy allows."""
+
+    def __init__(
+        self, reactor: IReactorTCP, resolver: IResolver, tls_for: TLSFor, policy: AddressPolicy
+    ) -> None:
+        self.reactor = reactor
+        self.tls_for = tls_for
+        self.policy = policy
+        self._resolver = resolver
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """An endpoint for the host, port and scheme of C{uri}."""
+        return _CheckedEndpoint(self, uri)
+
+    async def addresses(self, host: str) -> Sequence[IPAddress]:
+        """
+        Where C{host} may be connected to.
+
+        @raise AddressRefused: It has addresses, or none, but not one allowed.
+        @raise LookupFailed: The DNS does not answer.
+        """
+        found = await self._resolve(host)
+        allowed = [address for address in found if self.policy.allows(address)]
+        if not allowed:
+            reason = "address not allowed" if found else "no address"
+            raise AddressRefused(f"{host}: {reason}")
+        return allowed[:_ADDRESSES]
+
+    async def _resolve(self, host: str) -> Sequence[IPAddress]:
+        if host == "localhost":  # RFC 6761 section 6.3
+            return [IPv4Address("127.0.0.1"), IPv6Address("::1")]
+        try:
+            return [ip_address(host)]
+        except ValueError:
+            pass
+        asked = [self._resolver.lookup(Question(host, kind)) for kind in (RRType.A, RRType.AAAA)]
+        found: list[IPAddress] = []
+        failures: list[Failure] = []
+        # Its type forgets that an answer may be a failure.
+        answers = cast(
+            "list[tuple[bool, Answer | Failure]]", await DeferredList(asked, consumeErrors=True)
+        )
+        for _, answer in answers:
+            if isinstance(answer, Failure):
+                failures.append(answer)
+            else:
+                found += [ip_address(str(record)) for record in answer.records]
+        if failures and not found:
+            failures[0].raiseException()
+        return found
+
+
+@implementer(IStreamClientEndpoint)
+class _CheckedEndpoint:
+    """One host and port."""
+
+    def __init__(self, parent: CheckedEndpoints, uri: URI) -> None:
+        self._parent = parent
+        self._host = uri.host.decode("ascii").rstrip(".").lower()
+        self._port = uri.port
+        self._secure = uri.scheme == b"https"
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to the first address that answers."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        last: ConnectError | None = None
+        for address in await self._parent.addresses(self._host):
+            try:
+                return await self._endpoint(address).connect(factory)
+            except ConnectError as error:
+                last = error
+        raise last or AddressRefused(self._host)
+
+    def _endpoint(self, address: IPAddress) -> IStreamClientEndpoint:
+        kind = TCP6ClientEndpoint if address.version == 6 else TCP4ClientEndpoint
+        endpoint = kind(self._parent.reactor, str(address), self._port, timeout=_CONNECT)
+        if self._secure:
+            return wrapClientTLS(self._parent.tls_for(self._host), endpoint)
+        return endpoint
