@@ -8,7 +8,6 @@ otherwise (I-28).
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,28 +16,14 @@ from typing import Final
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Account, IAccounts
-from moxsmtp.names import Domain, Host, parse_domain
-from moxsmtp.smtp.address import Path
+from moxsmtp.names import Domain, Host, parse_host
+from moxsmtp.smtp.address import Path, parse_mailbox
 
 __all__ = [
     "Directory", "DomainSettings", "InvalidAddress", "canonical_local_part", "parse_address",
 ]  # fmt: skip
 
 POSTMASTER: Final = "postmaster"
-
-#: Octets of UTF-8 a local-part may have.  RFC 5321 section 4.5.3.1.1.
-MAXIMUM_LOCAL_PART: Final = 64
-
-# Dot-string = Atom *("." Atom), with UTF8-non-ascii (RFC 6531 section 3.3).
-_DOT_STRING = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
-    r"(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
-)
-
-# Quoted-string = DQUOTE *(qtextSMTP / quoted-pairSMTP) DQUOTE
-_QUOTED_STRING = re.compile(
-    r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"',
-)
 
 
 class InvalidAddress(ValueError):
@@ -65,26 +50,15 @@ def parse_address(text: str) -> Path:
 
     @raise InvalidAddress: The text is none; the message says what is wrong.
     """
-    local, at, domain = text.rpartition("@")
-    if not at:
-        raise InvalidAddress('no "@" in it')
     try:
-        host = parse_domain(domain)
+        path = Path("", parse_host(text[1:])) if text.startswith("@") else parse_mailbox(text)
     except ValueError as error:
-        raise InvalidAddress(f"the domain is wrong: {error}") from None
-    local = unicodedata.normalize("NFC", local)
-    if len(local.encode("utf-8", "surrogatepass")) > MAXIMUM_LOCAL_PART:
-        raise InvalidAddress(f"more than {MAXIMUM_LOCAL_PART} octets stand before the @")
-    quoted = _QUOTED_STRING.fullmatch(local)
-    if quoted and quoted[1]:
-        local = re.sub(r"\\(.)", r"\1", quoted[1])
-    elif (local and not _DOT_STRING.fullmatch(local)) or any(map(_is_control, local)):
-        raise InvalidAddress("what stands before the @ is no local-part")
-    return Path(local, host)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"}
+        raise InvalidAddress(str(error)) from None
+    if not isinstance(path.domain, Domain):
+        raise InvalidAddress("a domain is needed behind the @, not an IP address")
+    if not path.local_part and not text.startswith("@"):
+        raise InvalidAddress("no local-part")
+    return path
 
 
 def canonical_local_part(local_part: str, settings: DomainSettings) -> str:
