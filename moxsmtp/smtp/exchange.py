@@ -71,7 +71,7 @@ class Exchange:
     One session.
 
     @ivar fates: By recipient, in the order of the mailing; L{None}: not known
-        yet.  Complete once a L{Over} came or L{abandon} was called.
+        yet.  Complete once L{is_decided}.
     @ivar capabilities: As last announced.
     @ivar uses_tls: TLS is on, and the server has spoken under it.
     @ivar tls_failed: Why TLS was tried in vain; empty if it was not.  The
@@ -101,6 +101,16 @@ class Exchange:
         self._session = self._converse()
 
     # -- the caller's side --
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing will happen any more, and all fates are known."""
+        return self._over is not None
+
+    @property
+    def is_decided(self) -> bool:
+        """Every recipient has its fate; at most leave is to be taken."""
+        return None not in self.fates
 
     def receive(self, data: bytes) -> None:
         """Octets of the server."""
