@@ -7,16 +7,29 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from mmap import mmap
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from moxsmtp.dns.records import Answer, LookupFailed, Question, Record, RRType
-from moxsmtp.interfaces import IResolver
+from moxsmtp.interfaces import (
+    IMailStore,
+    IMetrics,
+    InsufficientStorage,
+    IQueue,
+    IResolver,
+    ISpool,
+    NewJob,
+    NewMessage,
+    Spooled,
+)
 
-__all__ = ["MemoryResolver"]
+__all__ = ["MemoryMetrics", "MemoryQueue", "MemoryResolver", "MemorySpool", "MemoryStore"]
+
+T = TypeVar("T")
 
 #: CNAMEs followed before the chain counts as broken.
 _LONGEST_CHAIN: Final = 16
@@ -100,3 +113,140 @@ class MemoryResolver:
             for known, entry in self.zone.items()
             if not (isinstance(entry, Answer) and not entry.exists)
         )
+
+
+@implementer(ISpool)
+class MemorySpool:
+    """
+    Content that is kept in memory.
+
+    @ivar room: Octets it may hold; beyond them there is no space.
+    @ivar aborted: Whether it was given up.
+    """
+
+    def __init__(self, room: int = 1 << 30) -> None:
+        self.room = room
+        self.aborted = False
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        """See L{ISpool.write}.  There is never anything to wait for."""
+        if len(self._data) + len(data) > self.room:
+            raise InsufficientStorage("the double is full")
+        self._data += data
+        return None
+
+    async def finish(self) -> Spooled:
+        """See L{ISpool.finish}."""
+        return self.spooled(bytes(self._data))
+
+    def abort(self) -> None:
+        """See L{ISpool.abort}."""
+        self.aborted = True
+
+    @staticmethod
+    def spooled(content: bytes) -> Spooled:
+        """What a spool makes of C{content}, whose lines end with CRLF."""
+        end = 0 if content.startswith(b"\r\n") else content.find(b"\r\n\r\n") + 2
+        header = content if end == 1 else content[: end + 2]
+        return Spooled(
+            size=len(content), header=header, has_8bit=not content.isascii(), inline=content
+        )
+
+
+@implementer(IMailStore)
+class MemoryStore:
+    """
+    Mail that is kept in memory.
+
+    @ivar messages: What was delivered, with its content, in order.
+    @ivar trouble: Raised instead of storing anything, while it is set.
+    @ivar room: Octets that a spool may hold.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[NewMessage, bytes]] = []
+        self.trouble: Exception | None = None
+        self.room = 1 << 30
+
+    def spool(self) -> MemorySpool:
+        """See L{IMailStore.spool}."""
+        return MemorySpool(self.room)
+
+    async def examine(self, spooled: Spooled, look: Callable[[bytes | mmap], T]) -> T:
+        """See L{IMailStore.examine}."""
+        return look(_content(spooled))
+
+    async def deliver(self, spooled: Spooled, messages: Sequence[NewMessage]) -> Sequence[int]:
+        """See L{IMailStore.deliver}.  Numbers count from 1."""
+        if self.trouble is not None:
+            raise self.trouble
+        first = len(self.messages) + 1
+        self.messages += [(message, _content(spooled)) for message in messages]
+        return range(first, len(self.messages) + 1)
+
+
+@implementer(IQueue)
+class MemoryQueue:
+    """
+    A queue that delivers nothing.
+
+    @ivar jobs: What was added, with its content, in order.
+    @ivar trouble: Raised instead of adding anything, while it is set.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[NewJob, bytes]] = []
+        self.trouble: Exception | None = None
+
+    async def add(self, spooled: Spooled, jobs: Sequence[NewJob]) -> Sequence[int]:
+        """See L{IQueue.add}.  Numbers count from 1."""
+        if not jobs:
+            raise ValueError("no jobs")
+        if self.trouble is not None:
+            raise self.trouble
+        first = len(self.jobs) + 1
+        self.jobs += [(job, _content(spooled)) for job in jobs]
+        return range(first, len(self.jobs) + 1)
+
+
+def _content(spooled: Spooled) -> bytes:
+    if spooled.inline is None:
+        raise ValueError("this double keeps content in memory only")
+    return spooled.inline
+
+
+@implementer(IMetrics)
+class MemoryMetrics:
+    """
+    Counts that can be looked at.
+
+    @ivar counts: How often each was counted, by name and labels as Prometheus
+        writes them, labels sorted: C{a_total{reason="",result="ok"}}.
+    @ivar durations: What was observed.
+    @ivar levels: Where each gauge stands.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.durations: dict[str, list[float]] = {}
+        self.levels: dict[str, int] = {}
+
+    def count(self, name: str, **labels: str) -> None:
+        """See L{IMetrics.count}."""
+        key = _series(name, labels)
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """See L{IMetrics.observe}."""
+        self.durations.setdefault(_series(name, labels), []).append(seconds)
+
+    def move(self, name: str, step: int, **labels: str) -> None:
+        """See L{IMetrics.move}."""
+        key = _series(name, labels)
+        self.levels[key] = self.levels.get(key, 0) + step
+
+
+def _series(name: str, labels: Mapping[str, str]) -> str:
+    inner = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+    return f"{name}{{{inner}}}" if inner else name

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
-from moxsmtp.interfaces import IResolver
-from moxsmtp.testing import MemoryResolver
+from moxsmtp.interfaces import (
+    IMailStore,
+    IMetrics,
+    InsufficientStorage,
+    IQueue,
+    IResolver,
+    ISpool,
+    NewJob,
+)
+from moxsmtp.names import parse_domain
+from moxsmtp.smtp.address import Path
+from moxsmtp.testing import (
+    MemoryMetrics,
+    MemoryQueue,
+    MemoryResolver,
+    MemorySpool,
+    MemoryStore,
+)
 
 
 class MemoryResolverTests(SynchronousTestCase):
@@ -92,3 +109,56 @@ class MemoryResolverTests(SynchronousTestCase):
         self.assertEqual(
             resolver.asked, [Question("b.example", RRType.A), Question("a.example", RRType.MX)]
         )
+
+
+class MemoryMailTests(SynchronousTestCase):
+    """Stores and queues in memory."""
+
+    def test_interfaces(self) -> None:
+        """Each is what it stands for."""
+        verifyObject(ISpool, MemorySpool())
+        verifyObject(IMailStore, MemoryStore())
+        verifyObject(IQueue, MemoryQueue())
+        verifyObject(IMetrics, MemoryMetrics())
+
+    def test_spooled(self) -> None:
+        """The header ends with its empty line, wherever that is."""
+        contents = (b"A: b\r\n\r\nbody\r\n", b"\r\nbody\r\n", b"A: b\r\n", b"")
+        self.assertEqual(
+            [b"A: b\r\n\r\n", b"\r\n", b"A: b\r\n", b""],
+            [MemorySpool.spooled(content).header for content in contents],
+        )
+
+    def test_room(self) -> None:
+        """A spool without room says so."""
+        spool = MemorySpool(room=3)
+        self.assertIsNone(spool.write(b"abc"))
+        self.assertRaises(InsufficientStorage, spool.write, b"d")
+
+    def test_trouble(self) -> None:
+        """A queue in trouble keeps nothing."""
+        queue = MemoryQueue()
+        job = NewJob(
+            account="a",
+            reverse_path=None,
+            forward_path=Path("b", parse_domain("example.org")),
+            prefix=b"",
+            message_id="",
+        )
+        queue.trouble = OSError("broken")
+        spooled = MemorySpool.spooled(b"")
+        self.failureResultOf(Deferred.fromCoroutine(queue.add(spooled, [job])), OSError)
+        queue.trouble = None
+        numbers = self.successResultOf(Deferred.fromCoroutine(queue.add(spooled, [job])))
+        self.assertEqual(([1], 1), (list(numbers), len(queue.jobs)))
+
+    def test_metrics(self) -> None:
+        """Counts are written as Prometheus writes them."""
+        metrics = MemoryMetrics()
+        metrics.count("a_total", result="ok", reason="")
+        metrics.move("open", 2)
+        metrics.move("open", -1)
+        metrics.observe("seconds", 0.5, cmd="mail")
+        self.assertEqual({'a_total{reason="",result="ok"}': 1}, metrics.counts)
+        self.assertEqual({"open": 1}, metrics.levels)
+        self.assertEqual({'seconds{cmd="mail"}': [0.5]}, metrics.durations)
