@@ -70,7 +70,7 @@ def author_of(header: Header) -> Mailbox | None:
     return authors[0] if len(authors) == 1 and authors[0].path else None
 
 
-# -- tokens ------------------------------------------------------------------------------
+# -- tokens -----------------------------------------------------------------------------
 
 
 class _Token(NamedTuple):
@@ -206,7 +206,7 @@ class _Reader:
         self._found.append(Mailbox(name, path, written))
 
 
-# -- what tokens mean -----------------------------------------------------------------------
+# -- what tokens mean -------------------------------------------------------------------
 
 
 def _is_phrase(tokens: Sequence[_Token]) -> bool:

@@ -148,7 +148,7 @@ def _unfolded(raw: bytes) -> str:
     return raw.strip(b" \t\r\n").decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
-# -- message identifiers ---------------------------------------------------------------
+# -- message identifiers ----------------------------------------------------------------
 
 
 def message_ids(value: str) -> list[str]:

@@ -19,14 +19,8 @@ from moxsmtp.message.parameters import DEFAULT_TYPE, content_type, parse_paramet
 from moxsmtp.message.words import readable
 
 __all__ = [
-    "MAXIMUM_DEPTH",
-    "MAXIMUM_PARTS",
-    "Content",
-    "Part",
-    "is_dsn",
-    "parse_structure",
-    "part_header",
-]
+    "MAXIMUM_DEPTH", "MAXIMUM_PARTS", "Content", "Part", "is_dsn", "parse_structure", "part_header",
+]  # fmt: skip
 
 #: A message's octets, wherever they are.
 Content = bytes | bytearray | memoryview | mmap.mmap
