@@ -39,6 +39,12 @@ _COUNT: Final = (
     .values(refs=content.c.refs + bindparam("count"))
     .returning(content.c.refs, content.c.file)
 )
+_COUNT_FILE: Final = (
+    update(content)
+    .where(content.c.id == bindparam("key"), content.c.file == bindparam("name"))
+    .values(refs=content.c.refs + bindparam("count"))
+    .returning(content.c.refs)
+)
 _DELETE: Final = delete(content).where(content.c.id == bindparam("key"))
 _DELETE_CHUNKS: Final = delete(content_chunk).where(content_chunk.c.content_id == bindparam("key"))
 _WHERE: Final = select(content.c.size, content.c.file).where(content.c.id == bindparam("key"))
@@ -58,10 +64,9 @@ def insert_content(tx: Transaction, spooled: Spooled, refs: int) -> int:
     @return: Its number.
     @raise ContentMissing: Its file has vanished.
     """
-    if spooled.file is not None:
-        known = tx.files.stored(spooled.file)
-        if known is not None and tx.execute(_COUNT, {"key": known, "count": refs}):
-            return known
+    known = None if spooled.file is None else _stored_before(tx, spooled.file, refs)
+    if known is not None:
+        return known
     in_file = spooled.file is not None and tx.dialect == "sqlite"
     file = _own_file(tx, spooled.file) if in_file and spooled.file is not None else None
     ((key,),) = tx.execute(_INSERT, {"size": spooled.size, "refs": refs, "file": file})
@@ -69,8 +74,21 @@ def insert_content(tx: Transaction, spooled: Spooled, refs: int) -> int:
         for number, data in enumerate(_chunks(tx, spooled)):
             tx.execute(_INSERT_CHUNK, {"content_id": key, "number": number, "data": data})
     if spooled.file is not None:
-        tx.files.remember(spooled.file, key)
+        tx.files.remember(spooled.file, key, file)
     return int(key)
+
+
+def _stored_before(tx: Transaction, name: str, refs: int) -> int | None:
+    """Refer to what came in C{name} and was stored already."""
+    stored = tx.files.stored(name)
+    if stored is None:
+        return None
+    key, file = stored
+    if file is None:  # PostgreSQL's numbers come back in no case
+        found = tx.execute(_COUNT, {"key": key, "count": refs})
+    else:  # a number that was given in a unit that failed is another's now
+        found = tx.execute(_COUNT_FILE, {"key": key, "name": file, "count": refs})
+    return key if found else None
 
 
 def _own_file(tx: Transaction, name: str) -> str:

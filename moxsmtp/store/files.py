@@ -57,8 +57,8 @@ class ContentFiles:
         self._waiting: set[str] = set()
         #: Files whose row a unit has dropped; they may vanish at any moment.
         self._condemned: set[str] = set()
-        #: Numbers of what was stored last, by the file it came in.
-        self._stored: dict[str, int] = {}
+        #: Number and file of what was stored last, by the file it came in.
+        self._stored: dict[str, tuple[int, str | None]] = {}
 
     def new_name(self) -> str:
         """A name that nobody has."""
@@ -91,15 +91,19 @@ class ContentFiles:
         fsync_folder(self.folder)
         return other
 
-    def remember(self, name: str, content_id: int) -> None:
-        """What came in C{name} is stored, or about to be."""
+    def remember(self, name: str, content_id: int, file: str | None) -> None:
+        """
+        What came in C{name} is stored, or about to be.
+
+        @param file: The name in its row.
+        """
         with self._lock:
             while len(self._stored) >= _REMEMBERED:
                 del self._stored[next(iter(self._stored))]
-            self._stored[name] = content_id
+            self._stored[name] = content_id, file
 
-    def stored(self, name: str) -> int | None:
-        """The number of what came in C{name}; its row may be gone."""
+    def stored(self, name: str) -> tuple[int, str | None] | None:
+        """What was remembered of C{name}; its row may be gone."""
         return self._stored.get(name)
 
     def unlink(self, names: Iterable[str]) -> None:

@@ -56,6 +56,8 @@ content: Final = Table(
     Column("refs", Integer, nullable=False),
     #: Name in the content folder; NULL where it is in C{content_chunk} or a Maildir.
     Column("file", Text),
+    # A number is never given again: who reads what was removed gets no other's mail.
+    sqlite_autoincrement=True,
 )
 
 content_chunk: Final = Table(

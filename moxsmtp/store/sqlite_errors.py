@@ -10,10 +10,10 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from moxsmtp.interfaces import InsufficientStorage
-from moxsmtp.store.errors import DatabaseUnavailable, StoreDamaged
+from moxsmtp.store.errors import DatabaseUnavailable, FolderUnusable, StoreDamaged, StoreError
 from moxsmtp.store.files import is_full
 
-__all__ = ["translated"]
+__all__ = ["in_one_line", "translated"]
 
 
 def _probe(folder: Path) -> bool:
@@ -60,6 +60,17 @@ def _ours(cause: sqlite3.Error, database: Path) -> Exception | None:
             return DatabaseUnavailable(f"the database {database} cannot be used: {cause}")
         case _:
             return None
+
+
+def in_one_line(error: Exception, path: Path) -> StoreError:
+    """What to tell people about work on C{path} that failed."""
+    ours = translated(error, path)
+    if isinstance(ours, StoreError):
+        return ours
+    if isinstance(ours, InsufficientStorage):
+        return FolderUnusable(f"there is no room for {path}")
+    why = error.strerror if isinstance(error, OSError) else error
+    return FolderUnusable(f"cannot use {path}: {' '.join(str(why).split())}")
 
 
 def _chained(ours: Exception, cause: BaseException) -> Exception:

@@ -1,0 +1,108 @@
+"""The data folder: made, locked against a second server, watched for room."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from moxsmtp.store.errors import FolderInUse, FolderUnusable
+
+__all__ = ["DataFolder", "FreeSpace"]
+
+#: Seconds that an answer about free space is good for.
+_FRESH: Final = 1.0
+
+
+class DataFolder:
+    """
+    Where everything of one server lies.
+
+    The lock is on an open file and ends with the process, however that ends,
+    so whoever holds it knows that every former owner is dead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Does nothing yet."""
+        self.path = path
+        self._lock = -1
+
+    @property
+    def database(self) -> Path:
+        """The SQLite database."""
+        return self.path / "moxsmtp.db"
+
+    @property
+    def content(self) -> Path:
+        """One file for each large content."""
+        return self.path / "content"
+
+    def open(self) -> None:
+        """
+        Make it if it is not there, for our user alone, and lock it.
+
+        @raise FolderUnusable: It cannot be made, entered or written.
+        @raise FolderInUse: Another server has it.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+            self.content.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            self.close()
+            why = error.strerror or type(error).__name__
+            raise FolderUnusable(f"cannot use the data folder {self.path}: {why}") from error
+
+    def _take_lock(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._lock = os.open(self.path / "lock", flags, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise
+            owner = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
+            self.close()
+            process = f" (process {owner})" if owner.isdigit() else ""
+            text = f"another server{process} works on the data folder {self.path}"
+            raise FolderInUse(text) from None
+        # Only for people; what counts is the lock.
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def close(self) -> None:
+        """Let others have it.  May be repeated."""
+        if self._lock >= 0:
+            descriptor, self._lock = self._lock, -1
+            os.close(descriptor)
+
+
+class FreeSpace:
+    """Whether the disk has as much room as it has to have."""
+
+    def __init__(self, folder: Path, minimum: int, clock: IReactorTime) -> None:
+        """@param minimum: Octets."""
+        self._folder = folder
+        self._minimum = minimum
+        self._clock = clock
+        self._asked: float | None = None
+        self._answer = True
+
+    def __call__(self) -> bool:
+        """The answer may be a second old.  A file system that does not tell has room."""
+        now = self._clock.seconds()
+        if self._asked is None or not 0 <= now - self._asked < _FRESH:
+            self._asked = now
+            self._answer = self._ask()
+        return self._answer
+
+    def _ask(self) -> bool:
+        try:
+            found = os.statvfs(self._folder)
+        except OSError:
+            return True
+        return found.f_bavail * found.f_frsize >= self._minimum
