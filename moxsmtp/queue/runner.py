@@ -53,6 +53,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from moxsmtp.interfaces import StorageUnavailable
 from moxsmtp.queue.job import Lease
 from moxsmtp.queue.storage import ILeases
 from moxsmtp.queue.worker import Work, Worker
@@ -149,7 +150,10 @@ class Runner(Service, Generic[Task, Found]):
                 pause = await self._round()
             except CancelledError:
                 return
-            except Exception:  # noqa: BLE001 - the database may be away for a while
+            except StorageUnavailable as error:
+                self._log.warn("cannot claim work: {error}", error=error)
+                await self._sleeping(_AFTER_ERROR)
+            except Exception:  # noqa: BLE001 - whatever it is, the next round may go well
                 self._log.failure("cannot claim work")
                 await self._sleeping(_AFTER_ERROR)
             else:
@@ -163,6 +167,8 @@ class Runner(Service, Generic[Task, Found]):
                 await self._leases.release(self._waiting.popleft(), troubled=False)
         except CancelledError:
             return
+        except StorageUnavailable:
+            return  # they run out by themselves
         except Exception:  # noqa: BLE001 - they run out by themselves
             self._log.failure("cannot give leases back")
 
@@ -295,6 +301,9 @@ class Runner(Service, Generic[Task, Found]):
         try:
             kept = await self._leases.renew(leases, self._now() + _LEASE)
         except CancelledError:
+            return
+        except StorageUnavailable as error:
+            self._log.warn("cannot renew leases: {error}", error=error)
             return
         except Exception:  # noqa: BLE001 - every write states the fence, so nothing is at risk
             self._log.failure("cannot renew leases")

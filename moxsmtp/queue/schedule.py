@@ -39,8 +39,8 @@ def interval(attempts: int, first: timedelta, randint: Randint) -> timedelta:
         eats the interval.
     """
     jitter = timedelta(seconds=randint(*_JITTER)) * min(1.0, first / _USUAL_FIRST)
-    doublings = min(max(attempts, 1) - 1, _DOUBLINGS)
-    return min(first + jitter, _LONGEST / 2**doublings) * 2**doublings
+    factor: int = 1 << min(max(attempts, 1) - 1, _DOUBLINGS)
+    return min(first + jitter, _LONGEST / factor) * factor
 
 
 def next_attempt(

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.queue.job import Lease, LeaseLost
 from moxsmtp.queue.storage import ILeases
 
@@ -138,6 +139,10 @@ class Worker(Generic[Task, Found]):
             self._log.warn("lost the lease of {kind} to {name}", kind=kind, name=name)
         except _Unrecorded:
             self._log.error("gave up recording a result of {kind} to {name}", kind=kind, name=name)
+        except StorageUnavailable as error:
+            self._log.warn(
+                "{kind} to {name} has to wait: {error}", kind=kind, name=name, error=error
+            )
         except Exception:  # noqa: BLE001 - the lease runs out by itself and is claimed again
             self._log.failure("error while working on {kind} to {name}", kind=kind, name=name)
 
@@ -180,7 +185,9 @@ class Worker(Generic[Task, Found]):
                 return await self._work.settle(self.lease, task, found)
             except (CancelledError, LeaseLost):
                 raise
-            except Exception:  # noqa: BLE001 - the database may be full or locked for a while
+            except (InsufficientStorage, StorageUnavailable) as error:
+                self._log.warn("cannot record a result yet: {error}", error=error)
+            except Exception:  # noqa: BLE001 - what was delivered must not be forgotten
                 self._log.failure("cannot record a result for {name}", name=self.lease.name)
             await deferLater(self._clock, delay)
         raise _Unrecorded

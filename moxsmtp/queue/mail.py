@@ -1,0 +1,162 @@
+"""
+What the queue's runner does for mail: take a batch that is due, attempt to
+deliver it, settle what became of each recipient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moxsmtp.interfaces import IAccounts, StorageUnavailable
+from moxsmtp.names import Domain
+from moxsmtp.queue.job import Attempt, Batch, Failed, Job, Lease, Retry, Settlement
+from moxsmtp.queue.schedule import Randint, next_attempt
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.queue.settle import (
+    Circumstances,
+    bounces,
+    in_trouble,
+    outcome_of,
+    settle,
+    settle_silently,
+)
+from moxsmtp.queue.storage import IJobStore
+
+__all__ = ["MailWork"]
+
+#: Octets of a header section that are sent back in a DSN.
+_HEADER: Final = 256 * 1024
+
+_PIECE: Final = 16 * 1024
+
+
+class MailWork:
+    """Queued mail as work for a runner."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IJobStore,
+        deliver: Callable[[Batch], Awaitable[Attempt]],
+        accounts: IAccounts,
+        *,
+        settings: QueueSettings,
+        hostname: Domain,
+        randint: Randint,
+        unique: Callable[[], str],
+    ) -> None:
+        """
+        @param deliver: Tries once, and says what each job of the batch met.
+        @param hostname: Who reports in DSNs.
+        @param unique: Unguessable letters and digits, different in each call.
+        """
+        self._clock = clock
+        self._store = store
+        self._deliver = deliver
+        self._accounts = accounts
+        self._settings = settings
+        self._hostname = hostname
+        self._randint = randint
+        self._unique = unique
+
+    async def take(self, lease: Lease) -> Batch | None:
+        """What is due; counts and next times are saved first (Q-10)."""
+        now = self._now()
+        return await self._store.take(
+            lease,
+            now,
+            lambda job: next_attempt(now, job.attempts, self._settings, self._randint),
+        )
+
+    async def attempt(self, task: Batch) -> Attempt:
+        """Try to deliver."""
+        return await self._deliver(task)
+
+    def unfinished(self, task: Batch, error: str) -> Attempt:
+        """An attempt that was cut or broke down: a transient failure for all."""
+        failed = Failed(permanent=False, error=error)
+        return Attempt({job.id: failed for job in task.jobs})
+
+    async def settle(self, lease: Lease, task: Batch, found: Attempt) -> bool:
+        """
+        Record what became of each job, in one transaction.
+
+        @return: Whether the destination is in trouble.
+        """
+        now = self._now()
+        header = b""
+        if any(bounces(job, outcome_of(job, found), self._settings) for job in task.jobs):
+            header = await self._header(task.leader)
+        settlements = [
+            self._settlement(job, found, self._circumstances(job, task.started, now, header))
+            for job in task.jobs
+        ]
+        await self._store.settle(lease, settlements)
+        for settlement in settlements:
+            self._report(settlement)
+        return in_trouble(found)
+
+    def _circumstances(
+        self, job: Job, started: datetime, now: datetime, header: bytes
+    ) -> Circumstances:
+        return Circumstances(
+            hostname=self._hostname,
+            settings=self._settings,
+            started=started,
+            now=now,
+            account=self._accounts.account(job.account) if job.account else None,
+            postmaster=self._accounts.postmaster(),
+            header=header,
+            unique=self._unique(),
+        )
+
+    def _settlement(self, job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
+        try:
+            return settle(job, attempt, around)
+        except Exception:  # noqa: BLE001 - what cannot be told must still be recorded
+            self._log.failure("cannot compose DSN or webhook of job {job}", job=job.id)
+            return settle_silently(job, attempt, around)
+
+    async def _header(self, job: Job) -> bytes:
+        """The header section that was sent, or as much of it as can be had."""
+        content = self._store.content(job)
+        header = job.prefix
+        try:
+            while b"\r\n\r\n" not in header[-_PIECE - 3 :] and len(header) < _HEADER:
+                piece = await content.read(len(header) - len(job.prefix), _PIECE)
+                if not piece:
+                    break
+                header += piece
+        except (CancelledError, StorageUnavailable):
+            raise
+        except Exception:  # noqa: BLE001 - a DSN without the header is better than none
+            self._log.failure("cannot read the content of job {job}", job=job.id)
+        return header[:_HEADER]
+
+    def _report(self, settlement: Settlement) -> None:
+        job, result = settlement.job, settlement.result
+        if isinstance(settlement.fate, Retry):
+            word, until = "delayed", f", next attempt {settlement.fate.next_attempt:%H:%M:%S}"
+        else:
+            word, until = settlement.fate.event.value, ""
+        self._log.info(
+            "{word} {recipient}, job {job}, attempt {attempt}: {code} {error}{until}",
+            word=word,
+            recipient=job.forward_path.unicode,
+            job=job.id,
+            attempt=job.attempts,
+            code=result.code,
+            error=result.error or "ok",
+            until=until,
+        )
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)

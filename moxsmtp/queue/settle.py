@@ -1,0 +1,226 @@
+"""
+What an attempt means for a queued message: try again, or leave the queue with
+the DSN and the webhook that go with it (Q-12, Q-32, Q-35 to Q-37, Q-69, Q-70,
+Q-77).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from moxsmtp.interfaces import Account, NewHook, NewMessage, OutgoingEvent
+from moxsmtp.message.dsn import Action, Dsn, Form, RecipientReport, compose_dsn
+from moxsmtp.message.trace import delivered_to, return_path
+from moxsmtp.names import Domain
+from moxsmtp.queue.job import (
+    Attempt,
+    Delivered,
+    Failed,
+    Job,
+    Outcome,
+    Result,
+    Retired,
+    Retry,
+    Settlement,
+)
+from moxsmtp.queue.schedule import gives_up
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.smtp.address import Path
+from moxsmtp.webhooks.payload import outgoing_payload, wants
+
+__all__ = ["Circumstances", "bounces", "in_trouble", "outcome_of", "settle", "settle_silently"]
+
+#: History of accounts that do not exist any more (Q-77).
+_KEEP_OF_NOBODY: Final = timedelta(days=7)
+
+_SUBJECT: Final = "Mail delivery failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """
+    What a settlement depends on beside job and outcome.
+
+    @ivar started: When the attempt began.
+    @ivar now: When it ended.
+    @ivar account: Who sent; L{None} if the account does not exist any more, or
+        never did because the server itself sent.
+    @ivar postmaster: Who gets the DSN where there is no such account.
+    @ivar header: The original's header section, our prefix included; needed
+        where L{bounces} says so.
+    @ivar unique: Unguessable letters and digits, new for each settlement.
+    """
+
+    hostname: Domain
+    settings: QueueSettings
+    started: datetime
+    now: datetime
+    account: Account | None
+    postmaster: Account | None
+    header: bytes = b""
+    unique: str
+
+
+def outcome_of(job: Job, attempt: Attempt) -> Outcome:
+    """What C{job} met; an attempt that does not say it did not get so far."""
+    return attempt.outcomes.get(job.id, Failed(permanent=False, error="not attempted"))
+
+
+def in_trouble(attempt: Attempt) -> bool:
+    """
+    Whether the destination is in trouble: somebody was put off and nobody
+    served.  Refusing for good, quickly, is a healthy server's work.
+    """
+    outcomes = attempt.outcomes.values()
+    delayed = any(isinstance(outcome, Failed) and not outcome.permanent for outcome in outcomes)
+    return delayed and not any(isinstance(outcome, Delivered) for outcome in outcomes)
+
+
+def bounces(job: Job, outcome: Outcome, settings: QueueSettings) -> bool:
+    """
+    Whether the sender is told by a DSN: of every final failure, and never at
+    the null reverse-path (RFC 5321 section 6.1).
+    """
+    return job.reverse_path is not None and _event(job, outcome, settings) is OutgoingEvent.FAILED
+
+
+def settle(job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
+    """
+    Say what an attempt means for one of its jobs.
+
+    @param job: As it was taken: this attempt is counted, and C{next_attempt}
+        is when the next one begins if this one failed.
+    """
+    outcome = outcome_of(job, attempt)
+    event = _event(job, outcome, around.settings)
+    silent = settle_silently(job, attempt, around)
+    return Settlement(
+        job=job,
+        fate=silent.fate,
+        result=silent.result,
+        dialed=attempt.dialed,
+        bounce=_bounce(job, outcome, around),
+        hook=_hook(job, outcome, event, around),
+    )
+
+
+def settle_silently(job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
+    """As L{settle}, without telling anybody."""
+    outcome = outcome_of(job, attempt)
+    event = _event(job, outcome, around.settings)
+    fate: Retry | Retired
+    if event is OutgoingEvent.DELAYED:
+        fate = Retry(job.next_attempt)
+    else:
+        fate = Retired(event, _keep_until(job, around))
+    return Settlement(job, fate, _result(outcome, around), dialed=attempt.dialed)
+
+
+def _event(job: Job, outcome: Outcome, settings: QueueSettings) -> OutgoingEvent:
+    if isinstance(outcome, Delivered):
+        return OutgoingEvent.DELIVERED
+    if gives_up(job.attempts, job.max_attempts, settings, permanent=outcome.permanent):
+        return OutgoingEvent.FAILED
+    return OutgoingEvent.DELAYED
+
+
+def _result(outcome: Outcome, around: Circumstances) -> Result:
+    return Result(
+        start=around.started,
+        duration=around.now - around.started,
+        success=isinstance(outcome, Delivered),
+        code=outcome.code,
+        status=outcome.status,
+        error=outcome.error if isinstance(outcome, Failed) else "",
+    )
+
+
+def _owner(job: Job, around: Circumstances) -> Account | None:
+    """Whose settings count: the server's own mail is the postmaster's."""
+    return around.account if job.account else around.postmaster
+
+
+def _keep_until(job: Job, around: Circumstances) -> datetime | None:
+    owner = _owner(job, around)
+    period = owner.keep_retired_messages if owner is not None else _KEEP_OF_NOBODY
+    return around.now + period if period else None
+
+
+def _hook(
+    job: Job, outcome: Outcome, event: OutgoingEvent, around: Circumstances
+) -> NewHook | None:
+    account = around.account
+    if account is None or account.outgoing_webhook is None:
+        return None
+    if not wants(account.outgoing_webhook, event):
+        return None
+    failure = outcome if isinstance(outcome, Failed) else None
+    return NewHook(
+        account=account.name,
+        target=account.outgoing_webhook,
+        event=event,
+        payload=outgoing_payload(job, event, queued=around.now, failure=failure),
+        queue_id=job.id,
+        from_id=job.from_id,
+        message_id=job.message_id,
+        subject=job.subject,
+        extra=job.extra,
+    )
+
+
+def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessage, bytes] | None:
+    """A DSN for the sending account's Inbox, or the postmaster's (Q-35)."""
+    reader = around.account or around.postmaster
+    sender = job.reverse_path
+    if reader is None or sender is None or isinstance(outcome, Delivered):
+        return None
+    if not bounces(job, outcome, around.settings):
+        return None
+    postmaster = Path("postmaster", around.hostname)
+    message_id = f"<{around.unique}@{around.hostname.ascii}>"
+    content = compose_dsn(
+        Dsn(
+            hostname=around.hostname,
+            postmaster=postmaster,
+            sender=sender,
+            date=around.now,
+            boundary=f"=_{around.unique}",
+            message_id=message_id,
+            arrival=job.queued,
+            reports=(_report(job, outcome),),
+            original=around.header,
+            form=Form.UTF8 if job.smtputf8 else Form.ASCII,
+            references=job.message_id,
+            future_release=job.future_release,
+        )
+    )
+    smtputf8 = job.smtputf8
+    message = NewMessage(
+        account=reader.name,
+        prefix=return_path(None, smtputf8=smtputf8) + delivered_to(sender, smtputf8=smtputf8),
+        received=around.now,
+        reverse_path=None,
+        forward_path=sender,
+        author=postmaster.unicode,
+        subject=_SUBJECT,
+        message_id=message_id,
+        is_dsn=True,
+        hand_over=reader.maildir is not None,
+    )
+    return message, content
+
+
+def _report(job: Job, failed: Failed) -> RecipientReport:
+    remote = failed.remote
+    return RecipientReport(
+        recipient=job.forward_path,
+        action=Action.FAILED,
+        status=failed.status,
+        error=failed.error,
+        remote_name=remote.name if remote is not None else "",
+        remote_address=remote.address if remote is not None else None,
+        reply=failed.reply,
+        last_attempt=job.last_attempt,
+    )
