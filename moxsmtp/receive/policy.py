@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
 
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from moxsmtp.smtp.address import Path
 
@@ -13,6 +13,10 @@ __all__ = ["IPolicy", "Welcome"]
 
 class IPolicy(Interface):
     """Asked at each step of a transaction; refuses by raising L{Refused}."""
+
+    reports_refusals = Attribute(
+        "Whether a sender is sent a DSN for recipients that were refused after the content."
+    )
 
     def sender(path: Path | None) -> Awaitable[None]:
         """At MAIL."""
@@ -30,6 +34,8 @@ class IPolicy(Interface):
 @implementer(IPolicy)
 class Welcome:
     """Takes what the accounts allow."""
+
+    reports_refusals = True
 
     async def sender(self, path: Path | None) -> None:
         """Anybody."""

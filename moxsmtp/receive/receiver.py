@@ -36,14 +36,13 @@ from moxsmtp.names import Domain
 from moxsmtp.receive.policy import IPolicy
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
-from moxsmtp.smtp.reply import Refused, Reply
+from moxsmtp.smtp.reply import NO_SPACE, Refused, Reply
 
 __all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "storage_refusals"]
 
 #: RFC 5321 section 4.5.3.1.10 asks for 100 at least.
 MAXIMUM_RECIPIENTS: Final = 1000
 
-_NO_SPACE: Final = Reply(452, "3.1", "no space for more mail, try again later")
 _NO_STORAGE: Final = Reply(451, "3.0", "storage is not available, try again later")
 
 
@@ -57,7 +56,7 @@ def storage_refusals() -> Iterator[None]:
     try:
         yield
     except InsufficientStorage as error:
-        raise Refused(_NO_SPACE, str(error)) from error
+        raise Refused(NO_SPACE, str(error)) from error
     except StorageUnavailable as error:
         raise Refused(_NO_STORAGE, str(error)) from error
 

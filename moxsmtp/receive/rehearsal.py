@@ -45,7 +45,12 @@ def rehearsed_code(local_part: str) -> int | None:
 
 @implementer(IPolicy)
 class Rehearsal:
-    """Refuses what a local-part asks to be refused; all else passes."""
+    """
+    Refuses what a local-part asks to be refused; all else passes.  Nobody is
+    sent a DSN for it: who rehearses sees the reply.
+    """
+
+    reports_refusals = False
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock

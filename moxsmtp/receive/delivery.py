@@ -1,0 +1,254 @@
+"""
+Mail from outside, for accounts of ours.
+
+What is known to be refused is refused before the content; an unknown user of a
+domain of ours only after it, so that nobody can ask for names one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from mmap import mmap
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from moxsmtp.interfaces import Account, Client, IReceiver, NewHook, NewMessage, Spooled
+from moxsmtp.message import trace
+from moxsmtp.message.addresses import author_of
+from moxsmtp.message.header import Header, message_id, parse_header
+from moxsmtp.message.parameters import content_type
+from moxsmtp.message.structure import is_dsn, parse_structure
+from moxsmtp.names import AddressLiteral
+from moxsmtp.receive.partial import Incoming, Refusal, folded, partial_failure
+from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
+from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.reply import Refused, Reply
+from moxsmtp.webhooks.payload import Arrival, incoming_payload
+
+__all__ = ["Delivery"]
+
+#: More Received fields than this are a loop.  RFC 5321 section 6.3.
+MAXIMUM_HOPS: Final = 100
+
+_NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
+_NOT_HERE: Final = Reply(550, "1.1", "this domain is not served here, and mail is not relayed")
+
+
+@implementer(IReceiver)
+class Delivery(Receiver):
+    """Takes mail on port 25."""
+
+    _log = Logger()
+
+    def __init__(
+        self, house: House, *, tls_required: bool, unknown_delay: timedelta, clock: IReactorTime
+    ) -> None:
+        """
+        @param unknown_delay: How long a message is held for which nobody here
+            is known, before it is refused (I-31).
+        """
+        super().__init__(house, tls_required=tls_required)
+        self._unknown_delay = unknown_delay
+        self._clock = clock
+
+    def check_sender(self, client: Client, path: Path | None) -> None:  # noqa: ARG002 - the base's form
+        """Nobody can be answered at an address literal (S-66)."""
+        if path is not None and isinstance(path.domain, AddressLiteral):
+            raise Refused(Reply(550, "7.0", "a sender's domain may not be an address literal"))
+
+    def account_of(self, client: Client, path: Path) -> Account | None:  # noqa: ARG002 - the base's form
+        """Addresses of domains that are not ours are refused (S-73)."""
+        account = self.house.accounts.account_of(path)
+        if account is None and (
+            isinstance(path.domain, AddressLiteral) or not self.house.accounts.is_local(path.domain)
+        ):
+            raise Refused(_NOT_HERE)
+        return account
+
+    async def message(self, client: Client, spooled: Spooled) -> Reply:
+        """
+        Store the message for each recipient in one transaction (S-82).
+
+        @raise Refused: For none of them it could be stored.
+        """
+        envelope = self.envelope
+        header = parse_header(spooled.header)
+        _check(header)
+        arrival = Incoming(
+            client,
+            spooled,
+            header,
+            self.house.now(),
+            envelope.reverse_path,
+            envelope.mail.smtputf8,
+        )
+        accepted, refusals = await self._sorted(envelope.recipients)
+        if accepted:
+            await self._store(arrival, accepted)
+        for refusal in refusals:
+            self._count("unknownuser" if refusal.reply == _NO_SUCH_USER else "delivererror")
+        if not accepted:
+            raise Refused(folded(refusals))
+        if refusals:
+            await self._report(arrival, refusals)
+        return Reply(250, "2.0", "message accepted")
+
+    async def _sorted(
+        self, recipients: Sequence[Recipient]
+    ) -> tuple[list[tuple[Account, Path]], list[Refusal]]:
+        """Who gets the message, and who does not and why."""
+        accepted: list[tuple[Account, Path]] = []
+        refusals: list[Refusal] = []
+        if all(recipient.account is None for recipient in recipients):
+            await deferLater(self._clock, self._unknown_delay.total_seconds())
+        for recipient in recipients:
+            if recipient.account is None:
+                refusals.append(Refusal(recipient.path, _NO_SUCH_USER))
+                continue
+            try:
+                await self.house.policy.delivery(recipient.path)
+            except Refused as refused:
+                refusals.append(Refusal(recipient.path, refused.reply))
+            else:
+                accepted.append((recipient.account, recipient.path))
+        return accepted, refusals
+
+    async def _store(self, arrival: Incoming, accepted: Sequence[tuple[Account, Path]]) -> None:
+        """Content and rows together, durably."""
+        with storage_refusals():
+            report = await self._is_dsn(arrival)
+            messages = [
+                await self._message(arrival, account, path, report=report)
+                for account, path in accepted
+            ]
+            numbers = await self.house.store.deliver(arrival.spooled, messages)
+        for message, number in zip(messages, numbers, strict=True):
+            self._count("delivered")
+            self._log.info(
+                "delivered {size} octets to {recipient} as message {number} of {account}",
+                size=arrival.spooled.size,
+                recipient=message.forward_path.unicode,
+                number=number,
+                account=message.account,
+                session=arrival.client.session_id,
+            )
+
+    async def _message(
+        self, arrival: Incoming, account: Account, path: Path, *, report: bool
+    ) -> NewMessage:
+        author = author_of(arrival.header)
+        client = arrival.client
+        hook = None
+        if account.incoming_webhook is not None:
+            hook = await self._hook(arrival, account, path)
+        return NewMessage(
+            account=account.name,
+            prefix=self._prefix(arrival, path),
+            received=arrival.received,
+            reverse_path=arrival.reverse_path,
+            forward_path=path,
+            remote_address=client.address,
+            hello=client.hello.name.ascii if client.hello and client.hello.name else "",
+            tls=client.tls,
+            author=author.address if author else "",
+            subject=arrival.header.text("Subject"),
+            message_id=message_id(arrival.header),
+            is_dsn=report,
+            hand_over=account.maildir is not None,
+            hook=hook,
+        )
+
+    def _prefix(self, arrival: Incoming, path: Path) -> bytes:
+        """Our header fields, the last hop first (I-74)."""
+        return b"".join(
+            (
+                trace.delivered_to(path, smtputf8=arrival.smtputf8),
+                trace.return_path(arrival.reverse_path, smtputf8=arrival.smtputf8),
+                trace.received(
+                    arrival.client,
+                    hostname=self.house.hostname,
+                    reply_id=self.house.reply_id(arrival.client.session_id),
+                    forward_path=path,
+                    smtputf8=arrival.smtputf8,
+                    when=arrival.received,
+                ),
+            )
+        )
+
+    async def _is_dsn(self, arrival: Incoming) -> bool:
+        # Only a multipart/report is worth looking for its parts.
+        if content_type(arrival.header).value != "multipart/report":
+            return False
+        return await self.house.store.examine(
+            arrival.spooled, lambda content: is_dsn(parse_structure(content))
+        )
+
+    async def _hook(self, arrival: Incoming, account: Account, path: Path) -> NewHook | None:
+        """The incoming webhook (Q-71)."""
+        target = account.incoming_webhook
+        if target is None:
+            return None
+        facts = Arrival(
+            reverse_path=arrival.reverse_path,
+            forward_path=path,
+            remote_address=arrival.client.address,
+            received=arrival.received,
+        )
+
+        def payload(content: bytes | mmap) -> bytes:
+            return incoming_payload(facts, arrival.header, parse_structure(content), content)
+
+        return NewHook(
+            account=account.name,
+            target=target,
+            event=None,
+            payload=await self.house.store.examine(arrival.spooled, payload),
+            message_id=message_id(arrival.header),
+            subject=arrival.header.text("Subject"),
+        )
+
+    async def _report(self, arrival: Incoming, refusals: Sequence[Refusal]) -> None:
+        """
+        Tell the sender whom the message did not reach, since 250 says that it
+        is ours now.  RFC 5321 section 6.1.
+        """
+        if arrival.reverse_path is None or not self.house.policy.reports_refusals:
+            return
+        postmaster = self.house.accounts.postmaster()
+        report = partial_failure(
+            arrival,
+            refusals,
+            hostname=self.house.hostname,
+            account=postmaster.name if postmaster else "",
+            token=self.house.random_bytes(16),
+        )
+        try:
+            with storage_refusals():
+                await self.house.queue.add(report.content, [report.job])
+        except Refused as refused:
+            # The message is stored for the others: asking for it again would
+            # bring them a second copy.
+            self.house.metrics.count("mox_smtpserver_errors_total", error="queuedsn")
+            self._log.error(
+                "{sender} is not told of {count} recipients without delivery: {reason}",
+                sender=arrival.reverse_path.unicode,
+                count=len(refusals),
+                reason=refused.reason,
+                session=arrival.client.session_id,
+            )
+
+    def _count(self, result: str) -> None:
+        self.house.metrics.count("mox_smtpserver_delivery_total", result=result, reason="")
+
+
+def _check(header: Header) -> None:
+    """@raise Refused: It goes in circles, or its author cannot be told."""
+    if header.count("Received") > MAXIMUM_HOPS:
+        raise Refused(Reply(550, "4.6", f"more than {MAXIMUM_HOPS} Received fields: a mail loop"))
+    if header.count("From") > 1:
+        raise Refused(Reply(550, "6.0", "more than one From field"))

@@ -1,0 +1,171 @@
+"""Tests for L{moxsmtp.receive.submission}: mail of our own users."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from moxsmtp.interfaces import InsufficientStorage, IReceiver
+from moxsmtp.names import parse_domain
+from moxsmtp.receive.rehearsal import Rehearsal
+from moxsmtp.receive.submission import Submission
+from moxsmtp.smtp.commands import Mail, Rcpt
+from moxsmtp.testing import MemorySpool
+from tests.receive.houses import USER, HouseTestCase, path
+
+COMPLETE = (
+    b"From: Alice <alice@ours.example>\r\nMessage-ID: <1@ours.example>\r\n"
+    b"Date: Sun, 1 Mar 2026 12:00:00 +0000\r\nSubject: hello\r\n\r\nHi\r\n"
+)
+
+
+class SubmissionTests(HouseTestCase):
+    """What may be handed in, and what becomes of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.receiver = Submission(self.house, tls_required=True)
+
+    def submit(
+        self, content: bytes, *recipients: str, sender: str | None = "alice@ours.example"
+    ) -> str:
+        """A whole transaction; the codes of its last reply."""
+        recipients = recipients or ("bob@away.example",)
+        reply = self.send(self.receiver, USER, content, sender, *recipients)
+        return f"{reply.code} {reply.enhanced_status}"
+
+    def test_port(self) -> None:
+        """It is what the protocol asks for."""
+        verifyObject(IReceiver, self.receiver)
+
+    def test_senders(self) -> None:
+        """One's own addresses and the null sender may send, others may not."""
+        senders = {
+            "alice@ours.example": "250 2.1.0",
+            "Alice+tag@ours.example": "250 2.1.0",
+            "a2@ours.example": "250 2.1.0",
+            "mike@ours.example": "550 5.7.1",
+            "alice@away.example": "550 5.7.1",
+            "alice@[192.0.2.1]": "550 5.7.1",
+            None: "250 2.1.0",
+        }
+        codes = {sender: self.begin(self.receiver, USER, sender)[0] for sender in senders}
+        self.assertEqual(senders, codes)
+
+    def test_recipients(self) -> None:
+        """Anybody elsewhere, literals, and our own users; not unknown ones of ours (S-73)."""
+        recipients = {
+            "bob@away.example": "250 2.1.0",
+            "bob@[192.0.2.9]": "250 2.1.0",
+            "mike@ours.example": "250 2.1.0",
+            "unknown@ours.example": "550 5.1.1",
+            "postmaster": "250 2.1.0",
+        }
+        codes = self.begin(self.receiver, USER, "alice@ours.example", *recipients)
+        self.assertEqual(["250 2.1.0", *recipients.values()], codes)
+
+    def test_tls(self) -> None:
+        """Without TLS where it is required, RCPT is refused (S-4)."""
+        bare = replace(USER, tls=None)
+        codes = self.begin(self.receiver, bare, "alice@ours.example", "bob@away.example")
+        self.assertEqual(["250 2.1.0", "530 5.7.0"], codes)
+
+    def test_queued(self) -> None:
+        """Each recipient is queued, local ones too, and the reply is 250 (S-99, S-82)."""
+        codes = self.submit(COMPLETE, "bob@away.example", "mike@ours.example", "postmaster")
+        self.assertEqual("250 2.2.0", codes)
+        self.assertEqual(
+            ["bob@away.example", "mike@ours.example", "postmaster@mx.ours.example"],
+            [job.forward_path.ascii for job, _ in self.queue.jobs],
+        )
+        job, content = self.queue.jobs[0]
+        self.assertEqual(
+            ("alice", "alice@ours.example", "<1@ours.example>", "hello", COMPLETE),
+            (job.account, job.reverse_path and job.reverse_path.ascii, job.message_id,
+             job.subject, content),
+        )  # fmt: skip
+        self.assertEqual([], self.store.messages)
+
+    def test_received(self) -> None:
+        """
+        Received shows the host but not the client's address, and a recipient
+        only if there is just one, so that copies stay identical (S-83, S-87, Q-15).
+        """
+        self.submit(COMPLETE, "bob@away.example")
+        self.submit(COMPLETE, "bob@away.example", "eve@away.example")
+        single, first, second = (job.prefix.replace(b"\r\n\t", b" ") for job, _ in self.queue.jobs)
+        self.assertEqual(
+            b"Received: from mx.ours.example by mx.ours.example ([192.0.2.1]) via tcp with"
+            b" ESMTPSA id reply-7 (TLS1.3 TLS_AES_128_GCM_SHA256) for <bob@away.example>;"
+            b" 1 Mar 2026 12:30:05 +0000\r\n",
+            single,
+        )
+        self.assertEqual(first, second)
+        self.assertNotIn(b" for <", first)
+
+    def test_missing_fields(self) -> None:
+        """Message-Id and Date are added where they are missing (S-93)."""
+        self.submit(b"From: alice@ours.example\r\n\r\nHi\r\n")
+        job = self.queue.jobs[0][0]
+        self.assertIn(b"\r\nMessage-Id: " + job.message_id.encode() + b"\r\n", job.prefix)
+        self.assertIn(b"\r\nDate: ", job.prefix)
+        self.assertTrue(job.message_id.endswith("@mx.ours.example>"), job.message_id)
+
+    def test_bad_messages(self) -> None:
+        """Without exactly one author in exactly one From there is no submission (S-89)."""
+        contents = {
+            "none": b"Subject: x\r\n\r\n",
+            "two fields": b"From: alice@ours.example\r\nFrom: alice@ours.example\r\n\r\n",
+            "two authors": b"From: alice@ours.example, a2@ours.example\r\n\r\n",
+            "no address": b"From: alice\r\n\r\n",
+            "no header": b"just text\r\n",
+        }
+        codes = {name: self.submit(content) for name, content in contents.items()}
+        self.assertEqual(dict.fromkeys(contents, "550 5.6.0"), codes)
+        self.assertEqual([], self.queue.jobs)
+        self.assertEqual(
+            {'mox_smtpserver_submission_total{result="badmessage"}': 5}, self.metrics.counts
+        )
+
+    def test_foreign_author(self) -> None:
+        """The author in From must be the user's own (S-90)."""
+        content = COMPLETE.replace(b"alice@ours", b"mike@ours")
+        self.assertEqual("550 5.7.1", self.submit(content))
+        self.assertEqual(
+            {'mox_smtpserver_submission_total{result="badfrom"}': 1}, self.metrics.counts
+        )
+
+    def test_queue_fails(self) -> None:
+        """When the queue cannot take it, nothing is acknowledged (S-99, S-112)."""
+        self.queue.trouble = InsufficientStorage("full")
+        self.assertEqual("452 4.3.1", self.submit(COMPLETE))
+        self.assertEqual(
+            {'mox_smtpserver_submission_total{result="queueerror"}': 1}, self.metrics.counts
+        )
+
+    def test_rehearsed(self) -> None:
+        """In localserve a recipient may ask for a failure before queueing (S-110)."""
+        house = replace(self.house, policy=Rehearsal(Clock()))
+        self.receiver = Submission(house, tls_required=True)
+        self.assertEqual("451 4.0.0", self.submit(COMPLETE, "x@away.example", "y451@away.example"))
+        self.assertEqual([], self.queue.jobs)
+
+    def test_smtputf8(self) -> None:
+        """SMTPUTF8 goes with the job, and into Received (S-85)."""
+        mail = Mail(path("alice@ours.example"), smtputf8=True)
+        self.ask(self.receiver.mail(USER, mail))
+        self.begin_recipient("bob@away.example")
+        self.ask(self.receiver.message(USER, MemorySpool.spooled(COMPLETE)))
+        job = self.queue.jobs[0][0]
+        self.assertTrue(job.smtputf8)
+        self.assertIn(b" with UTF8SMTPSA ", job.prefix.replace(b"\r\n\t", b" "))
+
+    def begin_recipient(self, recipient: str) -> None:
+        self.ask(self.receiver.recipient(USER, Rcpt(path(recipient))))
+
+    def test_bare_postmaster_is_ours(self) -> None:
+        """The bare postmaster is queued for our own host."""
+        self.submit(COMPLETE, "postmaster")
+        self.assertEqual(parse_domain("mx.ours.example"), self.queue.jobs[0][0].forward_path.domain)
