@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 import idna
 
-__all__ = ["AddressLiteral", "Domain", "Host", "IPAddress", "InvalidName", "parse_domain"]
+__all__ = [
+    "AddressLiteral", "Domain", "Host", "IPAddress", "InvalidName", "parse_address_literal",
+    "parse_domain", "parse_host",
+]  # fmt: skip
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -25,8 +28,13 @@ MAXIMUM_DOMAIN: Final = 253
 _LDH_DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 
+# IPv4-address-literal / "IPv6:" IPv6-addr, between brackets; RFC 5321 section 4.1.3.
+# Only shapes: the octets and groups are counted by ipaddress.
+_ADDRESS_LITERAL = re.compile(r"\[(IPv6:)?([0-9A-F:.]{2,45})\]", re.ASCII | re.IGNORECASE)
+
+
 class InvalidName(ValueError):
-    """What was given is no domain; the text says why."""
+    """What was given is no domain and no address literal; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,6 +106,37 @@ def parse_domain(text: str) -> Domain:
     if last.isdigit():
         raise InvalidName("the last label is a number, as in an IP address")
     return Domain(lower)
+
+
+def parse_address_literal(text: str) -> AddressLiteral:
+    """
+    Read an address literal with its brackets.  RFC 5321 section 4.1.3.
+
+    An IPv6 address without its tag, an IPv4 address with it, a zone, and an
+    IPv4 address in the clothes of IPv6 are none (S-106).
+
+    @raise InvalidName: The text is none.
+    """
+    match = _ADDRESS_LITERAL.fullmatch(text)
+    if match is None:
+        raise InvalidName("not an address literal")
+    tag, written = match.groups()
+    try:
+        address = IPv6Address(written) if tag else IPv4Address(written)
+    except AddressValueError as error:
+        raise InvalidName(str(error)) from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        raise InvalidName("an IPv4 address is written without IPv6")
+    return AddressLiteral(address)
+
+
+def parse_host(text: str) -> Host:
+    """
+    Read what may follow an at sign.
+
+    @raise InvalidName: The text is neither a domain nor an address literal.
+    """
+    return parse_address_literal(text) if text.startswith("[") else parse_domain(text)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
+from unicodedata import normalize
 
-from moxsmtp.names import Host
+from moxsmtp.names import Host, InvalidName, parse_host
 
-__all__ = ["Path"]
+__all__ = ["MAXIMUM_LOCAL_PART", "InvalidPath", "Path", "parse_mailbox"]
+
+#: Octets of a decoded local-part (S-104): twice what RFC 5321 section 4.5.3.1.1
+#: asks for, for generated senders are longer than that.
+MAXIMUM_LOCAL_PART: Final = 128
 
 # Dot-string = Atom *("." Atom), with UTF8-non-ascii (RFC 6531 section 3.3).
-_DOT_STRING = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
-    r"(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
-)
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]++"
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
+
+# Quoted-string = DQUOTE *(qtextSMTP / quoted-pairSMTP) DQUOTE; the pair is a
+# backslash and printable ASCII.
+_QUOTED_STRING = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*+)"')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+
+
+class InvalidPath(ValueError):
+    """What was given is no mailbox; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +76,29 @@ class Path:
         return self.unicode
 
 
+def parse_mailbox(text: str) -> Path:
+    """
+    Read C{Mailbox = Local-part "@" ( Domain / address-literal )}, in Unicode.
+
+    @raise InvalidPath: The text is none; the message says what is wrong.
+    """
+    match = _DOT_STRING.match(text)
+    if match is not None:
+        local_part = match.group()
+    else:
+        match = _QUOTED_STRING.match(text)
+        if match is None:
+            raise InvalidPath("no local-part")
+        local_part = _QUOTED_PAIR.sub(r"\1", match.group(1))
+    if not text.startswith("@", match.end()):
+        raise InvalidPath("no at sign behind the local-part")
+    if not local_part.isascii():
+        if len(local_part.encode()) > MAXIMUM_LOCAL_PART:
+            raise InvalidPath("the local-part is too long")
+        local_part = normalize("NFC", local_part)
+    elif len(local_part) > MAXIMUM_LOCAL_PART:
+        raise InvalidPath("the local-part is too long")
+    try:
+        return Path(local_part, parse_host(text[match.end() + 1 :]))
+    except InvalidName as error:
+        raise InvalidPath(str(error)) from None

@@ -70,14 +70,15 @@ class StartTLS:
 @dataclass(frozen=True, slots=True)
 class Auth:
     """
-    RFC 4954 section 4.
+    RFC 4954 section 4.  The initial response is the mechanism's to decode: it
+    may not be wanted at all.
 
     @ivar mechanism: As sent: upper-case letters, digits, hyphen, underscore.
-    @ivar initial_response: Decoded; L{None} if there was none, empty for C{=}.
+    @ivar initial_response: As sent, base64 or C{=}; L{None} if there was none.
     """
 
     mechanism: str
-    initial_response: bytes | None
+    initial_response: str | None
     verb = Verb.AUTH
 
 

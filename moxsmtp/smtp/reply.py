@@ -4,9 +4,21 @@ Replies as values, and their form on the wire.  RFC 5321 section 4.2, RFC 2034.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Refused", "Reply"]
+__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Reply"]
+
+#: Octets of a reply line without its CRLF.  RFC 5321 section 4.5.3.1.5.
+_MAXIMUM_LINE: Final = 510
+
+#: A line that is too long is not cut before this octet of its text (S-19).
+_EARLIEST_CUT: Final = 400
+
+# Neither ours nor a peer's words may end a line or ring a bell.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,42 @@ class Reply:
         """Whether the command was accepted: 2xx or 3xx."""
         return self.code < 400
 
+    def encode(self, reply_id: str = "") -> bytes:
+        """
+        The reply as sent, with its line ends (S-19).
+
+        Non-ASCII characters are written as escapes, for a peer without
+        SMTPUTF8 may read this; control characters become spaces.
+
+        @param reply_id: Stands in parentheses at the end, if not empty (S-21).
+        """
+        text = f"{self.text} ({reply_id})" if reply_id else self.text
+        if not text.isascii():
+            text = text.encode("ascii", "backslashreplace").decode("ascii")
+        if not text.isprintable():
+            text = _CONTROL.sub(" ", text)
+        status = f"{self.code // 100}.{self.status} " if self.status else ""
+        room = _MAXIMUM_LINE - 4 - len(status)
+        if "\n" not in text and len(text) <= room:
+            return f"{self.code} {status}{text}\r\n".encode("ascii")
+        lines = [piece for line in text.split("\n") for piece in _pieces(line, room)]
+        last = len(lines) - 1
+        return "".join(
+            f"{self.code}{' ' if number == last else '-'}{status}{line}\r\n"
+            for number, line in enumerate(lines)
+        ).encode("ascii")
+
+
+def _pieces(line: str, room: int) -> Iterator[str]:
+    start = 0
+    while len(line) - start > room:
+        # The space starts the next piece, so it is the first octet left out.
+        cut = line.rfind(" ", start + _EARLIEST_CUT + 1, start + room + 1)
+        cut = cut if cut >= 0 else start + _EARLIEST_CUT
+        yield line[start:cut]
+        start = cut
+    yield line[start:]
+
 
 class Refused(Exception):
     """
@@ -54,3 +102,10 @@ class Refused(Exception):
         super().__init__(reply, reason)
         self.reply = reply
         self.reason = reason
+
+
+#: For a bug or a broken environment; what it was, the peer need not know (S-112).
+LOCAL_ERROR: Final = Reply(451, "3.0", "local error, try again later")
+
+#: Disk full, quota, or below what must stay free (S-112).
+NO_SPACE: Final = Reply(452, "3.1", "no space for more mail, try again later")

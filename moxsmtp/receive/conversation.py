@@ -1,0 +1,352 @@
+"""
+What a connection's events are answered with: the session asks, the receiver decides.
+
+Knows no transport.  Every failure ends in a reply here, so that the connection
+goes on; only being cancelled does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from moxsmtp.interfaces import (
+    IMetrics,
+    InsufficientStorage,
+    IReceiver,
+    ISpool,
+    StorageUnavailable,
+)
+from moxsmtp.smtp.commands import (
+    Data,
+    Ehlo,
+    Expn,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTLS,
+    Verb,
+    Vrfy,
+)
+from moxsmtp.smtp.events import (
+    Challenge,
+    Content,
+    ContentEnd,
+    Event,
+    LoginAttempt,
+    LoginResult,
+    Refusal,
+)
+from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply
+from moxsmtp.smtp.sasl import BAD_CREDENTIALS
+from moxsmtp.smtp.session import Session, State
+
+__all__ = ["Circumstances", "Conversation"]
+
+#: Refusals of what is no message at all, before anybody judged it (S-79, S-113).
+_UNJUDGED: Final = frozenset({(554, "6.0"), (500, "6.0")})
+
+_GO_AHEAD: Final = Reply(354, None, "go ahead, end with a dot on a line of its own")
+_NOT_TOLD: Final = Reply(252, "7.0", "that is not told; send a message and see")
+
+_PLAIN: Final[Mapping[type, Reply]] = {
+    Noop: Reply(250, "0.0", "done"),
+    Rset: Reply(250, "0.0", "forgotten"),
+    Help: Reply(214, "0.0", "the commands are those of RFC 5321"),
+    Vrfy: _NOT_TOLD,
+    Expn: _NOT_TOLD,
+    Quit: Reply(221, "0.0", "goodbye", close=True),
+    StartTLS: Reply(220, "0.0", "go ahead with TLS"),
+}
+
+_log: Final = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """
+    What all conversations of a socket share.
+
+    @ivar kind: C{smtp} or C{submission}: a label of the metrics.
+    @ivar authentication_delay: Seconds, for each failure too many (S-42).
+    @ivar data_limit: Seconds that DATA may take, its processing included (S-16).
+    """
+
+    kind: str
+    clock: IReactorTime
+    metrics: IMetrics
+    authentication_delay: float
+    data_limit: float
+
+
+class Transfer:
+    """
+    A message that streams in.
+
+    @ivar failure: Why it is read but not kept, once that is so.
+    """
+
+    __slots__ = ("failure", "spool")
+
+    def __init__(self, spool: ISpool) -> None:
+        self.spool = spool
+        self.failure: Reply | None = None
+
+
+class Conversation:
+    """
+    Answers the events of one session, one after the other.
+
+    @ivar deadline: When DATA must be over, by the clock; L{None} outside of it.
+    """
+
+    __slots__ = (
+        "_begun", "_circumstances", "_logged", "_receiver", "_session", "_transfer", "deadline",
+    )  # fmt: skip
+
+    def __init__(self, circumstances: Circumstances, session: Session, receiver: IReceiver) -> None:
+        self._circumstances = circumstances
+        self._session = session
+        self._receiver = receiver
+        self._transfer: Transfer | None = None
+        self._logged = self._begun = circumstances.clock.seconds()
+        self.deadline: float | None = None
+
+    # -- what is asked ---------------------------------------------------------------
+
+    async def reply(self, event: Event) -> Reply:
+        """Whatever happens, there is an answer, unless this is cancelled."""
+        if not isinstance(event, ContentEnd) and self._session.state is not State.EXCHANGE:
+            self._begun = self._circumstances.clock.seconds()
+        try:
+            return await self._outcome(event)
+        except Refused as refused:
+            if refused.reason:
+                self.log(LogLevel.debug, "refused: {reason}", reason=refused.reason)
+            return refused.reply
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug costs this command, not the connection
+            self.panic("unexpected failure")
+            return LOCAL_ERROR
+
+    async def keep(self, content: Content) -> None:
+        """Put content where it belongs; a failure is told at the end of it (S-75)."""
+        transfer = self._transfer
+        if transfer is None or transfer.failure is not None:
+            return
+        try:
+            wait = transfer.spool.write(content.octets)
+            if wait is not None:
+                await wait
+        except InsufficientStorage as error:
+            self._give_up(transfer, NO_SPACE, error)
+        except (StorageUnavailable, OSError) as error:
+            self._give_up(transfer, LOCAL_ERROR, error)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - the rest must be read all the same
+            self.panic("unexpected failure")
+            self._give_up(transfer, LOCAL_ERROR, None)
+
+    def answered(self, event: Event, reply: Reply) -> None:
+        """The reply is under way: count it, and end the transaction where it does."""
+        self._observe(event, reply)
+        if isinstance(event, ContentEnd):
+            self.deadline = None
+            self._receiver.reset()
+        elif isinstance(event, Data):
+            if not reply.is_positive:
+                self.deadline = None
+        elif reply.is_positive:
+            if isinstance(event, Helo | Ehlo | Rset | StartTLS):
+                self._receiver.reset()
+            elif isinstance(event, LoginAttempt):
+                self._count_login(event.variant, LoginResult.OK)
+        elif isinstance(event, Mail):
+            self._receiver.reset()
+        elif isinstance(event, LoginAttempt):
+            bad = reply is BAD_CREDENTIALS
+            result = LoginResult.BAD_CREDENTIALS if bad else LoginResult.ERROR
+            self._count_login(event.variant, result)
+        elif isinstance(event, Refusal) and event.exchange is not None:
+            self._count_login(event.exchange.variant, event.exchange.result)
+
+    def abandon(self) -> None:
+        """The connection is gone."""
+        transfer, self._transfer = self._transfer, None
+        if transfer is not None:
+            transfer.spool.abort()
+        self._receiver.reset()
+        variant = self._session.exchange
+        if variant is not None:
+            self._count_login(variant, LoginResult.ERROR)
+
+    # -- each of them ------------------------------------------------------------------
+
+    async def _outcome(self, event: Event) -> Reply:
+        client = self._session.client
+        match event:
+            case Mail():
+                reply = await self._receiver.mail(client, event)
+            case Rcpt():
+                reply = await self._receiver.recipient(client, event)
+            case Data():
+                reply = await self._data()
+            case ContentEnd():
+                reply = await self._message(event)
+            case Helo() | Ehlo():
+                await self._receiver.hello(client, event)
+                reply = self._session.hello_reply(event)
+            case Challenge():
+                await self._delay()
+                reply = event.reply
+            case LoginAttempt():
+                reply = await self._log_in(event)
+            case Refusal():
+                reply = await self._refuse(event)
+            case _:
+                reply = _PLAIN[type(event)]
+        return reply
+
+    async def _data(self) -> Reply:
+        circumstances = self._circumstances
+        self.deadline = circumstances.clock.seconds() + circumstances.data_limit
+        self._transfer = Transfer(await self._receiver.data(self._session.client))
+        return _GO_AHEAD
+
+    async def _message(self, end: ContentEnd) -> Reply:
+        transfer = self._transfer
+        assert transfer is not None  # noqa: S101 - content has come
+        reply = None
+        try:
+            reply = end.refusal or transfer.failure or await self._finished(transfer)
+            return reply
+        finally:
+            # Where nobody took it; cancelled, it is abandon that tidies up.
+            if reply is None or not reply.is_positive:
+                transfer.spool.abort()
+            self._transfer = None
+
+    async def _finished(self, transfer: Transfer) -> Reply:
+        """
+        Hand a whole message over.  From here on it counts as a good or bad one,
+        unless it was no message at all (S-113).
+        """
+        try:
+            spooled = await transfer.spool.finish()
+        except InsufficientStorage as error:
+            raise Refused(NO_SPACE, str(error)) from error
+        except (StorageUnavailable, OSError) as error:
+            raise Refused(LOCAL_ERROR, str(error)) from error
+        good, counts = False, True
+        try:
+            reply = await self._receiver.message(self._session.client, spooled)
+            good = reply.is_positive
+            counts = (reply.code, reply.status) not in _UNJUDGED
+        except Refused as refused:
+            counts = (refused.reply.code, refused.reply.status) not in _UNJUDGED
+            raise
+        finally:
+            if counts:
+                self._session.judged(good=good)
+        return reply
+
+    async def _log_in(self, event: LoginAttempt) -> Reply:
+        await self._delay()
+        login = await self._receiver.authenticate(self._session.client, event.attempt)
+        if login is None:
+            self.log(LogLevel.info, "login failed for {login}", login=event.attempt.login)
+            return BAD_CREDENTIALS
+        reply = self._session.log_in(login)
+        self.log(LogLevel.info, "logged in with {variant}", variant=event.variant)
+        return reply
+
+    async def _refuse(self, event: Refusal) -> Reply:
+        await self._delay()
+        if event.reason:
+            self.log(LogLevel.debug, "refused {verb}: {reason}",
+                     verb=event.verb, reason=event.reason)  # fmt: skip
+        return event.reply
+
+    async def _delay(self) -> None:
+        """Those who keep guessing passwords wait longer and longer (S-42)."""
+        seconds = self._session.delay * self._circumstances.authentication_delay
+        if seconds:
+            await deferLater(self._circumstances.clock, seconds)
+
+    def _give_up(self, transfer: Transfer, reply: Reply, error: Exception | None) -> None:
+        transfer.failure = reply
+        transfer.spool.abort()
+        if error is not None:
+            self.log(LogLevel.warn, "content cannot be kept: {error}", error=str(error))
+
+    # -- counting and telling ----------------------------------------------------------
+
+    def _observe(self, event: Event, reply: Reply) -> None:
+        """Count a reply and the time since its command; DATA's content is included (S-114)."""
+        if reply.code in {334, 354}:
+            return
+        verb = _verb(event)
+        circumstances = self._circumstances
+        circumstances.metrics.observe(
+            "mox_smtpserver_command_duration_seconds",
+            circumstances.clock.seconds() - self._begun,
+            kind=circumstances.kind,
+            cmd=verb.value.lower() if verb is not None else "(unknown)",
+            code=str(reply.code),
+            ecode=reply.enhanced_status or "",
+        )
+
+    def _count_login(self, variant: str, result: LoginResult) -> None:
+        circumstances = self._circumstances
+        circumstances.metrics.count(
+            "mox_authentication_total",
+            kind=circumstances.kind,
+            variant=variant,
+            result=result.value,
+        )
+
+    def panic(self, text: str, failure: Failure | None = None) -> None:
+        """Tell and count what should never happen; within C{except}, or with a failure (S-112)."""
+        failure = Failure() if failure is None else failure
+        self._circumstances.metrics.count("mox_panic_total", pkg="smtpserver")
+        self.log(LogLevel.critical, text + ": {failure}", failure=failure,
+                 log_failure=failure)  # fmt: skip
+
+    def log(self, level: Any, text: str, **fields: object) -> None:
+        """
+        A line about this session: with its number, the seconds since its last
+        line, and the user once there is one (S-9).
+
+        @param level: One of L{LogLevel}'s, whose type has no name for mypy.
+        """
+        now = self._circumstances.clock.seconds()
+        client = self._session.client
+        fields["session"] = client.session_id
+        fields["delta"] = round(now - self._logged, 6)
+        if client.login is not None:
+            fields["username"] = client.login.address
+        self._logged = now
+        _log.emit(level, text, **fields)
+
+
+def _verb(event: Event) -> Verb | None:
+    match event:
+        case ContentEnd() | Content():
+            return Verb.DATA
+        case Challenge() | LoginAttempt():
+            return Verb.AUTH
+        case _:
+            return event.verb

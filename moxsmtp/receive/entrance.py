@@ -1,0 +1,75 @@
+"""What the connections of one socket have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+
+from moxsmtp.interfaces import IMetrics, IReceiver, Role, TLSInfo
+from moxsmtp.names import Domain
+from moxsmtp.receive.connections import Connections
+from moxsmtp.receive.settings import TimeLimits
+
+__all__ = ["Entrance", "Seconds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """
+    What a listener's service needs to know and to ask (S-1).
+
+    @ivar listener: Its name, a label of the metrics.
+    @ivar hostname: In greeting and EHLO (S-2).
+    @ivar maximum_size: Octets of a message (S-3).
+    @ivar clear_passwords: PLAIN and LOGIN are possible without TLS (S-4).
+    @ivar tls: Makes connections for STARTTLS; L{None}: it is not offered.  Where
+        TLS comes first, the socket is wrapped in it already.
+    @ivar tls_info: What a handshake agreed on.
+    @ivar receiver: Makes one for each connection.
+    @ivar connections: Shared with the listener's other sockets.
+    @ivar session_ids: Shared by all sockets of the server (S-9).
+    @ivar reply_id: A session's number in its opaque form (S-10).
+    @ivar authentication_delay: For each failure too many (S-42).
+    """
+
+    listener: str
+    role: Role
+    hostname: Domain
+    maximum_size: int
+    clear_passwords: bool
+    limits: TimeLimits
+    tls: IOpenSSLServerConnectionCreator | None
+    tls_info: Callable[[SSL.Connection], TLSInfo]
+    receiver: Callable[[], IReceiver]
+    connections: Connections
+    session_ids: Iterator[int]
+    reply_id: Callable[[int], str]
+    clock: IReactorTime
+    metrics: IMetrics
+    authentication_delay: timedelta = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """L{TimeLimits} as clocks understand them."""
+
+    command: float
+    busy: float
+    block: float
+    write: float
+    handshake: float
+
+    @classmethod
+    def of(cls, limits: TimeLimits) -> Seconds:
+        """The same limits."""
+        return cls(
+            command=limits.command.total_seconds(),
+            busy=limits.command_busy.total_seconds(),
+            block=limits.data_block.total_seconds(),
+            write=limits.write.total_seconds(),
+            handshake=limits.tls_handshake.total_seconds(),
+        )

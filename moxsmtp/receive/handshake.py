@@ -1,0 +1,74 @@
+"""Why a TLS handshake with a client failed, in the words of the metric (S-114)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from OpenSSL import SSL
+
+__all__ = ["handshake_failure"]
+
+# RFC 8446 section 6; OpenSSL tells alerts by text only.
+_ALERTS: Final[Mapping[str, tuple[int, str]]] = {
+    "close notify": (0, "close-notify"),
+    "unexpected message": (10, "unexpected-message"),
+    "bad record mac": (20, "bad-record-mac"),
+    "record overflow": (22, "record-overflow"),
+    "handshake failure": (40, "handshake-failure"),
+    "no certificate": (41, "no-certificate"),
+    "bad certificate": (42, "bad-certificate"),
+    "unsupported certificate": (43, "unsupported-certificate"),
+    "certificate revoked": (44, "certificate-revoked"),
+    "certificate expired": (45, "certificate-expired"),
+    "certificate unknown": (46, "certificate-unknown"),
+    "illegal parameter": (47, "illegal-parameter"),
+    "unknown ca": (48, "unknown-ca"),
+    "access denied": (49, "access-denied"),
+    "decode error": (50, "decode-error"),
+    "decrypt error": (51, "decrypt-error"),
+    "protocol version": (70, "protocol-version"),
+    "insufficient security": (71, "insufficient-security"),
+    "internal error": (80, "internal-error"),
+    "inappropriate fallback": (86, "inappropriate-fallback"),
+    "user cancelled": (90, "user-canceled"),
+    "no renegotiation": (100, "no-renegotiation"),
+    "missing extension": (109, "missing-extension"),
+    "unsupported extension": (110, "unsupported-extension"),
+    "certificate unobtainable": (111, "certificate-unobtainable"),
+    "unrecognized name": (112, "unrecognized-name"),
+    "bad certificate status response": (113, "bad-certificate-status-response"),
+    "certificate required": (116, "certificate-required"),
+    "no application protocol": (120, "no-application-protocol"),
+}
+
+# What OpenSSL says when the first octets are not those of a TLS record.
+_NO_TLS: Final = frozenset(
+    {"http request", "https proxy request", "wrong version number", "packet length too long",
+     "record layer failure", "wrong ssl version"}
+)  # fmt: skip
+_VERSIONS: Final = frozenset(
+    {"unsupported protocol", "no protocols available", "version too low", "unknown protocol"}
+)
+
+
+def handshake_failure(error: BaseException | None) -> str:
+    """
+    C{eof}, C{nottls}, C{unsupportedversions}, C{alert-<number>-<name>} for one
+    that the client sent, or C{other}.
+    """
+    if not isinstance(error, SSL.Error):
+        return "eof"
+    reasons = [entry[2] for entry in error.args[0]] if error.args else []
+    if any("unexpected eof" in reason for reason in reasons):
+        return "eof"
+    for reason in reasons:
+        if reason in _NO_TLS:
+            return "nottls"
+        if reason in _VERSIONS:
+            return "unsupportedversions"
+        _, alert, name = reason.partition(" alert ")
+        if alert and name in _ALERTS:
+            number, word = _ALERTS[name]
+            return f"alert-{number}-{word}"
+    return "other"

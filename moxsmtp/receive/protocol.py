@@ -1,0 +1,409 @@
+"""
+A transport's octets into a session, and its answers back.
+
+A coroutine runs while there is an event to answer; an idle connection has none.
+One timer a connection is enough: when it fires, it looks what is waited for now.
+"""
+
+from __future__ import annotations
+
+import math
+from ipaddress import ip_address
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from moxsmtp.interfaces import Client, Role
+from moxsmtp.names import IPAddress
+from moxsmtp.receive.conversation import Circumstances, Conversation
+from moxsmtp.receive.entrance import Entrance, Seconds
+from moxsmtp.receive.handshake import handshake_failure
+from moxsmtp.smtp.commands import Command
+from moxsmtp.smtp.events import Content, Event, Refusal
+from moxsmtp.smtp.reply import Reply
+from moxsmtp.smtp.session import Session, State, Station
+
+__all__ = ["ESMTPFactory", "ESMTPServer", "Entrance"]
+
+#: Octets that may wait behind an unanswered command before reading stops.
+_READ_AHEAD: Final = 65_536
+
+#: So many events are answered before other connections have their turn.
+_TURN: Final = 100
+
+#: Seconds for a peer to take our last words.
+_LINGER: Final = 5.0
+
+#: Seconds for what is under way when we stop (S-15), and for cutting it.
+_DRAIN: Final = 3.0
+_CUT: Final = 1.0
+
+_SHUTTING_DOWN: Final = Reply(421, "3.2", "shutting down, try again later", close=True)
+_TOO_MANY: Final = Reply(421, "7.0", "too many connections, try again later", close=True)
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class ESMTPServer(Protocol):
+    """One connection.  Made by L{ESMTPFactory}."""
+
+    factory: ESMTPFactory
+    #: TCP, TLS or a double: what they have in common has no interface of its own.
+    transport: Any
+
+    def __init__(self, factory: ESMTPFactory) -> None:
+        self.factory = factory
+        self._entrance = factory.entrance
+        self._answering: Deferred[None] | None = None
+        self._output: list[bytes] = []
+        self._timer: IDelayedCall | None = None
+        self._since = self._entrance.clock.seconds()
+        self._blocked: float | None = None
+        self._paused = False
+        self._admitted = False
+        self._closing = False
+
+    # -- the connection's life ---------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """S-11: counted, secured where TLS comes first, then greeted."""
+        factory, entrance, transport = self.factory, self._entrance, self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        here, there = _address(transport.getHost()), _address(transport.getPeer())
+        client = Client(next(entrance.session_ids), entrance.role, there, here)
+        self._session = Session(factory.station, client)
+        self._conversation = Conversation(factory.circumstances, self._session, entrance.receiver())
+        factory.joined(self)
+        self._admitted = entrance.connections.acquire()
+        transport.registerProducer(self, True)
+        if entrance.role is Role.SUBMISSIONS:
+            self._session.secure()
+            self._arm()
+        else:
+            self._greet()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up: after STARTTLS a fresh session, else the greeting at last."""
+        if self._closing:
+            return
+        self._session.secured(self._entrance.tls_info(self.transport.getHandle()))
+        self._since = self._entrance.clock.seconds()
+        if self._entrance.role is Role.SUBMISSIONS:
+            self._greet()
+        else:
+            self._arm()
+
+    def _greet(self) -> None:
+        """S-13, or why there is no place (S-15, S-16)."""
+        if self.factory.is_draining or not self._admitted:
+            reply = _SHUTTING_DOWN if self.factory.is_draining else _TOO_MANY
+            self._session.close()
+            self.transport.write(reply.encode())
+            self._close()
+            return
+        self.transport.write(self._session.greeting())
+        self._arm()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """However it ended: nothing of it goes on."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._answering is not None:
+            self._answering.cancel()
+        if self._session.state is State.HANDSHAKE:
+            self._handshake_failed(reason)
+        self._conversation.abandon()
+        if self._admitted:
+            self._entrance.connections.release()
+        self._conversation.log(LogLevel.debug, "connection closed: {why}", why=str(reason.value))
+        self.factory.left(self)
+
+    def _handshake_failed(self, reason: Failure) -> None:
+        """S-35, S-114."""
+        why = handshake_failure(reason.value)
+        if self._entrance.role is Role.SMTP:
+            self._entrance.metrics.count(
+                "mox_smtpserver_delivery_starttls_errors_total", reason=why
+            )
+        self._conversation.log(LogLevel.info, "TLS handshake failed: {why}", why=why)
+
+    # -- in ----------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer what can be answered."""
+        if self._closing:
+            return
+        self._session.receive(data)
+        if self._conversation.deadline is not None:
+            # More of a message has come: its next block may take as long again.
+            self._since = self._entrance.clock.seconds()
+        if self._answering is None and self._blocked is None:
+            self._proceed()
+        elif not self._paused and self._session.buffered > _READ_AHEAD:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _proceed(self) -> bool:
+        """Answer what waits; C{False} if nothing does."""
+        event = self._session.next()
+        if event is None:
+            return False
+        answering = self._answering = Deferred.fromCoroutine(self._answer_from(event))
+        answering.addCallbacks(self._answered, self._broken)  # type: ignore[unused-awaitable]  # _answering owns it
+        if self._answering is not None:
+            self._arm()
+        return True
+
+    async def _answer_from(self, event: Event | None) -> None:
+        """Answer events until there are none, or until the peer must do something."""
+        session, conversation = self._session, self._conversation
+        turns = _TURN
+        while event is not None:
+            turns -= 1
+            if not turns:
+                turns = _TURN
+                self._flush()
+                await deferLater(self._entrance.clock, 0)
+            if isinstance(event, Content):
+                await conversation.keep(event)
+            else:
+                if self.factory.is_draining and isinstance(event, Command | Refusal):
+                    reply = _SHUTTING_DOWN
+                else:
+                    reply = await conversation.reply(event)
+                self._output.append(session.answer(reply))
+                conversation.answered(event, reply)
+                if not session.may_wait(event, reply):
+                    self._flush()
+                    if self._blocked is not None:
+                        return
+            event = session.next()
+        self._flush()
+
+    def _answered(self, _result: None) -> None:
+        self._answering = None
+        if self._closing:
+            return
+        self._since = self._entrance.clock.seconds()
+        state = self._session.state
+        if state is State.CLOSED:
+            self._close()
+        elif state is State.HANDSHAKE:
+            self._start_tls()
+        else:
+            self._await_more()
+
+    def _broken(self, failure: Failure) -> None:
+        """Cancelled by us; else a bug of ours: only this connection ends (S-14)."""
+        self._answering = None
+        if self._closing:
+            failure.trap(CancelledError)
+            return
+        self._conversation.panic("the session broke", failure)
+        self.abort()
+
+    def _await_more(self) -> None:
+        if self._paused and self._blocked is None:
+            self._paused = False
+            self.transport.resumeProducing()
+        self._arm()
+
+    def _start_tls(self) -> None:
+        """S-34, S-35: what came behind the command is TLS, or an attack that it ends."""
+        entrance = self._entrance
+        rest = self._session.take_rest()
+        if entrance.role is Role.SMTP:
+            entrance.metrics.count("mox_smtpserver_delivery_starttls_total")
+        self._await_more()
+        self.transport.startTLS(entrance.tls)
+        if rest:
+            self.transport.protocol.dataReceived(rest)
+
+    # -- out -----------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if self._output:
+            octets = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+            self._output.clear()
+            self.transport.write(octets)
+
+    def pauseProducing(self) -> None:
+        """The peer does not read: no more answers, so nothing piles up."""
+        if not self._closing:
+            self._blocked = self._entrance.clock.seconds()
+            self._arm()
+
+    def resumeProducing(self) -> None:
+        """It has read all of it."""
+        self._blocked = None
+        if self._closing or self._answering is not None:
+            return
+        if not self._proceed():
+            self._await_more()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; C{connectionLost} follows."""
+
+    def _close(self) -> None:
+        """Close, but wait neither for a TLS peer nor for a slow one for ever (S-14)."""
+        self._closing = True
+        self._since = self._entrance.clock.seconds()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._entrance.clock.callLater(_LINGER, self._tick)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Stop whatever is under way, and the connection."""
+        self._closing = True
+        if self._answering is not None:
+            self._answering.cancel()
+        self.transport.abortConnection()
+
+    # -- time ------------------------------------------------------------------------------
+
+    def _due(self) -> float:
+        """When we have waited long enough for what is waited for now (S-16)."""
+        limits, conversation = self.factory.seconds, self._conversation
+        due = math.inf if conversation.deadline is None else conversation.deadline
+        if self._blocked is not None:
+            return min(due, self._blocked + limits.write)
+        if self._answering is not None:
+            return due
+        if self._session.state is State.HANDSHAKE:
+            return self._since + limits.handshake
+        if conversation.deadline is not None:
+            return min(due, self._since + limits.block)
+        is_busy = self._entrance.connections.is_busy
+        return self._since + (limits.busy if is_busy else limits.command)
+
+    def _arm(self) -> None:
+        """
+        See to it that the timer fires in time.  It may fire early: then it only
+        looks again.  It does so often enough to see that the listener got busy.
+        """
+        clock = self._entrance.clock
+        now = clock.seconds()
+        wait = max(0.0, min(self._due() - now, self.factory.seconds.busy))
+        if self._timer is None:
+            self._timer = clock.callLater(wait, self._tick)
+        elif self._timer.getTime() > now + wait:
+            self._timer.reset(wait)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._closing:
+            self.transport.abortConnection()
+        elif self._due() > self._entrance.clock.seconds():
+            self._arm()
+        else:
+            self._conversation.log(LogLevel.debug, "waited too long")
+            is_idle = self._conversation.deadline is None and self._blocked is None
+            if is_idle and self._session.state is not State.HANDSHAKE:
+                self._session.close()
+                self._close()
+            else:
+                self.abort()
+
+
+class ESMTPFactory(Factory[ESMTPServer]):
+    """The connections of one socket."""
+
+    noisy = False
+
+    def __init__(self, entrance: Entrance) -> None:
+        self.entrance = entrance
+        self.is_draining = False
+        self.station = Station(
+            hostname=entrance.hostname.ascii,
+            maximum_size=entrance.maximum_size,
+            offers_tls=entrance.tls is not None,
+            clear_passwords=entrance.clear_passwords,
+            reply_id=entrance.reply_id,
+        )
+        self.circumstances = Circumstances(
+            kind="submission" if entrance.role.is_submission else "smtp",
+            clock=entrance.clock,
+            metrics=entrance.metrics,
+            authentication_delay=entrance.authentication_delay.total_seconds(),
+            data_limit=entrance.limits.data.total_seconds(),
+        )
+        self.seconds = Seconds.of(entrance.limits)
+        self._open: set[ESMTPServer] = set()
+        self._drained: Deferred[None] | None = None
+        self._cut: IDelayedCall | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> ESMTPServer:  # noqa: ARG002 - Twisted passes it
+        """One for each connection."""
+        return ESMTPServer(self)
+
+    def joined(self, server: ESMTPServer) -> None:
+        """A connection is there."""
+        entrance = self.entrance
+        self._open.add(server)
+        entrance.metrics.count("mox_smtpserver_connection_total", kind=self.circumstances.kind)
+        self._move(1)
+
+    def left(self, server: ESMTPServer) -> None:
+        """A connection is gone."""
+        self._open.discard(server)
+        self._move(-1)
+        if not self._open:
+            self._finish()
+
+    def _move(self, step: int) -> None:
+        entrance = self.entrance
+        entrance.metrics.move(
+            "moxsmtp_connections", step, listener=entrance.listener, protocol=entrance.role.value
+        )
+
+    def drain(self) -> Deferred[None]:
+        """
+        Stop (S-15): new connections and next commands get 421; after three
+        seconds, what is left is cut.  Stop listening first.
+
+        @return: Fires when no connection is left, or a second after the cut.
+        """
+        self.is_draining = True
+        if self._drained is not None:
+            raise RuntimeError("draining already")
+        drained: Deferred[None] = Deferred()
+        self._drained = drained
+        if self._open:
+            self._cut = self.entrance.clock.callLater(_DRAIN, self._cut_all)
+        else:
+            self._finish()
+        return drained
+
+    def _cut_all(self) -> None:
+        self._cut = self.entrance.clock.callLater(_CUT, self._finish)
+        for server in list(self._open):
+            server.abort()
+
+    def _finish(self) -> None:
+        drained, self._drained = self._drained, None
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
+        if drained is not None:
+            drained.callback(None)
+
+
+def _address(address: IAddress) -> IPAddress:
+    """Without the zone of a link-local address."""
+    host: str = getattr(address, "host", "")
+    return ip_address(host.partition("%")[0])
