@@ -214,6 +214,8 @@ def plain_error(error: BaseException) -> str:
     match error:
         case ConfigError():
             return str(error)
+        case CannotListenError(interface=None, port=path, socketError=cause):
+            return printable(f"cannot listen on {os.fsdecode(path)}: {_reason(cause)}")
         case CannotListenError(interface=interface, port=port, socketError=cause):
             where = f"[{interface}]:{port}" if ":" in str(interface) else f"{interface}:{port}"
             return printable(f"cannot listen on {where}: {_reason(cause)}")

@@ -20,7 +20,7 @@ from moxsmtp.interfaces import Account, HookTarget, MailboxKind, Maildir
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.settings import ListenerSettings, TLSFiles
 
-__all__ = ["load"]
+__all__ = ["data_directory", "load"]
 
 
 def load(path: str | Path, warn: Callable[[Mistake], object] | None = None) -> Settings:
@@ -47,6 +47,21 @@ def load(path: str | Path, warn: Callable[[Mistake], object] | None = None) -> S
     if findings.problems or settings is None:
         raise ConfigError(map(source.mistake, findings.problems))
     return settings
+
+
+def data_directory(path: str | Path) -> str:
+    """
+    The data folder that a configuration names, whatever else is wrong with it:
+    an operator's command needs no more, and may not read keys and secrets.
+
+    @raise ConfigError: It cannot be read.
+    """
+    name = os.fspath(path)
+    given = Path(name).absolute()
+    value = read(name).tree.get("data_directory")
+    folder = value if isinstance(value, str) and value else ""
+    parent = given if given.is_dir() else given.parent
+    return str(parent / (folder or default_data_directory(os.environ, sys.platform)))
 
 
 class _Assembly:

@@ -1,0 +1,356 @@
+"""
+C{moxsmtp}: the command line of an operator.
+
+Almost all of it asks the running server, through the control socket in its
+data folder; it needs no reactor.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import click
+
+from moxsmtp import __version__
+from moxsmtp.admin import display
+from moxsmtp.admin.client import CommandRefused, NoServer, call
+from moxsmtp.admin.wire import octets
+from moxsmtp.config import ConfigError, Mistake, data_directory, load, localserve_directory
+from moxsmtp.logs import printable
+
+__all__ = ["main"]
+
+_Function = Callable[..., None]
+
+_JSON: Final[Callable[[_Function], _Function]] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one object a line."
+)
+_LIMIT: Final[Callable[[_Function], _Function]] = click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many."
+)
+
+
+class Trouble(click.ClickException):
+    """One line on standard error, exit status 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print it."""
+        for line in self.message.splitlines():
+            click.echo(f"moxsmtp: {printable(line)}", file=file or sys.stderr)
+
+
+@dataclass(slots=True)
+class _Server:
+    """
+    Which server, and how to print what it says.
+
+    @ivar as_json: Asked for before the command; it may be asked for behind it too.
+    """
+
+    directory: str | None
+    config: str | None
+    as_json: bool = False
+
+    def folder(self) -> str:
+        """Its data folder: as given, else by the environment, else localserve's."""
+        environment = os.environ
+        given = self.directory
+        config = self.config
+        if not given and not config:
+            given = environment.get("MOXSMTP_DIRECTORY")
+            config = environment.get("MOXSMTP_CONFIG")
+        if given:
+            return os.path.abspath(given)  # noqa: PTH100 - keeps symlinks
+        if not config:
+            return localserve_directory(environment, sys.platform)
+        try:
+            return data_directory(config)
+        except ConfigError as error:
+            raise Trouble(str(error)) from None
+
+    def call(
+        self, command: str, arguments: Mapping[str, object], time_limit: float | None = 120.0
+    ) -> Iterator[dict[str, Any]]:
+        """Ask the server.  @raise Trouble: It is not there, or says no."""
+        try:
+            yield from call(self.folder(), command, arguments, time_limit=time_limit)
+        except (NoServer, CommandRefused) as error:
+            raise Trouble(str(error)) from None
+
+
+def _command(group: click.Group, name: str, example: str) -> Callable[[_Function], click.Command]:
+    """A command of C{group} with an example in its help, C{--json}, and the server."""
+
+    def decorate(function: _Function) -> click.Command:
+        @functools.wraps(function)
+        def run(as_json: bool, **given: Any) -> None:
+            server = click.get_current_context().ensure_object(_Server)
+            server.as_json = server.as_json or as_json
+            function(server, **given)
+
+        epilog = f"Example: {example}"
+        return group.command(name, epilog=epilog)(_JSON(run))
+
+    return decorate
+
+
+def _print_json(entry: Mapping[str, object]) -> None:
+    click.echo(json.dumps(entry, ensure_ascii=True))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-d", "--directory", metavar="DIR", help="The server's data folder.")
+@click.option("-c", "--config", metavar="FILE", help="The server's configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object a line.")
+@click.version_option(__version__, prog_name="moxsmtp", message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context, directory: str | None, config: str | None, as_json: bool) -> None:
+    """
+    Look at a running moxsmtp server and steer it.
+
+    The server is found by --directory or --config, else by the environment
+    variables MOXSMTP_DIRECTORY or MOXSMTP_CONFIG; by default it is localserve's.
+
+    \b
+    Examples:
+      moxsmtp mail list alice
+      moxsmtp --config moxsmtp.toml queue list
+      moxsmtp config test moxsmtp.toml
+    """
+    if directory and config:
+        raise click.UsageError("give --directory or --config, not both")
+    context.obj = _Server(directory, config, as_json)
+
+
+# -- configuration ------------------------------------------------------------------
+
+
+@main.group("config")
+def config_group() -> None:
+    """The configuration file; needs no server."""
+
+
+@_command(config_group, "test", "moxsmtp config test moxsmtp.toml")
+@click.argument("file")
+def config_test(server: _Server, file: str) -> None:
+    """Report every mistake in FILE, or in a folder of *.toml files."""
+
+    def warn(mistake: Mistake) -> None:
+        if server.as_json:
+            _print_json({**asdict(mistake), "severity": "warning"})
+        else:
+            click.echo(f"{mistake} (a warning)", err=True)
+
+    try:
+        load(file, warn)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            if server.as_json:
+                _print_json({**asdict(mistake), "severity": "mistake"})
+            else:
+                click.echo(str(mistake), err=True)
+        raise SystemExit(1) from None
+    if not server.as_json:
+        click.echo(f"{printable(file)}: no mistakes")
+
+
+# -- accounts -----------------------------------------------------------------------
+
+
+@main.group()
+def account() -> None:
+    """Accounts."""
+
+
+@_command(account, "set-password", "moxsmtp account set-password alice")
+@click.argument("name", metavar="ACCOUNT")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read one line of standard input.")
+def set_password(server: _Server, name: str, *, from_stdin: bool) -> None:
+    """
+    Set the password of ACCOUNT, a name or an address.
+
+    It is asked for twice.
+    """
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if not password:
+        raise Trouble("the password is empty")
+    for entry in server.call("account.set-password", {"account": name, "password": password}):
+        if server.as_json:
+            _print_json(entry)
+        else:
+            click.echo(f"the password of {printable(str(entry['account']))} is set")
+
+
+# -- mail ---------------------------------------------------------------------------
+
+
+@main.group()
+def mail() -> None:
+    """Stored mail."""
+
+
+def _print_table(
+    server: _Server,
+    entries: Iterator[dict[str, Any]],
+    columns: Mapping[str, Callable[[dict[str, Any]], str]],
+    nothing: str,
+) -> None:
+    if server.as_json:
+        for entry in entries:
+            _print_json(entry)
+        return
+    rows = [[cell(entry) for cell in columns.values()] for entry in entries]
+    if not rows:
+        click.echo(nothing)
+        return
+    for line in display.table(list(columns), rows):
+        click.echo(line)
+
+
+_MAIL_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
+    "ID": lambda entry: str(entry["id"]),
+    "RECEIVED": lambda entry: display.time(entry["received"]),
+    "SIZE": lambda entry: display.size(entry["size"]),
+    "MAILBOX": lambda entry: str(entry["mailbox"]),
+    "FROM": lambda entry: str(entry["author"] or entry["mail_from"] or "<>"),
+    "TO": lambda entry: str(entry["rcpt_to"]),
+    "SUBJECT": lambda entry: str(entry["subject"]),
+}
+
+
+@_command(mail, "list", "moxsmtp mail list alice@example.org")
+@click.argument("name", metavar="ACCOUNT")
+@_LIMIT
+def mail_list(server: _Server, name: str, limit: int) -> None:
+    """List the messages of ACCOUNT, a name or an address, the newest first."""
+    entries = server.call("mail.list", {"account": name, "limit": limit})
+    _print_table(server, entries, _MAIL_COLUMNS, "no messages")
+
+
+@_command(mail, "show", "moxsmtp mail show alice 17 --raw > message.eml")
+@click.argument("name", metavar="ACCOUNT")
+@click.argument("number", metavar="ID", type=int)
+@click.option("--raw", is_flag=True, help="Nothing but the message, octet by octet.")
+def mail_show(server: _Server, name: str, number: int, *, raw: bool) -> None:
+    """Show message ID of ACCOUNT, a name or an address."""
+    entries = server.call("mail.show", {"account": name, "numbers": [number]})
+    text = display.TextDecoder()
+    binary = sys.stdout.buffer
+    for entry in entries:
+        if "piece" not in entry:
+            _show_head(server, entry, raw=raw)
+        elif server.as_json:
+            if raw:
+                _print_json(entry)
+        elif raw:
+            binary.write(octets(entry))
+        else:
+            click.echo(text.feed(octets(entry)), nl=False)
+    if not raw and not server.as_json:
+        click.echo(text.end())
+    binary.flush()
+
+
+def _show_head(server: _Server, entry: Mapping[str, Any], *, raw: bool) -> None:
+    if server.as_json:
+        _print_json(entry)
+    elif not raw:
+        for line in display.fields(entry):
+            click.echo(line)
+        click.echo("")
+
+
+@_command(mail, "delete", "moxsmtp mail delete alice 17 18")
+@click.argument("name", metavar="ACCOUNT")
+@click.argument("numbers", metavar="ID...", type=int, nargs=-1, required=True)
+def mail_delete(server: _Server, name: str, numbers: tuple[int, ...]) -> None:
+    """Delete messages of ACCOUNT, a name or an address.  They are gone for good."""
+    arguments = {"account": name, "numbers": list(numbers)}
+    for entry in server.call("mail.delete", arguments):
+        if server.as_json:
+            _print_json(entry)
+        else:
+            click.echo(f"deleted {entry['id']}")
+
+
+# -- queue --------------------------------------------------------------------------
+
+
+@main.group()
+def queue() -> None:
+    """Mail that waits to leave."""
+
+
+_QUEUE_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
+    "ID": lambda entry: str(entry["id"]),
+    "QUEUED": lambda entry: display.time(entry["queued"]),
+    "NEXT": lambda entry: "hold" if entry["hold"] else display.time(entry["next_attempt"]),
+    "TRIED": lambda entry: f"{entry['attempts']}/{entry['max_attempts'] or '-'}",
+    "FROM": lambda entry: str(entry["mail_from"] or "<>"),
+    "TO": lambda entry: str(entry["rcpt_to"]),
+    "LAST ERROR": lambda entry: str(entry["last_error"]),
+}
+
+
+@_command(queue, "list", "moxsmtp queue list --recipient @example.org")
+@click.option("--account", "name", metavar="ACCOUNT", default="", help="Sent by this one only.")
+@click.option("--recipient", metavar="TEXT", default="", help="With this in the recipient only.")
+@_LIMIT
+def queue_list(server: _Server, name: str, recipient: str, limit: int) -> None:
+    """List the jobs of the queue, one for each recipient, the newest first."""
+    arguments = {"account": name, "recipient": recipient, "limit": limit}
+    _print_table(server, server.call("queue.list", arguments), _QUEUE_COLUMNS, "the queue is empty")
+
+
+@_command(queue, "show", "moxsmtp queue show 5")
+@click.argument("number", metavar="ID", type=int)
+def queue_show(server: _Server, number: int) -> None:
+    """Show job ID with all attempts, from the queue or its history."""
+    for entry in server.call("queue.show", {"numbers": [number]}):
+        if server.as_json:
+            _print_json(entry)
+            continue
+        results = entry.pop("results", [])
+        for line in display.fields(entry):
+            click.echo(line)
+        for result in results:
+            click.echo("")
+            click.echo("attempt:")
+            for line in display.fields(result):
+                click.echo(f"  {line}")
+
+
+@_command(queue, "drop", "moxsmtp queue drop 5 6")
+@click.argument("numbers", metavar="ID...", type=int, nargs=-1, required=True)
+def queue_drop(server: _Server, numbers: tuple[int, ...]) -> None:
+    """Take jobs out of the queue.  The sender gets no bounce."""
+    for entry in server.call("queue.drop", {"numbers": list(numbers)}):
+        if server.as_json:
+            _print_json(entry)
+        else:
+            click.echo(f"dropped {entry['dropped']} of {len(set(numbers))}")
+
+
+# -- backup -------------------------------------------------------------------------
+
+
+@_command(main, "backup", "moxsmtp backup /var/backups/moxsmtp-monday")
+@click.argument("folder")
+def backup(server: _Server, folder: str) -> None:
+    """Copy all data into FOLDER, which must not exist, while the server goes on."""
+    absolute = os.path.abspath(folder)  # noqa: PTH100 - keeps symlinks
+    # A large store takes its time, and the server says nothing until it is done.
+    for entry in server.call("backup", {"folder": absolute}, time_limit=None):
+        if server.as_json:
+            _print_json(entry)
+        else:
+            click.echo(f"copied everything to {printable(str(entry['folder']))}")
