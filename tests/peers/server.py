@@ -55,7 +55,7 @@ class Layout:
     @ivar top: Keys at the top of the file.
     @ivar account: Keys of the account C{alice}, its sub-tables last.
     @ivar rest: More of the file: tables.
-    @ivar tables: Lines to add to C{[queue]}, C{[store]} and so on.
+    @ivar tables: The lines of C{[queue]}, C{[store]} and so on.
     @ivar listener: Lines to add to the listener.
     """
 
@@ -78,10 +78,7 @@ def configuration(
         "queue": _QUEUE,
         "resolver": f'servers = [{{ address = "127.0.0.1", port = {_DEAD} }}]',
     }
-    tables.update({"http": f"port = {ports['http']}", "log": 'level = "info"', "store": ""})
-    tables.setdefault("webhooks", "")
-    for name, lines in layout.tables.items():
-        tables[name] = f"{tables.get(name, '')}\n{lines}" if name != "resolver" else lines
+    tables |= {"http": f"port = {ports['http']}", **layout.tables}
     text = f"""\
 hostname = "mx.here.test"
 data_directory = "{folder / "data"}"
@@ -122,6 +119,7 @@ class Server:
     C{twistd -n moxsmtp --config} in C{folder}, ready for mail.
 
     @param wrapper: Words before the command: C{strace} and the like.
+    @ivar options: More of them, for the next start.
     @ivar ports: By C{smtp}, C{submission}, C{submissions}, C{http}.
     """
 
@@ -134,6 +132,7 @@ class Server:
         self.certificate = make_certificate(folder, "mx.here.test")
         self.file = folder / "moxsmtp.toml"
         self.data = folder / "data"
+        self.options: Sequence[str] = ()
         self._wrapper = list(wrapper)
         self.configure(layout)
         self.process = self._launch()
@@ -143,11 +142,9 @@ class Server:
         self.file.write_text(configuration(self.folder, self.ports, self.certificate, layout))
 
     def _launch(self) -> Process:
+        command = [script("twistd"), "-n", "moxsmtp", "--config", str(self.file)]
         return Process(
-            [
-                *self._wrapper,
-                *(script("twistd"), "--nodaemon", "--pidfile=", "moxsmtp", "--config", self.file),
-            ],
+            [*self._wrapper, *command, *self.options],
             log=self.folder / "server.log",
             env=environment(self.folder),
             cwd=self.folder,
