@@ -18,10 +18,15 @@ from moxsmtp.message.words import readable
 from moxsmtp.names import Host, InvalidName, parse_host
 from moxsmtp.smtp.address import MAXIMUM_LOCAL_PART, Path
 
-__all__ = ["MAXIMUM_LIST", "Mailbox", "addresses", "author_of", "parse_addresses"]
+__all__ = [
+    "MAXIMUM_AUTHOR", "MAXIMUM_LIST", "Mailbox", "addresses", "author_of", "parse_addresses",
+]  # fmt: skip
 
-#: Characters of one field that are read; what stands behind is no address.
+#: Characters of a list that are read; what stands behind is no address.
 MAXIMUM_LIST: Final = 1 << 16
+
+#: The same for the author, whom every message has us read.
+MAXIMUM_AUTHOR: Final = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +49,37 @@ class Mailbox:
         return self.path.unicode if self.path else self.text
 
 
-def parse_addresses(value: str) -> tuple[Mailbox, ...]:
+def parse_addresses(value: str, limit: int = MAXIMUM_LIST) -> tuple[Mailbox, ...]:
     """
     Read an address list.  Groups give their members; empty places are allowed
     (RFC 5322 section 4.4).  The time is linear.
 
     @param value: Unfolded.
+    @param limit: Characters that are read; longer lists end with a L{Mailbox}
+        that is no address.
     """
-    lost = value[MAXIMUM_LIST:]
-    found = _Reader().read(value[:MAXIMUM_LIST])
-    return (*found, Mailbox("", None, lost[:80])) if lost else tuple(found)
+    lost = value[limit:]
+    found = _Reader().read(value[:limit])
+    return (*found, Mailbox("", None, readable(lost[:80]))) if lost else tuple(found)
 
 
 def addresses(header: Header, name: str) -> tuple[Mailbox, ...]:
-    """The entries of every field of that name."""
-    return tuple(entry for value in header.values(name) for entry in parse_addresses(value))
+    """The entries of every field of that name, as far as L{MAXIMUM_LIST} reaches."""
+    found: list[Mailbox] = []
+    room = MAXIMUM_LIST
+    for value in header.values(name):
+        found += parse_addresses(value, room)
+        room -= len(value) + 1
+        if room <= 0:
+            break
+    return tuple(found)
 
 
 def author_of(header: Header) -> Mailbox | None:
     """The author, if there is one From field with one good address (I-6)."""
-    fields = header.values("From")
-    if len(fields) != 1:
+    if header.count("From") != 1:
         return None
-    authors = parse_addresses(fields[0])
+    authors = parse_addresses(header.first("From") or "", MAXIMUM_AUTHOR)
     return authors[0] if len(authors) == 1 and authors[0].path else None
 
 

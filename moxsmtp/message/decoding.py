@@ -25,8 +25,9 @@ _NOT_BASE64: Final = bytes(
     for octet in range(256)
     if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
-# White space at the end of a quoted-printable line was added on the way.
-_ADDED: Final = re.compile(rb"[ \t]++(\r?\n)|[ \t]++")
+# White space at the end of a quoted-printable line was added on the way.  The
+# look behind keeps the time linear: a run is tried from its first octet only.
+_ADDED: Final = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
 
 
 def pieces(content: Content, part: Part) -> Iterator[bytes]:
@@ -127,6 +128,6 @@ def _quoted_printable(content: Content, part: Part) -> Iterator[bytes]:
 
 
 def _from_quoted_printable(lines: bytes) -> bytes:
-    if b" \r\n" in lines or b"\t\r\n" in lines or b" \n" in lines or b"\t\n" in lines:
-        lines = _ADDED.sub(lambda white: white[1] or white[0], lines)
+    if any(added in lines for added in (b" \r\n", b"\t\r\n", b" \n", b"\t\n")):
+        lines = _ADDED.sub(b"", lines)
     return binascii.a2b_qp(lines)

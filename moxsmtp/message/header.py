@@ -39,6 +39,9 @@ _SPACE_BEFORE_COLON: Final = re.compile(rb"\n%s++[ \t]++:" % _NAME)
 # Its length leaves room for a field name in a line of 998 octets.
 _MESSAGE_ID: Final = re.compile(r"<([^<>]{1,960})>")
 _WHITE: Final = re.compile(r"\s+")
+#: Characters of a text for people, and of a list of identifiers, that are read.
+_MAXIMUM_TEXT: Final = 1 << 16
+
 _ONE_MESSAGE_ID: Final = re.compile(r"<[!-;=?-~\u00a1-\U0010ffff]{1,960}>")
 
 
@@ -94,7 +97,7 @@ class Header:
 
     def text(self, name: str) -> str:
         """The first field's value for people: encoded words decoded; empty for none."""
-        return readable(self.first(name) or "")
+        return readable((self.first(name) or "")[:_MAXIMUM_TEXT])
 
     def fields(self) -> list[tuple[str, bytes]]:
         """All of them: the name as written, and what L{raw} gives."""
@@ -157,7 +160,7 @@ def message_ids(value: str) -> list[str]:
 
     White space inside the brackets, a relic of folding, goes.
     """
-    found = (f"<{_WHITE.sub('', text)}>" for text in _MESSAGE_ID.findall(value))
+    found = (f"<{_WHITE.sub('', text)}>" for text in _MESSAGE_ID.findall(value[:_MAXIMUM_TEXT]))
     return [text for text in found if is_message_id(text)]
 
 
