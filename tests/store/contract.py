@@ -46,6 +46,7 @@ from moxsmtp.store.hooks import HookStore
 from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.leases import given_clock
 from moxsmtp.store.messages import MailStore
+from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.store.schema import job, metadata
 from moxsmtp.store.spool import Contents
 from moxsmtp.store.sqlite import SQLiteDatabase, connect
@@ -243,6 +244,12 @@ class Contract(unittest.SynchronousTestCase):
             in_maildir=self.in_maildir,
         )
         self.jobs = self.job_store("node")
+        self.admin = QueueAdmin(
+            self.failing,
+            now=self.now,
+            stored=self.stored.append,
+            keep_hooks=lambda _: self.keep_hooks,
+        )
         self.hooks = HookStore(self.failing, owner="node", now=self.now, clock=given_clock)
 
     def make_database(self) -> tuple[Database, Contents]:
