@@ -18,7 +18,7 @@ from typing import Any, Final
 from tests.peers.certificate import Certificate, make_certificate
 from tests.peers.process import PeerTestCase, Process, free_port, until
 
-__all__ = ["Layout", "Server", "ServerTestCase", "environment", "script"]
+__all__ = ["Layout", "Server", "ServerTestCase", "commands", "environment", "script"]
 
 _CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
 
@@ -30,6 +30,13 @@ PASSWORD: Final = "correct horse battery"
 def script(name: str) -> str:
     """The path of a program of this Python environment."""
     return str(Path(sys.executable).parent / name)
+
+
+def commands() -> list[str]:
+    """The beginning of a command line of C{moxsmtp}, which a checkout has no script for."""
+    if os.environ.get("MOXSMTP_PEERS_INSTALLED"):
+        return [script("moxsmtp")]
+    return [sys.executable, "-m", "moxsmtp"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -190,7 +197,7 @@ class Server:
     def command(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """C{moxsmtp --config FILE ...}."""
         return subprocess.run(
-            [script("moxsmtp"), "--config", str(self.file), *words],
+            [*commands(), "--config", str(self.file), *words],
             input=text,
             env=environment(self.folder),
             capture_output=True,
@@ -208,19 +215,17 @@ class Server:
 
     def mail(self, account: str = ACCOUNT) -> list[dict[str, Any]]:
         """The messages of an account, oldest first."""
-        return self.objects("mail", "list", account)
+        return self.objects("mail", "list", account, "--limit", "1000000")[::-1]
 
     def queue(self) -> list[dict[str, Any]]:
-        """What waits to leave."""
-        return self.objects("queue", "list")
+        """What waits to leave, oldest first."""
+        return self.objects("queue", "list", "--limit", "1000000")[::-1]
 
     def raw(self, number: int, account: str = ACCOUNT) -> bytes:
         """A message, octet by octet."""
+        words = ("--config", str(self.file), "mail", "show", account, str(number), "--raw")
         done = subprocess.run(
-            [
-                *(script("moxsmtp"), "--config", self.file),
-                *("mail", "show", account, str(number), "--raw"),
-            ],
+            [*commands(), *words],
             env=environment(self.folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -231,7 +236,7 @@ class Server:
 
     def set_password(self, account: str = ACCOUNT, password: str = PASSWORD) -> None:
         """Give an account a password."""
-        done = self.command("account", "set-password", account, text=f"{password}\n")
+        done = self.command("account", "set-password", "--stdin", account, text=f"{password}\n")
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
 

@@ -161,7 +161,7 @@ class CommandTests(ServerTestCase):
     def test_unknown_account(self) -> None:
         """A misspelled account is one line and a failure."""
         server = self.start()
-        for words in (("mail", "list", "alcie"), ("account", "set-password", "alcie")):
+        for words in (("mail", "list", "alcie"), ("account", "set-password", "--stdin", "alcie")):
             done = server.command(*words, text="password\n")
             self.assertNotEqual(done.returncode, 0)
             self.assertIn("alcie", done.stdout + done.stderr)

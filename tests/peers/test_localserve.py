@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from tests.peers.process import PeerTestCase, Process, until
-from tests.peers.server import Server, ServerTestCase, environment, script
+from tests.peers.server import Server, ServerTestCase, commands, environment, script
 
 _PORTS = {"smtp": 1025, "submission": 1587, "submissions": 1465, "http": 1080}
 
@@ -51,7 +51,7 @@ class LocalserveTests(PeerTestCase):
     def listed(self, *options: str) -> str:
         """What C{moxsmtp mail list mox} prints."""
         return subprocess.run(
-            [script("moxsmtp"), *options, "mail", "list", "mox"],
+            [*commands(), *options, "mail", "list", "mox"],
             env=environment(self.folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
