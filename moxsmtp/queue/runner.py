@@ -53,7 +53,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from moxsmtp.interfaces import StorageUnavailable
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.queue.job import Lease
 from moxsmtp.queue.storage import ILeases
 from moxsmtp.queue.worker import Work, Worker
@@ -150,7 +150,7 @@ class Runner(Service, Generic[Task, Found]):
                 pause = await self._round()
             except CancelledError:
                 return
-            except StorageUnavailable as error:
+            except (InsufficientStorage, StorageUnavailable) as error:
                 self._log.warn("cannot claim work: {error}", error=error)
                 await self._sleeping(_AFTER_ERROR)
             except Exception:  # noqa: BLE001 - whatever it is, the next round may go well
@@ -167,7 +167,7 @@ class Runner(Service, Generic[Task, Found]):
                 await self._leases.release(self._waiting.popleft(), troubled=False)
         except CancelledError:
             return
-        except StorageUnavailable:
+        except (InsufficientStorage, StorageUnavailable):
             return  # they run out by themselves
         except Exception:  # noqa: BLE001 - they run out by themselves
             self._log.failure("cannot give leases back")
@@ -302,7 +302,7 @@ class Runner(Service, Generic[Task, Found]):
             kept = await self._leases.renew(leases, self._now() + _LEASE)
         except CancelledError:
             return
-        except StorageUnavailable as error:
+        except (InsufficientStorage, StorageUnavailable) as error:
             self._log.warn("cannot renew leases: {error}", error=error)
             return
         except Exception:  # noqa: BLE001 - every write states the fence, so nothing is at risk

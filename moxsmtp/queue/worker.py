@@ -139,7 +139,7 @@ class Worker(Generic[Task, Found]):
             self._log.warn("lost the lease of {kind} to {name}", kind=kind, name=name)
         except _Unrecorded:
             self._log.error("gave up recording a result of {kind} to {name}", kind=kind, name=name)
-        except StorageUnavailable as error:
+        except (InsufficientStorage, StorageUnavailable) as error:
             self._log.warn(
                 "{kind} to {name} has to wait: {error}", kind=kind, name=name, error=error
             )

@@ -1,0 +1,115 @@
+"""Messages read back out of a Maildir, with CRLF."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final
+
+from zope.interface import implementer
+
+from moxsmtp.interfaces import IContent
+from moxsmtp.mailbox.maildir import Tree
+from moxsmtp.mailbox.names import wire_size
+from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
+
+__all__ = ["MaildirContent", "MaildirReader"]
+
+#: Octets of a file that are turned into wire form at a time.
+_PIECE: Final = 64 * 1024
+
+
+class MaildirReader:
+    """Opens and removes messages that were handed over."""
+
+    def __init__(self, in_thread: InThread, maildirs: Maildirs) -> None:
+        self._in_thread = in_thread
+        self._maildirs = maildirs
+
+    def open(self, account: str, name: str) -> IContent:
+        """
+        The message called C{name}, prefix and all.  It is looked for when it
+        is read.
+
+        @raise LookupError: The account has no Maildir, or the name is not ours.
+        """
+        content: IContent = MaildirContent(self._in_thread, self._tree(account), name)
+        return content
+
+    async def remove(self, account: str, name: str) -> bool:
+        """
+        Remove the file, in whichever folder it is.
+
+        @return: Whether it was there.
+        @raise LookupError: The account has no Maildir.
+        @raise Vanished: Its Maildir is not there.
+        """
+        return await self._in_thread(self._tree(account).remove, name)
+
+    def _tree(self, account: str) -> Tree:
+        maildir = self._maildirs().get(account)
+        if maildir is None:
+            raise LookupError(f"account {account} has no Maildir")
+        return tree_of(maildir)
+
+
+@implementer(IContent)
+class MaildirContent:
+    """
+    One file.  Reading forwards is cheap, and so is going back: where CRLF
+    offsets are in the file is remembered every 64 KiB.
+    """
+
+    def __init__(self, in_thread: InThread, tree: Tree, name: str) -> None:
+        """@raise LookupError: The name does not tell the size."""
+        size = wire_size(name)
+        if size is None:
+            raise LookupError(f"not a name of ours: {name}")
+        self.size: int = size
+        self._in_thread = in_thread
+        self._tree = tree
+        self._name = name
+        self._path = ""
+        #: Offsets with CRLF, and where they are in the file.
+        self._wire = [0]
+        self._file = [0]
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """
+        See L{IContent.read}.
+
+        @raise FileNotFoundError: It is in no folder of the Maildir.
+        """
+        if offset >= self.size or length <= 0:
+            return b""
+        return await self._in_thread(self._read, offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if self._path:
+            try:
+                return self._read_file(offset, length)
+            except FileNotFoundError:
+                pass  # somebody has moved it
+        sighting = self._tree.find([self._name]).get(self._name)
+        if sighting is None:
+            raise FileNotFoundError(f"{self._name} is not in {self._tree.root}")
+        self._path = sighting.path
+        return self._read_file(offset, length)
+
+    def _read_file(self, offset: int, length: int) -> bytes:
+        known = bisect_right(self._wire, offset) - 1
+        wire, place = self._wire[known], self._file[known]
+        found = bytearray()
+        with (self._tree.root / self._path).open("rb") as file:
+            file.seek(place)
+            while len(found) < length:
+                piece = file.read(_PIECE)
+                if not piece:
+                    break
+                text = piece.replace(b"\n", b"\r\n")
+                begin = max(0, offset - wire)
+                found += text[begin : begin + length - len(found)]
+                wire, place = wire + len(text), place + len(piece)
+                if wire > self._wire[-1]:
+                    self._wire.append(wire)
+                    self._file.append(place)
+        return bytes(found)

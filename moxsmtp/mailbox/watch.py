@@ -1,0 +1,270 @@
+"""
+Notices what people do in their Maildirs: a file that was moved to another
+folder, flagged or removed is a moved, flagged or expunged message.
+
+A Maildir is scanned when the modification times of its folders say that
+something came, went or was renamed.  A file counts as removed once two scans
+in a row have missed it, for a scan may miss one that is being moved.  Nothing
+counts as removed while the Maildir as a whole is not there, cannot be read, or
+is another folder than before in the same place; that is an alarm in the log.
+
+Scanning costs time in proportion to the size of a Maildir, so each rests for a
+multiple of what its last scan took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
+from moxsmtp.mailbox.maildir import Sighting, Tree, Vanished
+from moxsmtp.mailbox.storage import IHandOver, InMaildir
+from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
+
+__all__ = ["Changes", "MaildirWatch", "changes"]
+
+#: Nanoseconds; a folder changed more recently may change again at the same
+#: time of modification, as coarse as file systems keep it.
+_FRESH: Final = 2_000_000_000
+
+#: A scan may take this part of the time.
+_SHARE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """
+    What a scan means.
+
+    @ivar moved: Where messages are now that are elsewhere or flagged otherwise.
+    @ivar missing: Messages that were not seen.
+    """
+
+    moved: tuple[InMaildir, ...] = ()
+    missing: frozenset[str] = frozenset()
+
+
+def changes(
+    known: Mapping[str, InMaildir],
+    listing: Mapping[str, Sequence[Sighting]],
+    renamed: Mapping[str, Sighting],
+) -> Changes:
+    """
+    Compare what is known with what was seen.  Of several files with one name,
+    which copying makes, the one where the message was before counts.
+
+    @param renamed: Messages that are there under other names.
+    """
+    moved = []
+    missing = set()
+    for name, before in known.items():
+        sightings = listing.get(name, [renamed[name]] if name in renamed else [])
+        if not sightings:
+            missing.add(name)
+            continue
+        seen = [InMaildir(name, one.mailbox, one.flags) for one in sightings]
+        here = [one for one in seen if one.mailbox == before.mailbox] or seen
+        if before not in here:
+            moved.append(here[-1])
+    return Changes(tuple(moved), frozenset(missing))
+
+
+@dataclass(slots=True)
+class _State:
+    """
+    What the last scan of an account has left.
+
+    @ivar marks: L{None}: scan in any case.
+    @ivar identity: Of the root folder.
+    @ivar missing: Missed by the last scan.
+    @ivar rests_until: No scan before.
+    """
+
+    marks: Mapping[str, int] | None = None
+    identity: tuple[int, int] | None = None
+    missing: frozenset[str] = field(default_factory=frozenset)
+    rests_until: float = 0.0
+    alarmed: bool = False
+
+
+class MaildirWatch(Service):
+    """Scans Maildirs while the service runs."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        in_thread: InThread,
+        store: IHandOver,
+        maildirs: Maildirs,
+        *,
+        interval: timedelta = timedelta(seconds=5),
+    ) -> None:
+        """
+        @param clock: Its time has to be that of the file systems, roughly.
+        @param interval: Between looks at the modification times.
+        """
+        self._clock = clock
+        self._in_thread = in_thread
+        self._store = store
+        self._maildirs = maildirs
+        self._interval = interval.total_seconds()
+        self._states: dict[str, _State] = {}
+        self._asked = False
+        self._stopping = False
+        self._sleep: Deferred[None] | None = None
+        self._running: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin to watch."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
+        self._stopping = False
+        self._running = Deferred.fromCoroutine(self._run())
+
+    def stopService(self) -> Deferred[None]:
+        """@return: Fires when no scan is under way."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
+        self._stopping = True
+        self._end_sleep()
+        running, self._running = self._running, None
+        ended: Deferred[None] = Deferred()
+        if running is None:
+            ended.callback(None)
+        else:
+            running.cancel()
+            _ = running.addBoth(lambda _: ended.callback(None))
+        return ended
+
+    def look(self) -> None:
+        """Look at all Maildirs now."""
+        self._asked = True
+        self._end_sleep()
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping:
+                at_once, self._asked = self._asked, False
+                maildirs = self._maildirs()
+                for account in self._states.keys() - maildirs.keys():
+                    del self._states[account]
+                for account, maildir in maildirs.items():
+                    await self._look_at(account, tree_of(maildir), at_once=at_once)
+                if not self._asked:
+                    await self._rest()
+        except CancelledError:
+            return
+
+    async def _rest(self) -> None:
+        self._sleep = Deferred()
+        timer = self._clock.callLater(self._interval, self._end_sleep)
+        try:
+            await self._sleep
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _end_sleep(self) -> None:
+        sleep, self._sleep = self._sleep, None
+        if sleep is not None:
+            sleep.callback(None)
+
+    # -- one account --------------------------------------------------------------------
+
+    async def _look_at(self, account: str, tree: Tree, *, at_once: bool) -> None:
+        state = self._states.setdefault(account, _State())
+        began = self._clock.seconds()
+        if began < state.rests_until and not at_once:
+            return
+        try:
+            await self._compare(account, tree, state)
+            state.alarmed = False
+        except CancelledError:
+            raise
+        except (InsufficientStorage, StorageUnavailable) as error:
+            state.marks = None
+            self._log.warn("cannot record what happened in Maildirs: {error}", error=error)
+        except (OSError, Vanished) as error:
+            await self._alarm(account, state, error)
+        except Exception:  # noqa: BLE001 - the next scan may go well
+            state.marks = None
+            self._log.failure("cannot scan the Maildir of {account}", account=account)
+        ended = self._clock.seconds()
+        state.rests_until = ended + (ended - began) * _SHARE
+
+    async def _compare(self, account: str, tree: Tree, state: _State) -> None:
+        now = int(self._clock.seconds() * 1_000_000_000)
+        marks = await self._in_thread(tree.marks)
+        if marks == state.marks and not state.missing:
+            return
+        identity = await self._in_thread(tree.root_identity)
+        known = await self._store.maildir_names(account)
+        found = await self._in_thread(_scan, tree, known)
+        await self._record(account, state, found, known, same=state.identity in (None, identity))
+        state.identity = state.identity or identity
+        is_settled = max(marks.values()) < now - _FRESH
+        state.marks = marks if is_settled else None
+
+    async def _record(
+        self,
+        account: str,
+        state: _State,
+        found: Changes,
+        known: Mapping[str, InMaildir],
+        *,
+        same: bool,
+    ) -> None:
+        """@param same: The root is the folder that it was."""
+        if found.moved:
+            await self._store.moved(account, found.moved)
+        if found.missing and not same:
+            state.missing = frozenset()
+            raise Vanished(f"another folder has taken the place of the Maildir of {account}")
+        gone = sorted(found.missing & state.missing)
+        if gone:
+            await self._store.expunged(account, gone)
+        state.missing = found.missing.difference(gone)
+        for one in found.moved:
+            self._log.debug("{name} is in {mailbox} now", name=one.name, mailbox=one.mailbox)
+        if gone:
+            self._log.info(
+                "{count} of {known} messages were removed from the Maildir of {account}",
+                count=len(gone),
+                known=len(known),
+                account=account,
+            )
+
+    async def _alarm(self, account: str, state: _State, error: Exception) -> None:
+        """The Maildir cannot be scanned; say so, once, if anything ought to be in it."""
+        state.marks = None
+        state.missing = frozenset()
+        if state.alarmed:
+            return
+        try:
+            known = await self._store.maildir_names(account)
+        except (InsufficientStorage, StorageUnavailable):
+            return
+        if known:
+            state.alarmed = True
+            self._log.error(
+                "the Maildir of {account} is not there, nothing is taken for removed: {error}",
+                account=account,
+                error=error,
+            )
+
+
+def _scan(tree: Tree, known: Mapping[str, InMaildir]) -> Changes:
+    """In a thread."""
+    if not known:
+        return Changes()
+    listing = tree.listing()
+    unseen = [name for name in known if name not in listing]
+    return changes(known, listing, tree.renamed(unseen, listing))
