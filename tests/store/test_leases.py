@@ -213,6 +213,18 @@ class LeasesTests(Contract):
         (third,) = self.take(lease)
         self.assertEqual(third.attempts, 2)
 
+    def test_crash_of_repetition(self) -> None:
+        """What was cut short a second time is taken by the first who owns it at its time (Q-10)."""
+        self.add()
+        for _ in range(2):
+            (lease,) = self.claim()
+            (job,) = self.take(lease)
+            self.time += MINUTE
+        self.time = job.next_attempt
+        (lease,) = self.claim()
+        (third,) = self.take(lease)
+        self.assertEqual(third.attempts, 2)
+
     def test_crash_after_good_attempt(self) -> None:
         """An attempt that ended earns the next one its repetition again (Q-10)."""
         self.add()
