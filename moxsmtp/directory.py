@@ -112,6 +112,11 @@ class Directory:
         elif path.domain is not None:
             self._catch_all.setdefault(path.domain, account)
 
+    @property
+    def accounts(self) -> Collection[Account]:
+        """All of them."""
+        return self._accounts.values()
+
     def account(self, name: str) -> Account | None:
         """By account name."""
         return self._accounts.get(name)

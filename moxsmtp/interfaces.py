@@ -25,10 +25,10 @@ from moxsmtp.smtp.reply import Reply
 
 __all__ = [
     "INBOX", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent", "ICredentials",
-    "IMailStore", "IMetrics", "IPasswordHashes", "IQueue", "IReceiver", "IResolver", "ISpool",
-    "InsufficientStorage", "Login", "MailboxKind", "Maildir", "NewHook", "NewJob", "NewMessage",
-    "OutgoingEvent", "PasswordAttempt", "RequireTLS", "Role", "Spooled", "StorageUnavailable",
-    "TLSInfo",
+    "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IQueue", "IReceiver",
+    "IResolver", "ISpool", "InsufficientStorage", "Login", "MailboxKind", "Maildir", "NewHook",
+    "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt", "RequireTLS", "Role", "Spooled",
+    "StorageUnavailable", "TLSInfo",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -111,6 +111,13 @@ class IResolver(Interface):
 
         @raise LookupFailed: SERVFAIL, time-out, no server (through the Deferred).
         """
+
+
+class IOwnResolver(IResolver):
+    """A resolver with an end, for whoever made it."""
+
+    def close() -> Deferred[None]:
+        """Fail what is under way, and everything later."""
 
 
 # -- content ---------------------------------------------------------------------

@@ -10,21 +10,27 @@ import datetime as dt
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
 
 from moxsmtp.config.settings import HTTPSettings, Settings
 from moxsmtp.directory import DomainSettings
-from moxsmtp.interfaces import Account
+from moxsmtp.dns.records import Answer, LookupFailed, Question
+from moxsmtp.interfaces import Account, IOwnResolver, IResolver
 from moxsmtp.names import parse_domain
+from moxsmtp.outbound.next_hop import FixedRoute
+from moxsmtp.receive.policy import IPolicy
+from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.settings import (
     ListenerSettings,
     ServiceSettings,
@@ -36,6 +42,7 @@ __all__ = [
     "ACCOUNT",
     "ADDRESS",
     "PASSWORD",
+    "Loopback",
     "Ports",
     "announcement",
     "ensure_certificate",
@@ -135,6 +142,61 @@ def _write(path: str, pem: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
     Path(new).replace(path)
+
+
+@implementer(IOwnResolver)
+class _NoResolver:
+    """Localserve asks nobody: nothing leaves the machine."""
+
+    def lookup(self, question: Question) -> Deferred[Answer]:
+        """Fails."""
+        return fail(LookupFailed(f"localserve does not ask the DNS for {question.name}"))
+
+    def close(self) -> Deferred[None]:
+        """There is nothing to end."""
+        return succeed(None)
+
+
+class Loopback:
+    """A server that has only itself around it; see L{moxsmtp.surroundings.Surroundings}."""
+
+    allow_loopback = True
+    passwords: Mapping[str, str] = {ACCOUNT: PASSWORD}
+    unknown_delay = dt.timedelta()
+
+    def prepare(self, settings: Settings, now: dt.datetime) -> None:
+        """Make the certificate, the first time."""
+        for listener in settings.listeners:
+            if listener.tls is not None:
+                ensure_certificate(listener.tls, now)
+
+    def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:  # noqa: ARG002 - by the port
+        """Nobody is asked."""
+        return _NoResolver()
+
+    def route(self, settings: Settings, resolver: IResolver, reactor: Any) -> FixedRoute:  # noqa: ARG002 - by the port
+        """To our own port 25 (Q-89)."""
+        listener = settings.listeners[0]
+        return FixedRoute(listener.addresses[0], listener.smtp.port)
+
+    def policy(self, reactor: Any) -> IPolicy:
+        """Failures on demand."""
+        return Rehearsal(reactor)
+
+    async def resolver_trouble(self, resolver: IResolver) -> str | None:  # noqa: ARG002 - by the port
+        """There is none to be in trouble."""
+        return None
+
+    def announcement(self, settings: Settings) -> str:
+        """Where it listens, as whom to log in, and what to try."""
+        listener = settings.listeners[0]
+        ports = Ports(
+            listener.smtp.port,
+            listener.submission.port,
+            listener.submissions.port,
+            settings.http.port,
+        )
+        return announcement(settings.data_directory, ports)
 
 
 def announcement(directory: str, ports: Ports = Ports()) -> str:

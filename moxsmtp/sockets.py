@@ -9,8 +9,7 @@ import socket
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorSocket
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from moxsmtp.names import IPAddress
 
@@ -52,10 +51,18 @@ class Socket:
             raise CannotListenError(str(address), port, error) from None
         self.port: int = self._socket.getsockname()[1]
 
-    def serve(self, factory: ServerFactory[Any], reactor: IReactorSocket) -> None:
-        """Hand connections to C{factory}, those that wait first."""
+    def serve(self, factory: IProtocolFactory, reactor: Any) -> None:
+        """
+        Hand connections to C{factory}, those that wait first.
+
+        @param reactor: IReactorSocket.
+        """
         # The reactor works on a duplicate of its own.
         self._port = reactor.adoptStreamPort(self._socket.fileno(), self.family, factory)
+        self._socket.close()
+
+    def unbind(self) -> None:
+        """Let go of the port, if it is not served yet.  May be repeated."""
         self._socket.close()
 
     async def close(self) -> None:

@@ -29,6 +29,7 @@ from moxsmtp import __version__
 from moxsmtp.config import ConfigError, Mistake, Settings, load, localserve_directory
 from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold, printable
 from moxsmtp.store.errors import StoreError
+from moxsmtp.surroundings import Internet, Surroundings
 from moxsmtp.tls.server import CertificateError
 
 __all__ = [
@@ -158,6 +159,14 @@ Examples:
         loaded = load(cast("str", self.config_path()), warn)
         return replace(loaded, data_directory=directory) if directory else loaded
 
+    def surroundings(self) -> Surroundings:
+        """The internet, or for localserve the server itself."""
+        if self.subCommand is not None:
+            from moxsmtp.localserve import Loopback
+
+            return Loopback()
+        return Internet()
+
     def _directory(self, environment: Mapping[str, str]) -> str:
         """The data folder that was asked for; empty: none."""
         given = self["directory"] or environment.get("MOXSMTP_DIRECTORY")
@@ -256,7 +265,9 @@ def build(options: Options, reactor: Any, make_service: Callable[..., Any]) -> S
         settings = options.settings(_warn)
         options.threshold.set(settings.log.level)
         process = _Process(options, reactor)
-        process.server = make_service(settings, reactor, process.give_up)
+        process.server = make_service(
+            settings, options.surroundings(), cast("Any", reactor), process.give_up
+        )
     except EXPECTED as error:
         raise SystemExit(_prefixed(error)) from None
     return process

@@ -28,7 +28,7 @@ from moxsmtp.dns.records import Answer, LookupFailed, Question
 from moxsmtp.dns.settings import ResolverSettings, Upstream
 from moxsmtp.dns.upstream import Reactor, Server
 from moxsmtp.dns.wire import Response, question_section
-from moxsmtp.interfaces import IResolver
+from moxsmtp.interfaces import IOwnResolver
 
 __all__ = ["StubResolver"]
 
@@ -57,7 +57,7 @@ class _Failed(Exception):
         self.silent = silent
 
 
-@implementer(IResolver)
+@implementer(IOwnResolver)
 class StubResolver:
     """
     Asks servers in order until one answers.

@@ -327,8 +327,15 @@ class ESMTPFactory(Factory[ESMTPServer]):
     noisy = False
 
     def __init__(self, entrance: Entrance) -> None:
-        self.entrance = entrance
         self.is_draining = False
+        self._open: set[ESMTPServer] = set()
+        self._drained: Deferred[None] | None = None
+        self._cut: IDelayedCall | None = None
+        self.obey(entrance)
+
+    def obey(self, entrance: Entrance) -> None:
+        """Serve connections that come from now on by C{entrance}."""
+        self.entrance = entrance
         self.station = Station(
             hostname=entrance.hostname.ascii,
             maximum_size=entrance.maximum_size,
@@ -344,9 +351,6 @@ class ESMTPFactory(Factory[ESMTPServer]):
             data_limit=entrance.limits.data.total_seconds(),
         )
         self.seconds = Seconds.of(entrance.limits)
-        self._open: set[ESMTPServer] = set()
-        self._drained: Deferred[None] | None = None
-        self._cut: IDelayedCall | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> ESMTPServer:  # noqa: ARG002 - Twisted passes it
         """One for each connection."""

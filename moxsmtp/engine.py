@@ -1,0 +1,88 @@
+"""The store as it is opened at the start: folder, database, content, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.python.threadpool import ThreadPool
+
+from moxsmtp.store.database import Database
+from moxsmtp.store.files import ContentFiles
+from moxsmtp.store.folder import DataFolder, FreeSpace
+from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
+from moxsmtp.store.settings import StoreSettings
+from moxsmtp.store.spool import Contents
+from moxsmtp.store.sqlite import SQLiteDatabase
+from moxsmtp.store.upgrade import prepare_sqlite
+
+__all__ = ["Engine", "open_engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """
+    An open store.
+
+    @ivar pool: For disk work and password hashes; not started yet.
+    @ivar has_room: Whether as much disk is free as has to be.
+    @ivar is_sole: No other process may use this store, so that leases found
+        at the start are those of the dead.
+    """
+
+    folder: DataFolder
+    database: Database
+    contents: Contents
+    pool: ThreadPool
+    has_room: Callable[[], bool]
+    is_sole: bool
+
+    @property
+    def files(self) -> ContentFiles:
+        """The content folder."""
+        return self.contents.files
+
+    async def close(self) -> None:
+        """Finish what is queued, then let others have the folder."""
+        try:
+            await self.database.stop()
+        finally:
+            self.pool.stop()
+            self.folder.close()
+
+
+def open_engine(directory: str, settings: StoreSettings, reactor: Any) -> Engine:
+    """
+    Lock the folder and bring the database up to date.  Blocks; for the start.
+
+    @param directory: The data folder; made if it is not there.
+    @param reactor: IReactorFromThreads and IReactorTime.
+    @raise StoreError: It cannot be used; says why in one line.
+    """
+    folder = DataFolder(Path(directory))
+    folder.open()
+    try:
+        files = ContentFiles(folder.content)
+        database: Database
+        if settings.url:
+            prepare_postgresql(settings.url)
+            database = PostgreSQLDatabase(reactor, settings.url, files)
+        else:
+            prepare_sqlite(folder.database)
+            database = SQLiteDatabase(reactor, folder.database, files)
+    except BaseException:
+        folder.close()
+        raise
+    pool = ThreadPool(minthreads=0, maxthreads=8, name="moxsmtp")
+    has_room = FreeSpace(folder.path, settings.minimum_free, reactor)
+    contents = Contents(
+        reactor,
+        pool,
+        files,
+        memory=settings.memory,
+        keep_files=not settings.url,
+        has_room=has_room,
+    )
+    return Engine(folder, database, contents, pool, has_room, is_sole=not settings.url)

@@ -1,0 +1,134 @@
+"""What operators may do to a running server, joined from the parts that do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+
+from moxsmtp.engine import Engine
+from moxsmtp.interfaces import Account, IPasswordHashes, NewHook, OutgoingEvent
+from moxsmtp.queue.job import Failed, Job, Result
+from moxsmtp.receive.credentials import hash_password
+from moxsmtp.reloading import LiveAccounts
+from moxsmtp.store.backup import back_up
+from moxsmtp.store.errors import StoreError
+from moxsmtp.store.message_rows import StoredMessage
+from moxsmtp.store.messages import MailStore
+from moxsmtp.store.queue_admin import QueueAdmin
+from moxsmtp.webhooks.payload import outgoing_payload, wants
+
+__all__ = ["AccountOperations", "BackupOperations", "MailOperations", "QueueOperations"]
+
+
+class AccountOperations:
+    """See L{moxsmtp.admin.ports.AccountAdmin}."""
+
+    def __init__(
+        self, accounts: LiveAccounts, hashes: IPasswordHashes, engine: Engine, reactor: Any
+    ) -> None:
+        self._accounts = accounts
+        self._hashes = hashes
+        self._engine = engine
+        self._reactor = reactor
+
+    def named(self, text: str) -> Account | None:
+        """By name or address."""
+        return self._accounts.directory.named(text)
+
+    async def set_password(self, account: str, password: str) -> None:
+        """@raise ValueError: It cannot be a password; the text says why."""
+        phc = await deferToThreadPool(self._reactor, self._engine.pool, hash_password, password)
+        await self._hashes.set_password_hash(account, phc)
+
+
+class MailOperations:
+    """See L{moxsmtp.admin.ports.MailAdmin}."""
+
+    def __init__(self, store: MailStore, remove_file: Callable[[str, str], Any]) -> None:
+        """
+        @param remove_file: Removes a message's file from an account's Maildir:
+            account, name there.  Awaited.
+        """
+        self._store = store
+        self._remove_file = remove_file
+        self.list_messages = store.list_messages
+        self.open = store.open
+
+    async def delete(self, account: str, numbers: Sequence[int]) -> Sequence[StoredMessage]:
+        """Files first: what is left of a crash in between is a row without a message."""
+        for number in numbers:
+            found = await self._store.open(account, number)
+            if found is not None and found[0].maildir_name is not None:
+                await self._remove_file(account, found[0].maildir_name)
+        return await self._store.delete(account, numbers)
+
+
+class QueueOperations:
+    """See L{moxsmtp.admin.ports.QueueAdmin}."""
+
+    def __init__(
+        self, admin: QueueAdmin, accounts: LiveAccounts, now: Callable[[], datetime]
+    ) -> None:
+        self._admin = admin
+        self._accounts = accounts
+        self._now = now
+        self.list_jobs = admin.list_jobs
+        self.job = admin.job
+
+    async def drop(self, numbers: Sequence[int]) -> int:
+        """Take jobs out of the queue, without a DSN (Q-23)."""
+        now = self._now()
+
+        def keep_until(job: Job) -> datetime | None:
+            account = self._accounts.account(job.account)
+            period = account.keep_retired_messages if account else timedelta()
+            return now + period if period else None
+
+        def hook(job: Job, result: Result) -> NewHook | None:
+            account = self._accounts.account(job.account)
+            target = account.outgoing_webhook if account else None
+            if target is None or not wants(target, OutgoingEvent.CANCELED):
+                return None
+            return NewHook(
+                account=job.account,
+                target=target,
+                event=OutgoingEvent.CANCELED,
+                payload=outgoing_payload(
+                    job,
+                    OutgoingEvent.CANCELED,
+                    queued=now,
+                    failure=Failed(permanent=True, error=result.error),
+                ),
+                queue_id=job.id,
+                from_id=job.from_id,
+                message_id=job.message_id,
+                subject=job.subject,
+                extra=job.extra,
+            )
+
+        return await self._admin.drop(numbers, keep_until=keep_until, hook=hook)
+
+
+class BackupOperations:
+    """See L{moxsmtp.admin.ports.Backup}."""
+
+    def __init__(self, engine: Engine, reactor: Any) -> None:
+        self._engine = engine
+        self._reactor = reactor
+
+    async def backup(self, folder: str) -> None:
+        """@raise StoreError: It did not work, in one line."""
+        if not self._engine.is_sole:
+            raise StoreError("the data is in PostgreSQL: use pg_dump, it has all of it")
+        await deferToThreadPool(
+            self._reactor,
+            self._engine.pool,
+            back_up,
+            self._engine.folder.database,
+            self._engine.files,
+            Path(folder),
+        )

@@ -1,0 +1,235 @@
+"""
+The parts of a server, made and joined: mail in, the queue, webhooks, Maildirs.
+
+Nothing here runs yet; L{moxsmtp.service} starts and stops it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from ipaddress import ip_address
+from random import SystemRandom  # noqa: TID251 - here randomness begins
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from twisted.internet.threads import deferToThreadPool
+
+from moxsmtp import __version__
+from moxsmtp.config import Settings
+from moxsmtp.engine import Engine
+from moxsmtp.entrances import ReceiverMaker
+from moxsmtp.interfaces import IReceiver, Maildir, Role
+from moxsmtp.mailbox.content import MaildirReader
+from moxsmtp.mailbox.handover import HandOvers as HandOverService
+from moxsmtp.metrics import Metrics
+from moxsmtp.names import AddressLiteral, Host, parse_domain
+from moxsmtp.outbound.attempt import Deliver, dialer
+from moxsmtp.queue.mail import MailWork
+from moxsmtp.queue.runner import Runner
+from moxsmtp.receive.credentials import Credentials
+from moxsmtp.receive.delivery import Delivery
+from moxsmtp.receive.receiver import House
+from moxsmtp.receive.submission import Submission
+from moxsmtp.reloading import LiveAccounts
+from moxsmtp.smtp.reply_id import ReplyIds
+from moxsmtp.store.accounts import Credentials as PasswordHashes
+from moxsmtp.store.accounts import Identity
+from moxsmtp.store.hand_overs import HandOvers
+from moxsmtp.store.history import History
+from moxsmtp.store.hooks import HookStore
+from moxsmtp.store.jobs import JobStore
+from moxsmtp.store.messages import MailStore
+from moxsmtp.store.queue_admin import QueueAdmin
+from moxsmtp.surroundings import Surroundings
+from moxsmtp.tls.client import StrictTLS, client_context
+from moxsmtp.webhooks.calls import HookWork
+from moxsmtp.webhooks.post import Poster
+
+__all__ = ["Parts"]
+
+_USER_AGENT: Final = f"moxsmtp/{__version__}"
+
+
+class Parts:
+    """
+    All of them, by what they are for.
+
+    @ivar accounts: Replaced by a reload.
+    @ivar mail: Delivers the queue; C{hooks} calls webhooks.
+    """
+
+    def __init__(
+        self, settings: Settings, surroundings: Surroundings, engine: Engine, reactor: Any
+    ) -> None:
+        self.settings = settings
+        self.surroundings = surroundings
+        self.engine = engine
+        self.reactor = reactor
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.metrics = Metrics(self.registry)
+        self.accounts = LiveAccounts(settings.directory())
+        self.resolver = surroundings.resolver(settings, reactor)
+        self.hashes = PasswordHashes(engine.database, now=self.now)
+        self.identity = Identity(engine.database)
+        self.history = History(engine.database)
+        # Names this process among all that use the database.
+        owner = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._make_stores(owner)
+        self._make_runners()
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        return datetime.fromtimestamp(self.reactor.seconds(), UTC)
+
+    def _make_stores(self, owner: str) -> None:
+        engine = self.engine
+        in_thread = partial(deferToThreadPool, self.reactor, engine.pool)
+        self.maildirs = MaildirReader(in_thread, self._configured_maildirs)
+        self.hand_over = HandOverService(
+            self.reactor,
+            in_thread,
+            HandOvers(engine.database),
+            self._configured_maildirs,
+            self.metrics,
+            host=self.settings.hostname.ascii,
+        )
+        self.hook_store = HookStore(engine.database, owner=owner, now=self.now)
+        self.job_store = JobStore(
+            engine.database,
+            engine.contents,
+            owner=owner,
+            now=self.now,
+            wake=self._wake_mail,
+            stored=self._stored,
+            keep_hooks=self._keep_hooks,
+        )
+        self.mail_store = MailStore(
+            engine.database,
+            engine.contents,
+            now=self.now,
+            stored=self._stored,
+            in_maildir=self.maildirs.open,
+        )
+        self.queue_admin = QueueAdmin(
+            engine.database, now=self.now, stored=self._stored, keep_hooks=self._keep_hooks
+        )
+
+    def _make_runners(self) -> None:
+        settings, reactor, sole = self.settings, self.reactor, self.engine.is_sole
+        chance = SystemRandom()
+        deliver = Deliver(
+            route=self.surroundings.route(settings, self.resolver, reactor),
+            clock=reactor,
+            connect=dialer(reactor),
+            content=self.job_store.content,
+            metrics=self.metrics,
+            hostname=settings.hostname.ascii,
+            tls=client_context(strict=False),
+        )
+        mail = MailWork(
+            reactor,
+            self.job_store,
+            deliver.attempt,
+            self.accounts,
+            settings=settings.queue,
+            hostname=settings.hostname,
+            randint=chance.randint,
+            unique=lambda: secrets.token_hex(16),
+        )
+        self.mail = Runner(
+            reactor, self.job_store, mail, limit=settings.queue.max_deliveries, sole=sole
+        )
+        strict = client_context(strict=True)
+        self.poster = Poster(
+            reactor,
+            self.resolver,
+            lambda host: StrictTLS(strict, _host(host)),
+            settings.webhooks,
+            user_agent=_USER_AGENT,
+            allow_loopback=self.surroundings.allow_loopback,
+        )
+        calls = HookWork(
+            reactor,
+            self.hook_store,
+            self.poster.post,
+            self.accounts,
+            self.metrics,
+            chance.randint,
+        )
+        self.hooks = Runner(
+            reactor, self.hook_store, calls, limit=settings.webhooks.max_calls, sole=sole
+        )
+
+    # -- mail in ------------------------------------------------------------------------
+
+    def receivers(self, reply_ids: ReplyIds) -> ReceiverMaker:
+        """
+        What each socket makes a receiver with, for each connection.
+
+        @param reply_ids: Known once the database answers.
+        """
+        credentials = Credentials(
+            self.accounts, self.hashes, reactor=self.reactor, pool=self.engine.pool
+        )
+        house = House(
+            hostname=self.settings.hostname,
+            accounts=self.accounts,
+            credentials=credentials,
+            store=self.mail_store,
+            queue=self.job_store,
+            resolver=self.resolver,
+            policy=self.surroundings.policy(self.reactor),
+            metrics=self.metrics,
+            reply_id=reply_ids.encode,
+            now=self.now,
+            random_bytes=secrets.token_bytes,
+        )
+
+        def maker(role: Role, tls_required: bool) -> Callable[[], IReceiver]:
+            if role.is_submission:
+                return lambda: Submission(house, tls_required=tls_required)
+            return lambda: Delivery(
+                house,
+                tls_required=tls_required,
+                unknown_delay=self.surroundings.unknown_delay,
+                clock=self.reactor,
+            )
+
+        return maker
+
+    # -- what wakes what ------------------------------------------------------------------
+
+    def _wake_mail(self) -> None:
+        self.mail.wake()
+
+    def _stored(self, accounts: frozenset[str]) -> None:  # noqa: ARG002 - by the store's form
+        """Mail or webhook calls of these accounts were stored."""
+        self.hooks.wake()
+        self.hand_over.wake()
+
+    def _configured_maildirs(self) -> Mapping[str, Maildir]:
+        """By account, as the configuration in force has them."""
+        return {
+            account.name: account.maildir
+            for account in self.accounts.directory.accounts
+            if account.maildir is not None
+        }
+
+    def _keep_hooks(self, account: str) -> timedelta:
+        found = self.accounts.account(account)
+        return found.keep_retired_webhooks if found else timedelta()
+
+
+def _host(text: str) -> Host:
+    """The host of a URL, which has been checked when the configuration was read."""
+    try:
+        return AddressLiteral(ip_address(text))
+    except ValueError:
+        return parse_domain(text)

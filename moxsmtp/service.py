@@ -1,0 +1,272 @@
+"""
+Starts and stops a server in order.
+
+Sockets are bound in L{Server.privilegedStartService}; the folder is locked and
+the database brought up to date before that.  So what an operator can put right
+is told before the first connection is accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from moxsmtp.admin.commands import Commands
+from moxsmtp.admin.control import ControlService
+from moxsmtp.admin.health import monitoring_site
+from moxsmtp.config import Settings
+from moxsmtp.engine import open_engine
+from moxsmtp.entrances import Entrances, Hall
+from moxsmtp.operations import (
+    AccountOperations,
+    BackupOperations,
+    MailOperations,
+    QueueOperations,
+)
+from moxsmtp.parts import Parts
+from moxsmtp.periodic import Periodic
+from moxsmtp.receive.credentials import hash_password
+from moxsmtp.smtp.reply_id import ReplyIds
+from moxsmtp.sockets import Socket
+from moxsmtp.store.sweep import sweep
+from moxsmtp.surroundings import Surroundings
+
+__all__ = ["Server", "make_service"]
+
+#: Octets of the installation's secret: a key of 16 and a prefix of 8 (S-10).
+_REPLY_ID_SECRET: Final = 24
+
+#: Settings that are obeyed at the start only.
+_FIXED: Final = (
+    "hostname", "data_directory", "http", "resolver", "queue", "webhooks", "store",
+)  # fmt: skip
+
+_DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
+
+
+def make_service(
+    settings: Settings,
+    surroundings: Surroundings,
+    reactor: Any,
+    give_up: Callable[[BaseException], None],
+) -> Server:
+    """
+    Build a server.  Blocks while the database is brought up to date.
+
+    @param give_up: Told of an error that keeps the server from starting once
+        the reactor runs.
+    @raise StoreError: The store cannot be used; says why in one line.
+    @raise OSError: A file cannot be made.
+    """
+    engine = open_engine(settings.data_directory, settings.store, reactor)
+    try:
+        parts = Parts(settings, surroundings, engine, reactor)
+        surroundings.prepare(settings, parts.now())
+    except BaseException:
+        engine.folder.close()
+        raise
+    return Server(parts, give_up)
+
+
+class Server(Service):
+    """All of it as one service."""
+
+    _log = Logger()
+
+    def __init__(self, parts: Parts, give_up: Callable[[BaseException], None]) -> None:
+        self._parts = parts
+        self._give_up = give_up
+        self._settings = parts.settings
+        self._http: list[Socket] = []
+        self._services: list[IService] = []
+        self._starting: Deferred[None] | None = None
+        self._entrances: Entrances
+        self._hall: Hall
+
+    # -- start ----------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind every port.
+
+        @raise CannotListenError: One cannot be bound.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
+        self._entrances = Entrances(self._settings)
+        try:
+            for address in self._settings.http.addresses:
+                self._http.append(Socket(address, self._settings.http.port))
+        except BaseException:
+            self._entrances.unbind()
+            raise
+
+    def startService(self) -> None:
+        """Begin to work; what cannot begin is told to C{give_up}."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
+        self._parts.engine.pool.start()
+        self._starting = Deferred.fromCoroutine(self._start())
+        _ = self._starting.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None and failure.value is not None:
+            self._give_up(failure.value)
+
+    async def _start(self) -> None:
+        parts, settings, reactor = self._parts, self._settings, self._parts.reactor
+        secret = await parts.identity.secret(
+            "reply_id", lambda: secrets.token_bytes(_REPLY_ID_SECRET)
+        )
+        reply_ids = ReplyIds(secret[:16], secret[16:])
+        await self._set_passwords()
+        self._hall = Hall(
+            receivers=parts.receivers(reply_ids),
+            # Numbers of later runs are higher, so they are unique in the log (S-9).
+            session_ids=itertools.count(int(reactor.seconds() * 1000)),
+            reply_id=reply_ids.encode,
+            reactor=reactor,
+            metrics=parts.metrics,
+        )
+        self._entrances.serve(settings, self._hall)
+        self._services = [
+            parts.mail,
+            parts.hooks,
+            parts.hand_over,
+            *self._housekeeping(),
+            self._control(),
+        ]
+        for service in self._services:
+            service.startService()
+        site = monitoring_site(
+            exposition=parts.metrics.exposition,
+            checks={"database": self._database_trouble, "resolver": self._resolver_trouble},
+            clock=reactor,
+        )
+        for socket in self._http:
+            socket.serve(site, reactor)
+        for text in self._entrances.listening():
+            self._log.info("listening for {what}", what=text)
+        announcement = parts.surroundings.announcement(settings)
+        if announcement and sys.__stdout__ is not None:
+            # For whoever sits at the terminal, not for the log.
+            sys.__stdout__.write(announcement)
+            sys.__stdout__.flush()
+
+    async def _set_passwords(self) -> None:
+        parts = self._parts
+        for account, password in parts.surroundings.passwords.items():
+            if await parts.hashes.password_hash(account) is None:
+                phc = await deferToThreadPool(
+                    parts.reactor, parts.engine.pool, hash_password, password
+                )
+                await parts.hashes.set_password_hash(account, phc)
+
+    def _housekeeping(self) -> list[IService]:
+        """What is done again and again (Q-1)."""
+        parts, clock = self._parts, self._parts.reactor
+        history = parts.history
+
+        async def clean_up() -> None:
+            swept = await sweep(parts.engine.database, parts.now(), self._settings.store.orphan_age)
+            for _ in range(swept.missing):
+                parts.metrics.count("moxsmtp_store_missing_content_total")
+
+        async def measure() -> None:
+            waiting = await history.waiting()
+            parts.metrics.level("moxsmtp_queue_messages", waiting.jobs)
+            parts.metrics.level("mox_queue_hold", waiting.held)
+            parts.metrics.level("moxsmtp_webhook_queue", waiting.hooks)
+
+        return [
+            Periodic(
+                "retired messages",
+                lambda: history.remove_retired_jobs(parts.now()),
+                first=timedelta(seconds=3),
+                interval=_HOUR,
+                clock=clock,
+            ),
+            Periodic(
+                "retired webhooks",
+                lambda: history.remove_retired_hooks(parts.now()),
+                first=timedelta(seconds=4),
+                interval=_HOUR,
+                clock=clock,
+            ),
+            Periodic("clean-up", clean_up, first=timedelta(seconds=5), interval=_DAY, clock=clock),
+            Periodic(
+                "levels",
+                measure,
+                first=timedelta(seconds=1),
+                interval=timedelta(seconds=15),
+                clock=clock,
+            ),
+        ]
+
+    def _control(self) -> IService:
+        parts = self._parts
+        commands = Commands(
+            mail=MailOperations(parts.mail_store, parts.maildirs.remove),
+            queue=QueueOperations(parts.queue_admin, parts.accounts, parts.now),
+            accounts=AccountOperations(parts.accounts, parts.hashes, parts.engine, parts.reactor),
+            backup=BackupOperations(parts.engine, parts.reactor),
+        )
+        return ControlService(str(parts.engine.folder.path), commands.table(), parts.reactor)
+
+    async def _database_trouble(self) -> str | None:
+        """Whether something can be written."""
+        if not self._parts.engine.has_room():
+            return "less disk space is free than has to be"
+        await self._parts.engine.database.transact(lambda _: None)
+        return None
+
+    async def _resolver_trouble(self) -> str | None:
+        return await self._parts.surroundings.resolver_trouble(self._parts.resolver)
+
+    # -- reload -----------------------------------------------------------------------------
+
+    def reload(self, settings: Settings) -> None:
+        """
+        Obey other settings as far as that is possible without a restart:
+        accounts, domains, certificates, limits.
+
+        @raise CertificateError: A certificate cannot be used; then nothing
+            has changed.
+        """
+        needs_restart = list(self._entrances.reload(settings, self._hall))
+        needs_restart += [
+            name
+            for name in _FIXED
+            if getattr(settings, name) != getattr(self._parts.settings, name)
+        ]
+        self._parts.accounts.directory = settings.directory()
+        self._settings = settings
+        for what in needs_restart:
+            self._log.warn("a restart is needed before this change counts: {what}", what=what)
+
+    # -- stop ---------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Sessions end first (S-15), then what they feed, then the store."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        parts = self._parts
+        if self._starting is not None:
+            self._starting.cancel()
+        http = [Deferred.fromCoroutine(socket.close()) for socket in self._http]
+        await gatherResults([Deferred.fromCoroutine(self._entrances.close()), *http])
+        await gatherResults([maybeDeferred(service.stopService) for service in self._services])
+        await parts.poster.close()
+        await maybeDeferred(parts.resolver.close)
+        await parts.engine.close()
