@@ -10,14 +10,23 @@ from __future__ import annotations
 
 from typing import Final, TypeVar, cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from zope.interface import implementer
 
 from moxsmtp.interfaces import IMetrics
 
 M = TypeVar("M", Counter, Histogram, Gauge)
 
-__all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "Metrics"]
+__all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "Metrics", "process_metrics"]
 
 #: Counters: name without C{_total}, help, labels.
 COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
@@ -119,3 +128,13 @@ class Metrics:
         if child is None:
             child = self._children[key] = parent.labels(**labels)
         return cast("M", child)
+
+
+def process_metrics() -> Metrics:
+    """Ours, and what Prometheus's client tells of the process."""
+    # A second series for each, with the time it began, is of no use to anybody.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return Metrics(registry)

@@ -16,7 +16,6 @@ from ipaddress import ip_address
 from random import SystemRandom  # noqa: TID251 - here randomness begins
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from twisted.internet.threads import deferToThreadPool
 
 from moxsmtp import __version__
@@ -26,7 +25,7 @@ from moxsmtp.entrances import ReceiverMaker
 from moxsmtp.interfaces import IReceiver, Maildir, Role
 from moxsmtp.mailbox.content import MaildirReader
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
-from moxsmtp.metrics import Metrics
+from moxsmtp.metrics import process_metrics
 from moxsmtp.names import AddressLiteral, Host, parse_domain
 from moxsmtp.outbound.attempt import Deliver, dialer
 from moxsmtp.queue.mail import MailWork
@@ -70,10 +69,7 @@ class Parts:
         self.surroundings = surroundings
         self.engine = engine
         self.reactor = reactor
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        self.metrics = Metrics(self.registry)
+        self.metrics = process_metrics()
         self.accounts = LiveAccounts(settings.directory())
         self.resolver = surroundings.resolver(settings, reactor)
         self.hashes = PasswordHashes(engine.database, now=self.now)
