@@ -57,7 +57,7 @@ def check(table: FileTable, findings: Findings, *, accounts: Collection[str]) ->
 def _check_listener(listener: ListenerSettings, at: KeyPath, findings: Findings) -> None:
     if not listener.name.strip():
         findings.add((*at, "name"), 'is empty; write a name, like "public"')
-    if not listener.addresses:
+    if not listener.addresses and not findings.touches(*at, "addresses"):
         findings.add((*at, "addresses"), 'is empty; write ["0.0.0.0", "::"] for all addresses')
     if listener.hostname:
         try:

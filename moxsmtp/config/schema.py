@@ -184,13 +184,14 @@ def file_table(tree: Mapping[str, object]) -> tuple[FileTable, list[Problem]]:
         except ValidationError as error:
             for details in error.errors(include_url=False):
                 path = tuple(part for part in details["loc"] if part != "[key]")
-                if path not in {known for known, _ in problems}:
+                # What is missing only because it was taken out is no news.
+                if not any(known[: len(path)] == path for known, _ in problems):
                     problems.append((path, _explanation(path, details)))
                 _take_out(left, path, is_missing=details["type"] == "missing")
 
 
 def _take_out(tree: dict[str, Any], path: KeyPath, *, is_missing: bool) -> None:
-    """Remove what is at C{path}; of an array all, of an incomplete table all."""
+    """Remove what is at C{path}: an array is emptied, an incomplete table goes."""
     nodes: list[Any] = [tree]
     for part in path[:-1]:
         node = nodes[-1]
@@ -198,6 +199,9 @@ def _take_out(tree: dict[str, Any], path: KeyPath, *, is_missing: bool) -> None:
             break
         nodes.append(node[part])
     depth = len(nodes) - 1
+    if isinstance(nodes[depth], list):
+        nodes[depth].clear()
+        return
     if is_missing or not isinstance(nodes[depth], dict):
         depth -= 1
     nodes[depth].pop(path[depth], None)
