@@ -7,15 +7,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 
 from moxsmtp.store.errors import DatabaseUnavailable
 from moxsmtp.store.transaction import Transaction
 
 __all__ = ["Crew", "Done", "Outcome", "Raised", "Unit", "Work", "Worker"]
+
+_log: Final = Logger()
 
 Work = Callable[[Transaction], Any]
 
@@ -60,9 +63,14 @@ class Unit:
         self.deferred: Deferred[Any] = Deferred(lambda _: drop(self))
 
     def settle(self, outcome: Outcome) -> None:
-        """Tell both who are waiting."""
+        """Tell both who are waiting; who has cancelled is not."""
         if self.settled is not None:
-            self.settled(isinstance(outcome, Done))
+            try:
+                self.settled(isinstance(outcome, Done))
+            except Exception:  # noqa: BLE001  # a bug of one must not leave others without answer
+                _log.failure("what follows a unit of work failed")
+        if self.deferred.called:
+            return
         if isinstance(outcome, Done):
             self.deferred.callback(outcome.value)
         else:

@@ -125,8 +125,9 @@ class ContentFiles:
         """The opposite of L{hold}."""
         with self._lock:
             self._holders -= 1
-            waiting = set() if self._holders else self._waiting
-            self._waiting -= waiting
+            if self._holders:
+                return
+            waiting, self._waiting = self._waiting, set()
         self.unlink(waiting)
 
 

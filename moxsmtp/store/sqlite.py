@@ -26,7 +26,7 @@ from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.sqlite_errors import translated
 from moxsmtp.store.transaction import Statements, Transaction
 
-__all__ = ["SQLiteDatabase", "connect"]
+__all__ = ["SQLiteDatabase", "Writer", "connect"]
 
 T = TypeVar("T")
 
@@ -57,8 +57,10 @@ def connect(path: Path, *, patience: float = LOCK_PATIENCE, write: bool) -> sqli
     driver = sqlite3.connect(path, timeout=patience, isolation_level=None, cached_statements=512)
     try:
         if write:
-            # Has an effect before the first table is made only.
-            driver.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            (pages,) = driver.execute("PRAGMA page_count").fetchone()
+            if not pages:
+                # Has to come before the first table; later it would write for nothing.
+                driver.execute("PRAGMA auto_vacuum = INCREMENTAL")
             driver.execute("PRAGMA journal_mode = WAL")
             driver.execute("PRAGMA synchronous = FULL")
             driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
@@ -181,7 +183,7 @@ class _Reader(_Worker):
         return False
 
 
-class _Writer(_Worker):
+class Writer(_Worker):
     """Commits in groups."""
 
     def __init__(self, path: Path, files: ContentFiles, lock_patience: float, idle: float) -> None:
@@ -286,7 +288,7 @@ class SQLiteDatabase(Database):
         """
         self.path = path
         self.files = files
-        write = partial(_Writer, path, files, lock_patience, idle)
+        write = partial(Writer, path, files, lock_patience, idle)
         read = partial(_Reader, path, files, lock_patience, write=False)
         self._writer = Crew(reactor, "store-writer", [write], batch=GROUP, bound=bound)
         self._readers = Crew(reactor, "store-reader", [read] * readers, bound=bound)

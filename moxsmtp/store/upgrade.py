@@ -134,12 +134,12 @@ def _migrate_sqlite(driver: sqlite3.Connection) -> None:
             raise StoreDamaged(f"{len(broken)} rows of the database refer to nothing")
 
 
-def migrate(connection: Connection, target: str = HEAD) -> None:
-    """Bring it to a revision, in the transaction that is under way."""
+def migrate(connection: Connection) -> None:
+    """Bring it to L{HEAD}, in the transaction that is under way."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, target)
+    command.upgrade(config, HEAD)
