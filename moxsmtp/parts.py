@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from random import SystemRandom  # noqa: TID251 - here randomness begins
 from typing import Any, Final
@@ -183,7 +183,8 @@ class Parts:
             resolver=self.resolver,
             policy=self.surroundings.policy(self.reactor),
             metrics=self.metrics,
-            reply_id=reply_ids.encode,
+            # Asked for at least once a message, and always the same in a session.
+            reply_id=lru_cache(maxsize=1024)(reply_ids.encode),
             now=self.now,
             random_bytes=secrets.token_bytes,
         )
@@ -205,10 +206,16 @@ class Parts:
     def _wake_mail(self) -> None:
         self.mail.wake()
 
-    def _stored(self, accounts: frozenset[str]) -> None:  # noqa: ARG002 - by the store's form
+    def _stored(self, accounts: frozenset[str]) -> None:
         """Mail or webhook calls of these accounts were stored."""
-        self.hooks.wake()
-        self.hand_over.wake()
+        for name in accounts:
+            account = self.accounts.account(name)
+            if account is None:
+                continue
+            if account.maildir is not None:
+                self.hand_over.wake()
+            if account.incoming_webhook is not None or account.outgoing_webhook is not None:
+                self.hooks.wake()
 
     def _configured_maildirs(self) -> Mapping[str, Maildir]:
         """By account, as the configuration in force has them."""
