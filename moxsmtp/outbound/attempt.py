@@ -9,13 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IOpenSSLClientConnectionCreator,
+    IReactorTime,
+)
+from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import IContent, IMetrics
 from moxsmtp.names import AddressLiteral, Host, IPAddress
@@ -24,7 +29,6 @@ from moxsmtp.outbound.next_hop import FixedRoute, NextHops, Unreachable
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, Outcome, RemoteMTA
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import Accepted, Fate, Mailing, Refusal
-from moxsmtp.tls.client import OpportunisticTLS
 
 __all__ = ["Connect", "Deliver", "dialer"]
 
@@ -34,20 +38,40 @@ _DIAL_LIMIT: Final = 30.0
 _SHORTEST_DIAL: Final = 1.0
 
 #: Connects a protocol to an address and port within so many seconds.
-Connect = Callable[[IProtocol, IPAddress, int, float], Deferred[Any]]
+Connect = Callable[[Protocol, IPAddress, int, float], Deferred[None]]
+
+
+class _Dial(ClientFactory):
+    """Connects one protocol once; Twisted's endpoints make a class for each connection."""
+
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._connector: Any = None
+        self.connected: Deferred[None] = Deferred(lambda _: self._connector.disconnect())
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        self._connector = connector
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002 -- Twisted's
+        self.connected.callback(None)
+        return self._protocol
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002 -- Twisted's
+        if not self.connected.called:
+            self.connected.errback(reason)
 
 
 def dialer(reactor: Any) -> Connect:
-    """@param reactor: IReactorTCP and IReactorTime."""
+    """@param reactor: IReactorTCP."""
 
     def connect(
-        protocol: IProtocol, address: IPAddress, port: int, seconds: float
-    ) -> Deferred[Any]:
-        endpoint = TCP6ClientEndpoint if address.version == 6 else TCP4ClientEndpoint
-        connected: Deferred[Any] = connectProtocol(
-            endpoint(reactor, str(address), port, timeout=seconds), protocol
-        )
-        return connected
+        protocol: Protocol, address: IPAddress, port: int, seconds: float
+    ) -> Deferred[None]:
+        dial = _Dial(protocol)
+        reactor.connectTCP(str(address), port, dial, timeout=seconds)
+        return dial.connected
 
     return connect
 
@@ -110,13 +134,14 @@ class Deliver:
         content: Callable[[Job], IContent],
         metrics: IMetrics,
         hostname: str,
-        tls: SSL.Context | None,
+        tls: Callable[[Host], IOpenSSLClientConnectionCreator] | None,
     ) -> None:
         """
         @param connect: See L{dialer}.
         @param content: What stands behind a job's prefix.
         @param hostname: What EHLO says.
-        @param tls: For opportunistic STARTTLS; L{None}: never use it.
+        @param tls: Makes TLS connections to a host that verify nothing, for
+            opportunistic STARTTLS; L{None}: never use it.
         """
         self._clock = clock
         self._connect = connect
@@ -221,7 +246,7 @@ class Deliver:
             has_8bit=leader.has_8bit or not leader.prefix.isascii(),
             smtputf8=leader.smtputf8,
         )
-        creator = OpportunisticTLS(self._tls, connection.host) if starttls and self._tls else None
+        creator = self._tls(connection.host) if starttls and self._tls is not None else None
         return ESMTPClient(
             exchange=Exchange(mailing, hostname=self._hostname, starttls=creator is not None),
             prefix=leader.prefix,
@@ -232,7 +257,7 @@ class Deliver:
 
     async def _session(self, work: _Work, connection: _Connection, client: ESMTPClient) -> None:
         """Hand over; where TLS fails, once more over a new connection without it (Q-60)."""
-        await self._exchange(work, client, "opportunistic" if self._tls else "skip")
+        await self._exchange(work, client, "skip" if self._tls is None else "opportunistic")
         failed = client.exchange.tls_failed
         if failed:
             self._log.info(

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
     IPushProducer,
     IReactorTime,
 )
@@ -20,12 +21,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from moxsmtp.interfaces import IContent, TLSInfo
+from moxsmtp.interfaces import IContent
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import AwaitReply, BeginTLS, Over, Refusal, SendContent, Write
 from moxsmtp.smtp.stuffing import BareLineEnd, DotStuffer
-from moxsmtp.tls.ciphers import tls_info
-from moxsmtp.tls.client import OpportunisticTLS
 
 __all__ = ["PIECE", "ESMTPClient"]
 
@@ -52,7 +51,6 @@ class ESMTPClient(Protocol):
     @ivar exchange: What is said, and the fates of the recipients.
     @ivar over: Fires once all is known, and never fails; cancelling it cuts
         the connection.
-    @ivar tls: What the handshake agreed on, if there was one.
     @ivar is_late: A time limit ended the session.
     """
 
@@ -66,7 +64,7 @@ class ESMTPClient(Protocol):
         exchange: Exchange,
         prefix: bytes,
         content: IContent,
-        creator: OpportunisticTLS | None,
+        creator: IOpenSSLClientConnectionCreator | None,
         clock: IReactorTime,
     ) -> None:
         """
@@ -75,7 +73,6 @@ class ESMTPClient(Protocol):
         """
         self.exchange = exchange
         self.over: Deferred[None] = Deferred(self._cancel)
-        self.tls: TLSInfo | None = None
         self.is_late = False
         self._prefix = prefix
         self._content = content
@@ -113,7 +110,6 @@ class ESMTPClient(Protocol):
         """See C{IHandshakeListener}."""
         if self._is_finished:
             return
-        self.tls = tls_info(self.transport.getHandle())
         self.exchange.secured()
         self._busy = False
         self._advance()
