@@ -168,10 +168,11 @@ class HandOvers(Service):
         try:
             while not self._stopping:
                 pending = await self._store.pending_hand_overs(_BATCH, after)
-                if not pending:
+                if pending:
+                    await self._batch(pending)
+                    after = self._seen = pending[-1].id
+                if len(pending) < _BATCH:
                     break
-                await self._batch(pending)
-                after = self._seen = pending[-1].id
             self._store_delay = 0.0
         except CancelledError:
             raise

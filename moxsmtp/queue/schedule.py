@@ -25,8 +25,8 @@ _JITTER: Final = (-5, 4)
 #: No interval is longer, however often it was doubled.
 _LONGEST: Final = timedelta(days=365)
 
-#: Where doubling ends; the longest interval is reached long before.
-_DOUBLINGS: Final = 40
+#: Where doubling ends: a first interval of one second has become half a year.
+_DOUBLINGS: Final = 24
 
 
 def interval(attempts: int, first: timedelta, randint: Randint) -> timedelta:

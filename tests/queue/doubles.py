@@ -1,0 +1,266 @@
+"""Storage of the queue in memory, and work that does what a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from twisted.internet.defer import CancelledError, Deferred
+from zope.interface import implementer
+
+from moxsmtp.interfaces import IContent, StorageUnavailable
+from moxsmtp.queue.job import Batch, Hook, HookResult, Job, Lease, LeaseLost, Settlement
+from moxsmtp.queue.storage import IHookStore, IJobStore, ILeases
+
+__all__ = ["Destination", "Errands", "MemoryContent", "MemoryHooks", "MemoryJobs", "MemoryLeases"]
+
+
+@dataclass
+class Destination:
+    """@ivar due: When its tasks are due, in seconds, sorted."""
+
+    due: list[float] = field(default_factory=list)
+    troubled: bool = False
+    owned: bool = False
+    fence: int = 0
+
+
+@implementer(ILeases)
+class MemoryLeases:
+    """
+    Leased destinations with tasks that are only times.
+
+    @ivar failing: Every call ends in it.
+    @ivar claims: Time and arguments of each claim.
+    @ivar lost: Names whose lease is not renewed any more.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self.destinations: dict[str, Destination] = {}
+        self.failing: Exception | None = None
+        self.claims: list[tuple[float, int, bool]] = []
+        self.renewals: list[Sequence[Lease]] = []
+        self.lost: set[str] = set()
+        self.voided = 0
+        self.dead = 0
+        self._seconds = seconds
+
+    def add(self, name: str, *due: float, troubled: bool = False) -> None:
+        """Tasks for C{name}."""
+        destination = self.destinations.setdefault(name, Destination(troubled=troubled))
+        destination.due = sorted([*destination.due, *(due or (self._seconds(),))])
+
+    def check(self) -> None:
+        """@raise Exception: What the test wants."""
+        if self.failing is not None:
+            raise self.failing
+
+    async def claim(
+        self, count: int, now: datetime, until: datetime, *, troubled: bool
+    ) -> Sequence[Lease]:
+        """The longest due."""
+        self.claims.append((self._seconds(), count, troubled))
+        self.check()
+        if until <= now or count < 1:
+            raise ValueError("a lease that ends before it begins, or none")
+        ready = [
+            (destination.due[0], name)
+            for name, destination in self.destinations.items()
+            if destination.due
+            and destination.due[0] <= now.timestamp()
+            and not destination.owned
+            and (troubled or not destination.troubled)
+        ]
+        leases = []
+        for _, name in sorted(ready)[:count]:
+            destination = self.destinations[name]
+            destination.owned = True
+            destination.fence += 1
+            leases.append(Lease("mail", name, 0, destination.fence, destination.troubled))
+        return leases
+
+    async def renew(self, leases: Sequence[Lease], until: datetime) -> Sequence[Lease]:
+        """All but the lost ones."""
+        del until
+        self.check()
+        self.renewals.append(leases)
+        return [lease for lease in leases if lease.name not in self.lost]
+
+    async def release(self, lease: Lease, *, troubled: bool) -> None:
+        """Give it back."""
+        self.check()
+        destination = self.destinations[lease.name]
+        destination.owned = False
+        destination.troubled = troubled
+
+    async def next_due(self) -> datetime | None:
+        """Of those that nobody owns."""
+        self.check()
+        due = [d.due[0] for d in self.destinations.values() if d.due and not d.owned]
+        return datetime.fromtimestamp(min(due), UTC) if due else None
+
+    async def void(self) -> int:
+        """End all leases."""
+        self.check()
+        self.voided += 1
+        for destination in self.destinations.values():
+            destination.owned = False
+        return self.dead
+
+
+class Errands:
+    """
+    Work over L{MemoryLeases}: each attempt ends as the test says.
+
+    @ivar behaviour: What an attempt at a destination does; by default it ends
+        well at once.  May give a Deferred.
+    @ivar settled: Destination and outcome, in order.
+    @ivar under_way: Attempts at this moment.
+    @ivar most: The most of them at one time.
+    @ivar untakeable: Destinations where nothing is to be had.
+    @ivar unsettled: How often settling fails before it works.
+    """
+
+    def __init__(self, leases: MemoryLeases, seconds: Callable[[], float]) -> None:
+        self.behaviour: dict[str, Callable[[], Deferred[str] | str]] = {}
+        self.settled: list[tuple[str, str]] = []
+        self.settled_at: dict[str, float] = {}
+        self.started: list[str] = []
+        self.cancelled: list[str] = []
+        self.under_way: list[str] = []
+        self.most = 0
+        self.untakeable: set[str] = set()
+        self.unsettled = 0
+        self.retry_after = 1000.0
+        self._leases = leases
+        self._seconds = seconds
+
+    async def take(self, lease: Lease) -> str | None:
+        """Its name, if something is due."""
+        self._leases.check()
+        if lease.name in self.untakeable:
+            return None
+        destination = self._leases.destinations[lease.name]
+        if destination.due and destination.due[0] <= self._seconds():
+            destination.due.pop(0)
+            return lease.name
+        return None
+
+    async def attempt(self, task: str) -> str:
+        """What the test wants."""
+        self.started.append(task)
+        self.under_way.append(task)
+        self.most = max(self.most, len(self.under_way))
+        try:
+            outcome = self.behaviour.get(task, lambda: "ok")()
+            return await outcome if isinstance(outcome, Deferred) else outcome
+        except CancelledError:
+            self.cancelled.append(task)
+            raise
+        finally:
+            self.under_way.remove(task)
+
+    def unfinished(self, task: str, error: str) -> str:
+        """Says so."""
+        return f"failed: {error}"
+
+    async def settle(self, lease: Lease, task: str, found: str) -> bool:
+        """In trouble unless all went well; what failed is due again later."""
+        self._leases.check()
+        if self.unsettled:
+            self.unsettled -= 1
+            raise StorageUnavailable("locked")
+        if lease.name in self._leases.lost:
+            raise LeaseLost(lease.name)
+        self.settled.append((task, found))
+        self.settled_at[task] = self._seconds()
+        if found != "ok":
+            self._leases.add(task, self._seconds() + self.retry_after)
+        return found != "ok"
+
+
+@implementer(IContent)
+class MemoryContent:
+    """@ivar failing: Reading ends in it."""
+
+    def __init__(self, octets: bytes, failing: Exception | None = None) -> None:
+        self.size: int = len(octets)
+        self.failing = failing
+        self._octets = octets
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """A piece."""
+        if self.failing is not None:
+            raise self.failing
+        return self._octets[offset : offset + length]
+
+
+@implementer(IJobStore)
+class MemoryJobs(MemoryLeases):
+    """
+    @ivar batches: What is taken, in order.
+    @ivar settlements: What was settled, one list for each transaction.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        super().__init__(seconds)
+        self.batches: list[Batch] = []
+        self.planned: list[datetime] = []
+        self.settlements: list[Sequence[Settlement]] = []
+        self.contents: dict[int, MemoryContent] = {}
+
+    async def take(
+        self, lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
+    ) -> Batch | None:
+        """The next batch."""
+        del lease, now
+        self.check()
+        if not self.batches:
+            return None
+        batch = self.batches.pop(0)
+        self.planned += [next_attempt(job) for job in batch.jobs]
+        return batch
+
+    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Keep them."""
+        self.check()
+        if lease.name in self.lost:
+            raise LeaseLost(lease.name)
+        self.settlements.append(settlements)
+
+    def content(self, job: Job) -> IContent:
+        """What the test has put there."""
+        content: IContent = self.contents[job.content]
+        return content
+
+
+@implementer(IHookStore)
+class MemoryHooks(MemoryLeases):
+    """@ivar results: Hook, result, how long it is kept, whether it is repeated."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        super().__init__(seconds)
+        self.hooks: list[Hook] = []
+        self.planned: list[datetime] = []
+        self.results: list[tuple[Hook, HookResult, object, bool]] = []
+
+    async def take(
+        self, lease: Lease, now: datetime, next_attempt: Callable[[Hook], datetime]
+    ) -> Hook | None:
+        """The next one."""
+        del lease, now
+        self.check()
+        if not self.hooks:
+            return None
+        hook = self.hooks.pop(0)
+        self.planned.append(next_attempt(hook))
+        return hook
+
+    async def settle(
+        self, lease: Lease, hook: Hook, result: HookResult, *, keep: object, retry: bool
+    ) -> None:
+        """Keep it."""
+        del lease
+        self.check()
+        self.results.append((hook, result, keep, retry))

@@ -1,0 +1,517 @@
+"""Who works when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from moxsmtp.interfaces import StorageUnavailable
+from moxsmtp.queue.runner import Runner
+from tests.queue.doubles import Errands, MemoryLeases
+
+
+def hanging() -> Deferred[str]:
+    """A tarpit."""
+    return Deferred()
+
+
+class RunnerTestCase(unittest.SynchronousTestCase):
+    """A runner over storage in memory."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.leases = MemoryLeases(self.clock.seconds)
+        self.work = Errands(self.leases, self.clock.seconds)
+
+    def runner(self, limit: int = 10, *, poll: float = 5, sole: bool = False) -> Runner[str, str]:
+        """One that runs until the test ends."""
+        runner: Runner[str, str] = Runner(
+            self.clock,
+            self.leases,
+            self.work,
+            limit=limit,
+            poll=timedelta(seconds=poll),
+            sole=sole,
+        )
+        runner.startService()
+        self.addCleanup(self._end, runner)
+        return runner
+
+    def _end(self, runner: Runner[str, str]) -> None:
+        if runner.running:
+            stopped = runner.stopService()
+            self.leases.failing = None
+            self.pass_time(30)
+            self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def pass_time(self, seconds: float, step: float = 0.5) -> None:
+        """Let time pass in small steps."""
+        end = self.clock.seconds() + seconds
+        while self.clock.seconds() < end - 1e-9:
+            self.clock.advance(min(step, end - self.clock.seconds()))
+
+
+class WorkTests(RunnerTestCase):
+    """Ordinary days."""
+
+    def test_due_work_is_done(self) -> None:
+        """What is due at the start is attempted, settled, and its destination given back."""
+        self.leases.add("a", self.clock.seconds())
+        self.runner()
+        self.assertEqual(self.work.settled, [("a", "ok")])
+        self.assertFalse(self.leases.destinations["a"].owned)
+
+    def test_until_nothing_is_due(self) -> None:
+        """A destination is worked on until it has nothing due, under one lease."""
+        self.leases.add("a", *(self.clock.seconds() - n for n in range(5)))
+        self.runner()
+        self.assertEqual(len(self.work.settled), 5)
+        self.assertEqual(self.leases.destinations["a"].fence, 1)
+
+    def test_sleeps_until_due(self) -> None:
+        """Q-9: it sleeps until the earliest time that something is due."""
+        self.leases.add("a", self.clock.seconds() + 3)
+        self.runner(poll=3600)
+        self.pass_time(2.9, 0.1)
+        self.assertEqual(self.work.settled, [])
+        self.pass_time(0.2, 0.1)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_poll(self) -> None:
+        """Work that nobody woke us for is found by the poll."""
+        self.runner(poll=5)
+        self.leases.add("a", self.clock.seconds())
+        self.pass_time(6)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_wake(self) -> None:
+        """Being woken, it looks at once."""
+        runner = self.runner(poll=3600)
+        self.pass_time(1)
+        self.leases.add("a", self.clock.seconds())
+        runner.wake()
+        self.clock.advance(0.02)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_wake_before_a_round_ends(self) -> None:
+        """Being woken in the middle of a round is not forgotten."""
+        runner = self.runner(poll=3600)
+        self.pass_time(1)
+
+        def late() -> str:
+            self.leases.add("b", self.clock.seconds())
+            runner.wake()
+            return "ok"
+
+        self.work.behaviour["a"] = late
+        self.leases.add("a", self.clock.seconds())
+        runner.wake()
+        self.pass_time(0.1, 0.02)
+        self.assertEqual([name for name, _ in self.work.settled], ["a", "b"])
+
+    def test_limit(self) -> None:
+        """Q-9: attempts under way are never more than the limit; the longest due go first."""
+        for n in range(30):
+            self.leases.add(f"d{n:02}", self.clock.seconds() - 100 + n)
+            self.work.behaviour[f"d{n:02}"] = hanging
+        self.runner(limit=10)
+        self.pass_time(5)
+        self.assertEqual(self.work.under_way, [f"d{n:02}" for n in range(10)])
+        self.assertEqual(self.work.most, 10)
+
+    def test_freed_slot_is_used(self) -> None:
+        """A slot that becomes free is used at once for the next destination."""
+        waits: list[Deferred[str]] = []
+        for name in "abc":
+            self.leases.add(name, self.clock.seconds())
+
+            def attempt() -> Deferred[str]:
+                waits.append(Deferred())
+                return waits[-1]
+
+            self.work.behaviour[name] = attempt
+        self.runner(limit=2, poll=3600)
+        self.pass_time(1)
+        waits[0].callback("ok")
+        self.clock.advance(0.02)
+        self.assertEqual(self.work.under_way, ["b", "c"])
+
+    def test_busy_destination_lets_others_in(self) -> None:
+        """While all slots are taken, a large backlog gives its slot up after some seconds."""
+        start = self.clock.seconds()
+        self.leases.add("bulk", *(start - 100 + n for n in range(90)))
+        self.leases.add("small", start - 50)
+
+        def second() -> Deferred[str]:
+            done: Deferred[str] = Deferred()
+            self.clock.callLater(1, done.callback, "ok")
+            return done
+
+        self.work.behaviour["bulk"] = second
+        self.leases.add("bulk", *(start + n for n in range(100)))
+        self.runner(limit=1)
+        self.pass_time(70)
+        self.assertLess(self.work.settled_at["small"], start + 65)
+
+
+class TroubleTests(RunnerTestCase):
+    """Destinations that crawl or fail."""
+
+    def test_tarpits_never_stop_the_rest(self) -> None:
+        """Two hundred hanging destinations in a hundred slots do not keep a good one waiting."""
+        start = self.clock.seconds()
+        for n in range(200):
+            self.leases.add(f"tarpit{n}", start - 1000 + n)
+            self.work.behaviour[f"tarpit{n}"] = hanging
+        self.leases.add("good", start)
+        self.runner(limit=100)
+        self.pass_time(60)
+        self.assertIn(("good", "ok"), self.work.settled)
+        self.assertLessEqual(self.work.settled_at["good"], start + 40)
+        self.assertLessEqual(self.work.most, 100)
+
+    def test_good_mail_while_tarpits_hang(self) -> None:
+        """Once the tarpits are known, new mail for good destinations goes out at once."""
+        start = self.clock.seconds()
+        for n in range(200):
+            self.leases.add(f"tarpit{n}", start - 1000 + n)
+            self.work.behaviour[f"tarpit{n}"] = hanging
+        runner = self.runner(limit=100)
+        self.pass_time(100)
+        for n in range(40):
+            self.leases.add(f"good{n}", self.clock.seconds())
+        asked = self.clock.seconds()
+        runner.wake()
+        self.clock.advance(0.02)
+        served = [self.work.settled_at[f"good{n}"] for n in range(40)]
+        self.assertLessEqual(max(served), asked + 0.02)
+
+    def test_troubled_hold_half(self) -> None:
+        """Destinations known to be in trouble get half of the slots, and no more."""
+        for n in range(30):
+            self.leases.add(f"t{n}", self.clock.seconds(), troubled=True)
+            self.work.behaviour[f"t{n}"] = hanging
+        self.runner(limit=10)
+        self.pass_time(100)
+        self.assertEqual(len(self.work.under_way), 5)
+        self.assertEqual(self.work.cancelled, [])
+
+    def test_cut_is_a_failure(self) -> None:
+        """An attempt that is cut is settled as a transient failure and said to be."""
+        for n in range(3):
+            self.leases.add(f"t{n}", self.clock.seconds())
+            self.work.behaviour[f"t{n}"] = hanging
+        self.leases.add("good", self.clock.seconds() + 12)
+        self.runner(limit=3)
+        self.pass_time(15)
+        self.assertEqual(self.work.settled[-1], ("good", "ok"))
+        self.assertEqual(len(self.work.settled), 2)
+        name, outcome = self.work.settled[0]
+        self.assertEqual(name, "t2")
+        self.assertIn("cut", outcome)
+        self.assertTrue(self.leases.destinations["t2"].troubled)
+        self.assertFalse(self.leases.destinations["t2"].owned)
+
+    def test_long_attempts_are_left_alone(self) -> None:
+        """With nobody waiting, all slots may crawl, and nothing is cut."""
+        for n in range(4):
+            self.leases.add(f"long{n}", self.clock.seconds())
+            self.work.behaviour[f"long{n}"] = hanging
+        self.runner(limit=4)
+        self.pass_time(600)
+        self.assertEqual(self.work.cancelled, [])
+        self.assertEqual(len(self.work.under_way), 4)
+
+    def test_first_to_slow_down_keep_their_slots(self) -> None:
+        """Those that became slow first are entitled to the half; later ones are cut first."""
+        start = self.clock.seconds()
+        for n in range(4):
+            self.leases.add(f"t{n}", start + n)
+            self.work.behaviour[f"t{n}"] = hanging
+        for n in range(4):
+            self.leases.add(f"good{n}", start + 20)
+            self.work.behaviour[f"good{n}"] = hanging
+        self.runner(limit=4)
+        self.pass_time(25)
+        self.assertEqual(sorted(self.work.cancelled), ["t2", "t3"])
+
+    def test_slow_success_is_trouble(self) -> None:
+        """A destination whose last attempt crawled is in trouble, though it went well."""
+        done: Deferred[str] = Deferred()
+        self.leases.add("slow", self.clock.seconds())
+        self.work.behaviour["slow"] = lambda: done
+        self.runner()
+        self.pass_time(11)
+        done.callback("ok")
+        self.assertTrue(self.leases.destinations["slow"].troubled)
+
+    def test_recovery(self) -> None:
+        """A destination that is served quickly again is in good health again."""
+        self.leases.add("a", self.clock.seconds(), troubled=True)
+        self.runner()
+        self.assertFalse(self.leases.destinations["a"].troubled)
+
+    def test_recovered_worker_frees_the_half(self) -> None:
+        """A worker whose destination recovers does not count as slow any more."""
+        start = self.clock.seconds()
+        answers = iter(["ok"])
+        self.leases.add("a", start, start, troubled=True)
+        self.work.behaviour["a"] = lambda: next(answers, None) or hanging()
+        self.leases.add("b", start, troubled=True)
+        self.work.behaviour["b"] = hanging
+        self.runner(limit=2)
+        self.pass_time(2)
+        self.assertEqual(self.work.under_way, ["a", "b"])
+
+    def test_failing_destination_waits_its_turn(self) -> None:
+        """A failing destination is given back after one attempt, so the half goes round."""
+        start = self.clock.seconds() - 10
+        for n, name in enumerate("ab"):
+            self.leases.add(name, start + n, start + n + 2, start + n + 4, troubled=True)
+            self.work.behaviour[name] = lambda: "refused"
+        self.runner(limit=2)
+        self.pass_time(5, 0.02)
+        self.assertEqual("".join(self.work.started[:6]), "ababab")
+
+    def test_no_starvation_of_the_troubled(self) -> None:
+        """Troubled destinations get their turn while good ones keep every slot busy."""
+        start = self.clock.seconds()
+        for n in range(20):
+            self.leases.add(f"busy{n}", *(start + k for k in range(100)))
+
+            def second() -> Deferred[str]:
+                done: Deferred[str] = Deferred()
+                self.clock.callLater(1, done.callback, "ok")
+                return done
+
+            self.work.behaviour[f"busy{n}"] = second
+        self.leases.add("troubled", start + 2, troubled=True)
+        self.runner(limit=4)
+        self.pass_time(60)
+        self.assertIn("troubled", self.work.settled_at)
+
+    def test_single_slot(self) -> None:
+        """With one slot there are no halves: troubled destinations are served."""
+        self.leases.add("a", self.clock.seconds(), troubled=True)
+        self.runner(limit=1)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+
+class ErrorTests(RunnerTestCase):
+    """When things break."""
+
+    def test_database_away(self) -> None:
+        """Q-9: after an error of the database nothing is asked of it for a minute."""
+        self.leases.failing = StorageUnavailable("locked")
+        runner = self.runner()
+        for _ in range(3600):
+            runner.wake()
+            self.clock.advance(1)
+        self.assertLessEqual(len(self.leases.claims), 61)
+        self.assertGreaterEqual(len(self.leases.claims), 59)
+
+    def test_database_comes_back(self) -> None:
+        """Work goes on by itself when the database is back."""
+        self.leases.failing = StorageUnavailable("locked")
+        self.leases.add("a", self.clock.seconds())
+        self.runner()
+        self.pass_time(30)
+        self.leases.failing = None
+        self.pass_time(31)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_bug_in_storage(self) -> None:
+        """An unexpected error is logged, and the runner goes on after a while."""
+        self.leases.failing = ZeroDivisionError("bug")
+        self.leases.add("a", self.clock.seconds())
+        self.runner()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.leases.failing = None
+        self.pass_time(61)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_nothing_to_take(self) -> None:
+        """A destination always due that never has anything is asked twice a second at most."""
+        self.leases.add("phantom", self.clock.seconds())
+        self.work.untakeable.add("phantom")
+        self.runner()
+        self.pass_time(60, 0.02)
+        self.assertLessEqual(self.leases.destinations["phantom"].fence, 121)
+        self.assertFalse(self.leases.destinations["phantom"].owned)
+
+    def test_many_wakes(self) -> None:
+        """A thousand wake-ups in a second cost at most fifty looks."""
+        runner = self.runner()
+        self.pass_time(1)
+        before = len(self.leases.claims)
+        for _ in range(1000):
+            runner.wake()
+            self.clock.advance(0.001)
+        rounds = len({when for when, _, _ in self.leases.claims[before:]})
+        self.assertLessEqual(rounds, 52)
+
+    def test_bug_in_an_attempt(self) -> None:
+        """An attempt that raises is a transient failure, logged."""
+
+        def bug() -> str:
+            raise ZeroDivisionError
+
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = bug
+        self.runner()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        ((name, outcome),) = self.work.settled
+        self.assertEqual(name, "a")
+        self.assertIn("internal error", outcome)
+
+    def test_result_is_kept_until_recorded(self) -> None:
+        """A result that cannot be recorded is recorded later; the attempt is not repeated."""
+        self.work.unsettled = 4
+        self.leases.add("a", self.clock.seconds())
+        self.runner()
+        self.pass_time(20)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+        self.assertEqual(self.work.started, ["a"])
+
+    def test_unrecordable_result(self) -> None:
+        """A result that can never be recorded is dropped in the end, its lease left to run out."""
+        self.work.unsettled = 10**6
+        self.leases.add("a", self.clock.seconds())
+        self.runner()
+        self.pass_time(1000)
+        self.assertTrue(self.leases.destinations["a"].owned)
+        self.assertEqual(self.work.started, ["a"])
+        self.work.unsettled = 0
+        self.pass_time(100)
+        self.assertEqual(self.work.settled, [])
+        before = len(self.leases.renewals)
+        self.pass_time(100)
+        self.assertEqual(len(self.leases.renewals), before)
+
+
+class LeaseTests(RunnerTestCase):
+    """Owning destinations."""
+
+    def test_renewed_while_attempts_run(self) -> None:
+        """Leases are renewed well before their end, as long as an attempt runs."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        self.runner()
+        self.pass_time(35)
+        self.assertEqual(
+            [[lease.name for lease in one] for one in self.leases.renewals], [["a"]] * 3
+        )
+
+    def test_lost_lease(self) -> None:
+        """Who has lost a lease stops, and what came of the attempt is dropped quietly."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        self.runner()
+        self.leases.lost.add("a")
+        self.pass_time(11)
+        self.assertEqual(self.work.cancelled, ["a"])
+        self.assertEqual(self.work.settled, [])
+        self.assertTrue(self.leases.destinations["a"].owned)
+
+    def test_lost_at_settling(self) -> None:
+        """A result for a lost lease is not tried again."""
+        self.leases.add("a", self.clock.seconds())
+        self.leases.lost.add("a")
+        self.runner()
+        self.pass_time(1000)
+        self.assertEqual(self.work.settled, [])
+        self.assertEqual(self.work.started, ["a"])
+
+    def test_sole_owner_voids(self) -> None:
+        """Q-10: alone on the store, it ends the leases of the dead before anything else."""
+        self.leases.add("a", self.clock.seconds())
+        self.leases.destinations["a"].owned = True
+        self.runner(sole=True)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+        self.pass_time(20)
+        self.assertEqual(self.leases.voided, 1)
+
+    def test_one_of_many_does_not_void(self) -> None:
+        """One of several processes leaves the leases of others alone."""
+        self.leases.add("a", self.clock.seconds())
+        self.leases.destinations["a"].owned = True
+        self.runner()
+        self.pass_time(20)
+        self.assertEqual(self.leases.voided, 0)
+        self.assertEqual(self.work.settled, [])
+
+
+class StopTests(RunnerTestCase):
+    """Stopping."""
+
+    def test_nothing_new(self) -> None:
+        """Q-1: once stopping, nothing new is begun, also where more is due."""
+        done: Deferred[str] = Deferred()
+        self.leases.add("a", self.clock.seconds(), self.clock.seconds())
+        self.work.behaviour["a"] = lambda: done
+        runner = self.runner()
+        stopped = runner.stopService()
+        self.leases.add("b", self.clock.seconds())
+        runner.wake()
+        self.pass_time(5)
+        self.assertNoResult(stopped)
+        done.callback("ok")
+        self.successResultOf(stopped)
+        self.assertEqual(self.work.settled, [("a", "ok")])
+        self.assertEqual(self.work.started, ["a"])
+        self.assertFalse(self.leases.destinations["a"].owned)
+
+    def test_time_of_grace(self) -> None:
+        """Q-1: attempts under way get 20 seconds, then are cut and left to be repeated."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        runner = self.runner()
+        stopped = runner.stopService()
+        self.pass_time(19.5)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.work.cancelled, [])
+        self.pass_time(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.work.cancelled, ["a"])
+        self.assertEqual(self.work.settled, [])
+        self.assertTrue(self.leases.destinations["a"].owned)
+
+    def test_idle(self) -> None:
+        """An idle runner stops at once, in the pause after an error too."""
+        runner = self.runner()
+        self.successResultOf(runner.stopService())
+        self.leases.failing = StorageUnavailable("locked")
+        runner = self.runner()
+        self.successResultOf(runner.stopService())
+
+    def test_again(self) -> None:
+        """A runner that was stopped can be started again."""
+        runner = self.runner()
+        self.successResultOf(runner.stopService())
+        self.leases.add("a", self.clock.seconds())
+        runner.startService()
+        self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_unwilling_attempt(self) -> None:
+        """An attempt that does not heed cancellation does not keep the process."""
+        stubborn: Deferred[str] = Deferred(lambda _: None)
+
+        async def attempt(task: str) -> str:
+            del task
+            while True:
+                try:
+                    return await Deferred()
+                except BaseException:  # noqa: BLE001 - it is meant to be bad
+                    await stubborn
+
+        self.leases.add("a", self.clock.seconds())
+        self.patch(self.work, "attempt", attempt)
+        runner = self.runner()
+        stopped = runner.stopService()
+        self.pass_time(21)
+        self.successResultOf(stopped)
