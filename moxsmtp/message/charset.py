@@ -36,6 +36,7 @@ _OTHER_NAMES: Final = {
     "shift-jis": "cp932",
     "x-sjis": "cp932",
     "tis-620": "cp874",
+    "windows-874": "cp874",
     "ibm866": "cp866",
 }
 
@@ -43,7 +44,7 @@ _OTHER_NAMES: Final = {
 #: missing: RFC 2781 section 4 keeps them out of text, and their codecs raise.
 _SAME_NAMES: Final = frozenset(
     [f"iso-8859-{part}" for part in range(2, 17) if part != 12]
-    + [f"windows-{page}" for page in (874, *range(1250, 1259))]
+    + [f"windows-{page}" for page in range(1250, 1259)]
     + ["utf-8", "utf-16le", "utf-16be", "koi8-r", "koi8-u"]
     + ["gb18030", "big5", "big5-hkscs", "euc-jp", "iso-2022-jp", "iso-2022-kr"]
 )

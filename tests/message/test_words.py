@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxsmtp.message.charset import codec, decoder
 from moxsmtp.message.words import decode_words, readable
 
-
 NAMES = [
     "", "US-ASCII", "UTF-8", "iso-8859-1", "ISO-8859-15", "windows-1252", "windows-874", "koi8-r",
     "gb2312", "gb18030", "big5", "big5-hkscs", "shift_jis", "iso-2022-jp", "iso-2022-kr", "euc-jp",
