@@ -45,7 +45,7 @@ from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.surroundings import Surroundings
-from moxsmtp.tls.client import StrictTLS, client_context
+from moxsmtp.tls.client import OpportunisticTLS, StrictTLS, client_context
 from moxsmtp.webhooks.calls import HookWork
 from moxsmtp.webhooks.post import Poster
 
@@ -120,6 +120,7 @@ class Parts:
     def _make_runners(self) -> None:
         settings, reactor, sole = self.settings, self.reactor, self.engine.is_sole
         chance = SystemRandom()
+        opportunistic = client_context(strict=False)
         deliver = Deliver(
             route=self.surroundings.route(settings, self.resolver, reactor),
             clock=reactor,
@@ -127,7 +128,7 @@ class Parts:
             content=self.job_store.content,
             metrics=self.metrics,
             hostname=settings.hostname.ascii,
-            tls=client_context(strict=False),
+            tls=lambda host: OpportunisticTLS(opportunistic, host),
         )
         mail = MailWork(
             reactor,
