@@ -3,30 +3,25 @@ What tests of the statements stand on.
 
 Each test class of statements is a L{Contract} that takes C{self.database} from
 L{Contract.make_database}: SQLite with its threads, for whose answers
-L{ThreadedReactor} has the test wait.  A class that comes first among the bases
+L{CountingReactor} has the test wait.  A class that comes first among the bases
 and makes another database has the same tests run on that.
 """
 
 from __future__ import annotations
 
-import queue
+import functools
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.expression import Executable
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from twisted.trial import unittest
-from zope.interface import implementer
 
 from moxsmtp.interfaces import (
     HookTarget,
@@ -49,12 +44,14 @@ from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.store.schema import job, metadata
 from moxsmtp.store.spool import Contents
-from moxsmtp.store.sqlite import SQLiteDatabase, connect
+from moxsmtp.store.sqlite import SQLiteDatabase
 from moxsmtp.store.transaction import Transaction
+from moxsmtp.store.upgrade import prepare_sqlite
 from tests.doubles import InlinePool
+from tests.store.engine import CountingReactor
 
 __all__ = [
-    "NOW", "SQLITE_SCHEMA", "Contract", "FailingDatabase", "ThreadedReactor",
+    "NOW", "Contract", "FailingDatabase",
     "new_hook", "new_job", "new_message", "path", "result", "spooled",
 ]  # fmt: skip
 
@@ -69,36 +66,14 @@ _TABLES: Mapping[str, Executable] = {
 
 _HOLD = update(job).where(job.c.id == bindparam("id")).values(hold=1)
 
-_INDEXES = [index for table in metadata.sorted_tables for index in table.indexes]
 
-SQLITE_SCHEMA: Sequence[str] = [
-    *(
-        str(CreateTable(table).compile(dialect=pysqlite.dialect()))
-        for table in metadata.sorted_tables
-    ),
-    *(str(CreateIndex(index).compile(dialect=pysqlite.dialect())) for index in _INDEXES),
-]
-
-
-@implementer(IReactorFromThreads)
-class ThreadedReactor:
-    """Runs what threads ask of a reactor while a test waits for a result."""
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-
-    def callFromThread(
-        self,
-        callable: Callable[..., Any],  # noqa: A002 - the interface calls it so
-        *args: object,
-        **kwargs: object,
-    ) -> None:
-        self._calls.put(partial(callable, *args, **kwargs))
-
-    def wait(self, deferred: Deferred[Any]) -> None:
-        """Until it has a result; an engine that never answers is an error."""
-        while not deferred.called:
-            self._calls.get(timeout=60)()
+@functools.cache
+def _empty_sqlite() -> bytes:
+    """The file of an empty database; making one for each test would take most of the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = FilePath(folder, "moxsmtp.sqlite")
+        prepare_sqlite(file)
+        return file.read_bytes()
 
 
 class FailingDatabase(Database):
@@ -225,7 +200,7 @@ class Contract(unittest.SynchronousTestCase):
 
     database: Database
     contents: Contents
-    reactor: ThreadedReactor
+    reactor: CountingReactor
     time: datetime = NOW
 
     def setUp(self) -> None:
@@ -257,11 +232,8 @@ class Contract(unittest.SynchronousTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         file = FilePath(folder.name, "moxsmtp.sqlite")
-        driver = connect(file, write=True)
-        for statement in SQLITE_SCHEMA:
-            driver.execute(statement)
-        driver.close()
-        self.reactor = ThreadedReactor()
+        file.write_bytes(_empty_sqlite())
+        self.reactor = CountingReactor()
         files = ContentFiles(FilePath(folder.name))
         database = SQLiteDatabase(self.reactor, file, files, idle=3600)
         contents = Contents(
