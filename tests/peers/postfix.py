@@ -34,6 +34,8 @@ alias_maps =
 maillog_file = {folder}/log
 maillog_file_prefixes = {folder}
 smtpd_client_connection_count_limit = 0
+smtpd_recipient_restrictions = check_recipient_access
+    inline:{{ {{ refused@there.test = 550 5.1.1 no such user }} }}, permit_mynetworks, reject
 message_size_limit = 104857600
 virtual_mailbox_limit = 0
 virtual_mailbox_domains = {domains}
@@ -87,7 +89,7 @@ postlog   unix-dgram n -  n  -      1  postlogd
 
 class Postfix:
     """
-    Takes mail at C{address} and C{port}.
+    Takes mail at C{address} and C{port}, but for C{refused@there.test}.
 
     @param domains: Mail to these is delivered to the Maildir L{inbox}.
     @param routes: For each of these domains, C{host:port} that its mail is

@@ -136,10 +136,16 @@ class Process:
         return self._child.wait(limit)
 
     def end(self, limit: float = 30) -> int:
-        """Ask it to end, insist after C{limit} seconds; its children go with it."""
+        """
+        Ask it to end, insist after C{limit} seconds; its children go with it.
+
+        @return: Its exit status; 0 too for what ended in order and then, as twistd
+            does, by the signal itself.
+        """
         self.signal(signal.SIGTERM)
         try:
-            return self.wait(limit)
+            status = self.wait(limit)
+            return 0 if status == -signal.SIGTERM else status
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             return self.wait(limit)

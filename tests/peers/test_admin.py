@@ -140,8 +140,8 @@ class CommandTests(ServerTestCase):
             log=server.log,
         )
         (entry,) = server.queue()
-        self.assertIn("waits", server.command("queue", "list").stdout)
-        self.assertIn("user@there.test", server.command("queue", "show", str(entry["id"])).stdout)
+        self.assertIn("user@there.test", server.command("queue", "list").stdout)
+        self.assertIn("waits", server.command("queue", "show", str(entry["id"])).stdout)
         done = server.command("queue", "drop", str(entry["id"]))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(server.queue(), [])

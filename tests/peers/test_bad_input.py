@@ -134,8 +134,10 @@ class FullDiskTests(ServerTestCase):
         )
         if probe.returncode:
             raise OSError(probe.stderr.decode())
-        layout = Layout(tables={"store": 'minimum_free = "1"\nmemory = "1MiB"'})
+        layout = Layout(tables={"store": 'minimum_free = 1\nmemory = "1MiB"'})
         server = Server(folder, layout, wrapper=wrapper)
+        # It alone has the disk; commands look for its socket there.
+        server.within = ["nsenter", "-t", str(server.process.pid), "-m"]
         self.addCleanup(self._finish, server)
         server.wait_until_up()
         return server
@@ -152,7 +154,6 @@ class FullDiskTests(ServerTestCase):
             self._test_injected()
             return
         server.deliver(subject="before")
-        # Its folder is seen through the process, for it alone has the disk.
         filler = Path(f"/proc/{server.process.pid}/root{server.data}/filler")
         with filler.open("wb", buffering=0) as file:
             try:
@@ -166,7 +167,7 @@ class FullDiskTests(ServerTestCase):
 
     def _test_injected(self) -> None:
         """Where no disk may be mounted: the kernel answers ENOSPC to our writes."""
-        server = self.start(Layout(tables={"store": 'minimum_free = "1"'}))
+        server = self.start(Layout(tables={"store": "minimum_free = 1"}))
         server.deliver(subject="before")
         fault = Process(
             [

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
-from tests.peers.process import PeerTestCase, Process, until
+from tests.peers.process import PeerTestCase, Process, free_port, until
 from tests.peers.server import Server, ServerTestCase, commands, environment, script
 
 _PORTS = {"smtp": 1025, "submission": 1587, "submissions": 1465, "http": 1080}
@@ -67,8 +67,13 @@ class LocalserveTests(PeerTestCase):
         """
         process = self.launch("--directory", str(self.data))
         self.wait(process)
-        for words in ("1025", "1587", "1465", "1080", "mox@localhost", "moxmoxmox"):
-            self.assertIn(words, process.output())
+        words = ("1025", "1587", "1465", "1080", "mox@localhost", "moxmoxmox", "curl")
+        until(
+            lambda: all(word in process.output() for word in words),
+            within=10,
+            what="it says where it listens, and as whom",
+            log=process.output,
+        )
         with smtplib.SMTP("127.0.0.1", _PORTS["smtp"]) as client:
             client.sendmail("me@there.test", ["mox@localhost"], "Subject: in\r\n\r\nhello\r\n")
         with smtplib.SMTP("127.0.0.1", _PORTS["submission"]) as client:
@@ -90,7 +95,7 @@ class LocalserveTests(PeerTestCase):
         self.wait(process)
         self.listed()
         self.assertEqual([path.name for path in self.folder.glob("*.db*")], [])
-        self.assertTrue((self.folder / ".local" / "share" / "moxsmtp").is_dir())
+        self.assertTrue((self.folder / ".local" / "share" / "moxsmtp-localserve").is_dir())
 
     def test_rehearsed_failures(self) -> None:
         """Local-parts ask for failures: at RCPT (S-110), and in the queue, with a bounce (Q-90)."""
@@ -175,7 +180,7 @@ class RefusalTests(ServerTestCase):
         second.file = first.folder / "second.toml"
         text = first.file.read_text()
         for port in first.ports.values():
-            text = text.replace(f"port = {port}", "port = 0")
+            text = text.replace(f"port = {port}\n", f"port = {free_port()}\n")
         second.file.write_text(text)
         self.refusal(second, str(first.data))
         first.deliver()
@@ -204,7 +209,7 @@ class RefusalTests(ServerTestCase):
         with connection:
             connection.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
         connection.close()
-        self.refusal(server, "newer")
+        self.refusal(server, "later version")
 
     def test_mistakes_in_configuration(self) -> None:
         """Each mistake is a line of its own with the place and the key."""

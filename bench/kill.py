@@ -1,0 +1,254 @@
+"""
+SIGKILLs under load.
+
+C{python -m bench.kill [KILLS]}: eight clients bring mail for an account and submit
+mail for a sink, which refuses 5 in 100 messages and hangs up on 5 in 100
+connections, while the server is killed at random moments and started again.  In the
+end, of all that was acknowledged, nothing may be missing, and nothing may have
+come twice but what was in flight when a process or a connection died.  Exit
+status 1 if that does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random  # noqa: TID251 - a run can be repeated by its seed
+import secrets
+import smtplib
+import sqlite3
+import tempfile
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.measure import allow_files
+from bench.sink import Receipt, Sink
+from tests.peers.process import free_port, until
+from tests.peers.server import ADDRESS, Layout, Server
+
+_SINK: Final = "127.0.0.2"
+_CLIENTS: Final = 8
+
+#: Seconds from the sink's reply to the commit of what it means, at most.
+_SETTLING: Final = 2.0
+
+
+@dataclass(slots=True)
+class Books:
+    """
+    What clients were told.
+
+    @ivar local: Octets of each message that was acknowledged and has to be stored.
+    @ivar remote: The same of those that have to reach the sink.
+    """
+
+    local: dict[str, int] = field(default_factory=dict)
+    remote: dict[str, int] = field(default_factory=dict)
+    attempted: int = 0
+
+
+class Client(threading.Thread):
+    """
+    Sends one message after the other, on a new connection whenever the old
+    one dies.  What was not acknowledged is not sent again.
+    """
+
+    def __init__(self, number: int, server: Server, books: Books, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._number = number
+        self._submits = number % 2 == 1
+        self._server = server
+        self._books = books
+        self._stop = stop
+        self._counter = itertools.count()
+
+    def run(self) -> None:
+        """Until told to stop."""
+        while not self._stop.is_set():
+            try:
+                self._session()
+            except (OSError, smtplib.SMTPException):
+                time.sleep(0.1)
+
+    def _session(self) -> None:
+        with self._connected() as client:
+            while not self._stop.is_set():
+                self._message(client)
+                time.sleep(0.005)
+
+    def _connected(self) -> smtplib.SMTP:
+        return self._server.submission() if self._submits else self._server.client()
+
+    def _message(self, client: smtplib.SMTP) -> None:
+        subject = f"m{self._number}-{next(self._counter)}"
+        lines = 6000 if secrets.randbelow(20) == 0 else 40
+        body = "".join(f"{subject} {line:06}\r\n" for line in range(lines)) + "the end\r\n"
+        sender = ADDRESS if self._submits else "peer@there.test"
+        recipient = f"user{self._number}@[{_SINK}]" if self._submits else ADDRESS
+        text = f"From: {sender}\r\nSubject: {subject}\r\n\r\n{body}"
+        self._books.attempted += 1
+        client.sendmail(sender, [recipient], text)
+        book = self._books.remote if self._submits else self._books.local
+        book[subject] = len(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What the books say against the world.
+
+    @ivar lost: Acknowledged, and nowhere.
+    @ivar cut: There, but not whole.
+    @ivar repeated: Came more than once.
+    @ivar unexcused: Repeated although nothing died while it was in flight.
+    """
+
+    acknowledged: int
+    lost: Sequence[str]
+    cut: Sequence[str]
+    repeated: int
+    unexcused: Sequence[str]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.cut or self.unexcused)
+
+
+def stored(data: Path) -> dict[str, list[int]]:
+    """Octets of the content of each stored message, by subject, counted in the content itself."""
+    (database,) = data.glob("*.db")
+    found: dict[str, list[int]] = {}
+    files = {path.name: path for path in data.rglob("*") if path.is_file()}
+    statement = (
+        "SELECT subject, content.id, file FROM message JOIN content ON content_id = content.id"
+    )
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(statement).fetchall()
+        for subject, number, file in rows:
+            if file is not None:
+                octets = files[Path(file).name].stat().st_size if Path(file).name in files else 0
+            else:
+                (octets,) = connection.execute(
+                    "SELECT coalesce(sum(length(data)), 0) FROM content_chunk WHERE content_id = ?",
+                    (number,),
+                ).fetchone()
+            found.setdefault(subject, []).append(octets)
+    return found
+
+
+def judge(
+    books: Books, local: dict[str, list[int]], receipts: Sequence[Receipt], deaths: Sequence[float]
+) -> Verdict:
+    """Compare."""
+    came = Counter(receipt.subject for receipt in receipts)
+    lost = [name for name in books.local if name not in local]
+    lost += [name for name in books.remote if name not in came]
+    cut = [name for name, size in books.local.items() if any(n < size for n in local.get(name, ()))]
+    sizes = {receipt.subject: receipt.octets for receipt in receipts}
+    cut += [name for name, size in books.remote.items() if sizes.get(name, size) < size]
+    repeated = [name for name, count in came.items() if count > 1]
+    unexcused = [name for name in repeated if not _all_excused(name, receipts, deaths)]
+    # Clients never send a message again, so a stored one cannot come twice.
+    unexcused += [name for name, sizes_found in local.items() if len(sizes_found) > 1]
+    return Verdict(len(books.local) + len(books.remote), lost, cut, len(repeated), unexcused)
+
+
+def _all_excused(name: str, receipts: Sequence[Receipt], deaths: Sequence[float]) -> bool:
+    """Whether each arrival but the last was followed by a death before it was settled."""
+    arrivals = [receipt for receipt in receipts if receipt.subject == name]
+    for arrival in arrivals[:-1]:
+        after = bisect_left(deaths, arrival.at)
+        died = after < len(deaths) and deaths[after] - arrival.at < _SETTLING
+        if arrival.answered and not died:
+            return False
+    return True
+
+
+def kill_often(server: Server, kills: int, chance: random.Random) -> list[float]:
+    """Kill the server that often.  @return: When."""
+    deaths = []
+    for number in range(kills):
+        time.sleep(chance.uniform(0.3, 3.0))
+        deaths.append(time.monotonic())
+        server.process.kill()
+        server.restart()
+        server.wait_until_up()
+        print(
+            f"kill {number + 1}: up again after {time.monotonic() - deaths[-1]:.1f} s", flush=True
+        )
+    return deaths
+
+
+def run(kills: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books]:
+    """The whole of it, in C{folder}."""
+    port = free_port(_SINK)
+    sink = Sink(_SINK, port, fails=5, drops=5)
+    layout = Layout(
+        tables={
+            "queue": f'outbound_port = {port}\nretry_after = "2s"\nmax_attempts = 12',
+            "log": 'level = "warn"',
+        }
+    )
+    server = Server(folder, layout)
+    books, stop = Books(), threading.Event()
+    clients = [Client(number, server, books, stop) for number in range(_CLIENTS)]
+    try:
+        server.wait_until_up()
+        server.set_password()
+        for client in clients:
+            client.start()
+        deaths = kill_often(server, kills, chance)
+        time.sleep(2)
+        stop.set()
+        for client in clients:
+            client.join(60)
+        _drain(server)
+    finally:
+        stop.set()
+        server.end()
+        sink.end()
+    return judge(books, stored(server.data), sink.receipts, deaths), books
+
+
+def _drain(server: Server) -> None:
+    """Until the queue is empty."""
+    until(lambda: not server.queue(), within=300, what="the queue is empty", log=server.log)
+
+
+def main() -> None:
+    """Kill, and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kills", type=int, nargs="?", default=30)
+    parser.add_argument("--seed", type=int, default=None, help="for the moments of the kills")
+    options = parser.parse_args()
+    allow_files(65536)
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
+        verdict, books = run(options.kills, random.Random(seed), Path(name))
+    print(
+        f"{options.kills} kills (seed {seed}): {books.attempted} messages begun,"
+        f" {verdict.acknowledged} acknowledged"
+        f" ({len(books.local)} to store, {len(books.remote)} to send);"
+        f" lost {len(verdict.lost)}, cut short {len(verdict.cut)},"
+        f" repeated {verdict.repeated}, of them not in flight {len(verdict.unexcused)}"
+    )
+    for words, names in (
+        ("lost", verdict.lost),
+        ("cut short", verdict.cut),
+        ("repeated without reason", verdict.unexcused),
+    ):
+        for name in list(names)[:20]:
+            print(f"{words}: {name}")
+    raise SystemExit(0 if verdict.is_good else 1)
+
+
+if __name__ == "__main__":
+    main()
