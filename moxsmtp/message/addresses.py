@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from moxsmtp.message.header import Header
 from moxsmtp.message.words import readable
+from moxsmtp.message.writing import CONTROL
 from moxsmtp.names import Host, InvalidName, parse_host
 from moxsmtp.smtp.address import MAXIMUM_LOCAL_PART, Path
 
@@ -228,7 +229,7 @@ def _is_phrase(tokens: Sequence[_Token]) -> bool:
 
 
 def _display_name(tokens: Sequence[_Token]) -> str:
-    """A phrase for people; only unquoted words may be encoded words."""
+    """A phrase for people; only unquoted words may be encoded (RFC 2047 section 5)."""
     pieces: list[str] = []
     run: list[str] = []
     for token in tokens:
@@ -236,7 +237,7 @@ def _display_name(tokens: Sequence[_Token]) -> str:
         if token.kind != "quoted":
             run.append(gap + token.text)
             continue
-        pieces += [_decoded("".join(run)), gap + _decoded_not(token.text)]
+        pieces += [_decoded("".join(run)), gap + CONTROL.sub(" ", token.text)]
         run.clear()
     pieces.append(_decoded("".join(run)))
     return "".join(pieces).strip()
@@ -245,11 +246,6 @@ def _display_name(tokens: Sequence[_Token]) -> str:
 def _decoded(text: str) -> str:
     """Encoded words read, the white space in front kept."""
     return text[: len(text) - len(text.lstrip())] + readable(text)
-
-
-def _decoded_not(text: str) -> str:
-    """Quoted: what looks like an encoded word is none (RFC 2047 section 5)."""
-    return "".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text)
 
 
 def _without_route(tokens: Sequence[_Token]) -> Sequence[_Token]:
@@ -271,11 +267,7 @@ def _path(tokens: Sequence[_Token]) -> Path | None:
     if words is None or domain is None:
         return None
     local_part = ".".join(words)
-    if len(local_part) > MAXIMUM_LOCAL_PART or any(
-        unicodedata.category(letter) in {"Cc", "Cs"} for letter in local_part
-    ):
-        return None
-    if len(local_part.encode()) > MAXIMUM_LOCAL_PART:
+    if CONTROL.search(local_part) or len(local_part.encode()) > MAXIMUM_LOCAL_PART:
         return None
     return Path(unicodedata.normalize("NFC", local_part), domain)
 

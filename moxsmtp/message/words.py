@@ -10,16 +10,13 @@ import re
 from typing import Final
 
 from moxsmtp.message.charset import codec
+from moxsmtp.message.writing import CONTROL
 
 __all__ = ["decode_words", "readable"]
 
 # encoded-word = "=?" charset ["*" language] "?" encoding "?" encoded-text "?="
 # RFC 2047 section 2, RFC 2231 section 5.  Spaces in the text are let through.
 _WORD: Final = re.compile(r"=\?([^?*\s]{1,40})(?:\*[^?\s]{0,40})?\?([BbQq])\?([^?]*)\?=")
-
-#: Control characters have no place in a line for people; they may come from
-#: encoded words.  Lines and paragraphs of Unicode end no line here either.
-_CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _NOT_BASE64: Final = bytes(
     octet
@@ -29,8 +26,8 @@ _NOT_BASE64: Final = bytes(
 
 
 def readable(text: str) -> str:
-    """C{text} with encoded words decoded, on one line."""
-    return _CONTROL.sub(" ", decode_words(text)).strip()
+    """C{text} with encoded words decoded; control characters from those become spaces."""
+    return CONTROL.sub(" ", decode_words(text)).strip()
 
 
 def decode_words(text: str) -> str:

@@ -26,7 +26,7 @@ _LONG_WORD: Final = MAXIMUM_LINE // 5
 _MAXIMUM_NESTING: Final = 8
 
 #: What would end or disturb a line; half of a surrogate pair cannot be written.
-CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 _NOT_ASCII: Final = re.compile(r"[^\0-\x7f]")
 _BRACKETS: Final = str.maketrans("()", "[]")

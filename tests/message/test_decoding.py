@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxsmtp.message.decoding import decoded, decoded_size, decoded_text
+from moxsmtp.message.decoding import decoded, decoded_size, decoded_text, pieces
 from moxsmtp.message.structure import Part
 
 EVERYTHING = 1 << 30
@@ -97,6 +97,13 @@ class EncodingTests(SynchronousTestCase):
             body = b"x" * shift + b"=C3=A4" * 40_000
             found = whole(body, "quoted-printable")
             self.assertEqual(found, b"x" * shift + "ä".encode() * 40_000)
+
+    def test_streams(self) -> None:
+        """However long the lines are, little is held at a time."""
+        for line in (b"x" * 1_000_000, b"=41" * 300_000, b"QUJD\r\n" * 100_000, b"=\n" * 300_000):
+            for encoding in ("", "base64", "quoted-printable"):
+                sizes = [len(piece) for piece in pieces(line, part(line, encoding))]
+                self.assertLessEqual(max(sizes, default=0), 1 << 17)
 
     @settings(max_examples=100, deadline=None)
     @given(st.text(alphabet="=0AaZz+/ \t\r\n-", max_size=80))

@@ -11,8 +11,8 @@ from moxsmtp.message.writing import MAXIMUM_LINE, balanced, comment, field_line,
 
 TEXT = st.one_of(
     st.text(max_size=200),
-    st.text(alphabet="a ()\\\r\nä\0\u2028", max_size=200),
-    st.text(alphabet="a😀 ", max_size=60).map(lambda text: text * 50),
+    st.text(alphabet="a ()\\\r\nä\0\x1b\u2028", max_size=200),
+    st.text(alphabet="a😀", min_size=1, max_size=30).map(lambda text: text * 200),
 )
 
 
@@ -37,6 +37,7 @@ class FieldTests(SynchronousTestCase):
         self.assertEqual(header.problems, ())
         self.assertLessEqual(max(len(line) for line in octets.split(b"\r\n")), MAXIMUM_LINE)
         self.assertTrue(utf8 or octets.isascii())
+        self.assertFalse(set(octets) & (set(range(32)) - set(b"\r\n")))
 
 
 class CommentTests(SynchronousTestCase):

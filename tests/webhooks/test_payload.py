@@ -262,7 +262,7 @@ class TextTests(SynchronousTestCase):
             HTML: ("", "<p>"),
             OTHER: ("", ""),
             multipart("alternative", TEXT, HTML): ("plain", "<p>"),
-            multipart("alternative", HTML, TEXT, TEXT): ("plain", "<p>"),
+            multipart("alternative", HTML, TEXT, TEXT + b"er"): ("plain", "<p>"),
             multipart("mixed", TEXT, HTML): ("plain", ""),
             multipart("mixed", HTML, TEXT): ("", "<p>"),
             multipart("mixed", OTHER, TEXT): ("plain", ""),
