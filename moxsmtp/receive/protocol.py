@@ -113,6 +113,8 @@ class ESMTPServer(Protocol):
             self.transport.write(reply.encode())
             self._close()
             return
+        client = self._session.client
+        self._conversation.log(LogLevel.debug, "connection from {peer}", peer=str(client.address))
         self.transport.write(self._session.greeting())
         self._arm()
 
@@ -124,13 +126,13 @@ class ESMTPServer(Protocol):
             self._timer = None
         if self._answering is not None:
             self._answering.cancel()
+        if self._admitted:
+            self._entrance.connections.release()
+        self.factory.left(self)
         if self._session.state is State.HANDSHAKE:
             self._handshake_failed(reason)
         self._conversation.abandon()
-        if self._admitted:
-            self._entrance.connections.release()
         self._conversation.log(LogLevel.debug, "connection closed: {why}", why=str(reason.value))
-        self.factory.left(self)
 
     def _handshake_failed(self, reason: Failure) -> None:
         """S-35, S-114."""
