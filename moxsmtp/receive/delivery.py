@@ -86,6 +86,8 @@ class Delivery(Receiver):
             self.house.now(),
             envelope.reverse_path,
             envelope.mail.smtputf8,
+            message_id(header),
+            header.text("Subject"),
         )
         accepted, refusals = await self._sorted(envelope.recipients)
         if accepted:
@@ -122,8 +124,10 @@ class Delivery(Receiver):
         """Content and rows together, durably."""
         with storage_refusals():
             report = await self._is_dsn(arrival)
+            author = author_of(arrival.header)
+            address = author.address if author else ""
             messages = [
-                await self._message(arrival, account, path, report=report)
+                await self._message(arrival, account, path, author=address, report=report)
                 for account, path in accepted
             ]
             numbers = await self.house.store.deliver(arrival.spooled, messages)
@@ -139,9 +143,8 @@ class Delivery(Receiver):
             )
 
     async def _message(
-        self, arrival: Incoming, account: Account, path: Path, *, report: bool
+        self, arrival: Incoming, account: Account, path: Path, *, author: str, report: bool
     ) -> NewMessage:
-        author = author_of(arrival.header)
         client = arrival.client
         hook = None
         if account.incoming_webhook is not None:
@@ -155,9 +158,9 @@ class Delivery(Receiver):
             remote_address=client.address,
             hello=client.hello.name.ascii if client.hello and client.hello.name else "",
             tls=client.tls,
-            author=author.address if author else "",
-            subject=arrival.header.text("Subject"),
-            message_id=message_id(arrival.header),
+            author=author,
+            subject=arrival.subject,
+            message_id=arrival.message_id,
             is_dsn=report,
             hand_over=account.maildir is not None,
             hook=hook,
@@ -208,8 +211,8 @@ class Delivery(Receiver):
             target=target,
             event=None,
             payload=await self.house.store.examine(arrival.spooled, payload),
-            message_id=message_id(arrival.header),
-            subject=arrival.header.text("Subject"),
+            message_id=arrival.message_id,
+            subject=arrival.subject,
         )
 
     async def _report(self, arrival: Incoming, refusals: Sequence[Refusal]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from moxsmtp.interfaces import Client, NewJob, Spooled
 from moxsmtp.message.dsn import Action, Dsn, Form, RecipientReport, compose_dsn
-from moxsmtp.message.header import Header, message_id
+from moxsmtp.message.header import Header
 from moxsmtp.message.submission import new_message_id
 from moxsmtp.names import Domain
 from moxsmtp.smtp.address import Path
@@ -23,6 +23,7 @@ class Incoming:
     A message from outside that has come whole.
 
     @ivar reverse_path: L{None} for the null reverse-path.
+    @ivar message_id: With angle brackets, empty if there is none.
     """
 
     client: Client
@@ -31,6 +32,8 @@ class Incoming:
     received: datetime
     reverse_path: Path | None
     smtputf8: bool
+    message_id: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def partial_failure(
             date=incoming.received,
             boundary=token.hex(),
             message_id=identifier,
-            references=message_id(incoming.header),
+            references=incoming.message_id,
             arrival=incoming.received,
             reports=tuple(
                 RecipientReport(
