@@ -1,0 +1,253 @@
+"""Queued mail as work for the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from moxsmtp.interfaces import Account, OutgoingEvent, StorageUnavailable
+from moxsmtp.names import Domain, Host, parse_domain
+from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, LeaseLost, Retired, Retry
+from moxsmtp.queue.mail import MailWork
+from moxsmtp.queue.runner import Runner
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.smtp.address import Path
+from tests.queue.doubles import MemoryContent, MemoryJobs
+from tests.queue.test_settle import DELIVERED, PERMANENT, TRANSIENT, job
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class FewAccounts:
+    """Alice, and the postmaster."""
+
+    def account(self, name: str) -> Account | None:
+        """By name."""
+        return {"alice": Account("alice"), "root": Account("root")}.get(name)
+
+    def account_of(self, path: Path) -> Account | None:
+        """Nobody's."""
+        del path
+        return None
+
+    def is_local(self, domain: Host | None) -> bool:
+        """Nothing is."""
+        del domain
+        return False
+
+    def postmaster(self) -> Account | None:
+        """Root."""
+        return self.account("root")
+
+    def may_send_as(self, account: str, path: Path) -> bool:
+        """Nobody may."""
+        del account, path
+        return False
+
+    def canonical(self, path: Path) -> Path:
+        """Itself."""
+        return path
+
+
+class MailTestCase(unittest.SynchronousTestCase):
+    """Work over storage in memory, and a runner that runs it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW.timestamp())
+        self.store = MemoryJobs(self.clock.seconds)
+        self.store.contents[1] = MemoryContent(b"Subject: in content\r\n\r\nbody\r\n")
+        self.answers: list[Attempt | Deferred[Attempt]] = []
+        self.attempted: list[Batch] = []
+        self.hostname: Domain = parse_domain("mx.ours.example")
+        self.work = MailWork(
+            self.clock,
+            self.store,
+            self.deliver,
+            FewAccounts(),  # type: ignore[arg-type]  # has its methods
+            settings=QueueSettings(),
+            hostname=self.hostname,
+            randint=lambda low, high: min(max(0, low), high),
+            unique=lambda: "u1",
+        )
+
+    def deliver(self, batch: Batch) -> Awaitable[Attempt]:
+        """The next answer."""
+
+        async def answer() -> Attempt:
+            self.attempted.append(batch)
+            found = self.answers.pop(0)
+            return await found if isinstance(found, Deferred) else found
+
+        return answer()
+
+    def start(self, *jobs: Job) -> Runner[Batch, Attempt]:
+        """Queue them as one batch, and run."""
+        self.store.batches.append(Batch(jobs, NOW))
+        self.store.add("theirs.example", self.clock.seconds())
+        runner: Runner[Batch, Attempt] = Runner(self.clock, self.store, self.work, limit=2)
+        runner.startService()
+        self.addCleanup(self.end, runner)
+        return runner
+
+    def end(self, runner: Runner[Batch, Attempt]) -> None:
+        """Stop it."""
+        self.store.failing = None
+        self.store.destinations.clear()
+        stopped = runner.stopService()
+        for _ in range(50):
+            self.clock.advance(0.5)
+        self.successResultOf(stopped)
+
+
+class MailWorkTests(MailTestCase):
+    """What becomes of a batch."""
+
+    def test_settles_each(self) -> None:
+        """Each recipient's outcome is settled, all of a batch in one transaction."""
+        self.answers = [Attempt({17: DELIVERED, 18: TRANSIENT})]
+        self.start(job(), job(id=18))
+        ((one, two),) = self.store.settlements
+        self.assertEqual(one.fate, Retired(OutgoingEvent.DELIVERED, None))
+        self.assertEqual(two.fate, Retry(two.job.next_attempt))
+
+    def test_next_time_is_planned_first(self) -> None:
+        """Q-11: the store is told the next time when the attempt begins."""
+        waiting: Deferred[Attempt] = Deferred()
+        self.answers = [waiting]
+        self.start(job(attempts=3))
+        self.assertEqual(self.store.planned, [NOW + timedelta(minutes=30)])
+        waiting.callback(Attempt({}))
+
+    def test_dsn_has_the_header(self) -> None:
+        """Q-36: the DSN returns the header that was sent: our prefix, then that of the content."""
+        self.answers = [Attempt({17: PERMANENT})]
+        prefix = b"Received: by us\r\n"
+        self.start(job(prefix=prefix))
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertIn(b"Received: by us\r\nSubject: in content\r\n", bounce[1])
+        self.assertNotIn(b"body", bounce[1])
+
+    def test_header_is_read_only_for_dsns(self) -> None:
+        """Without a final failure the content is not read."""
+        self.store.contents[1].failing = AssertionError("was read")
+        self.answers = [Attempt({17: TRANSIENT})]
+        self.start(job())
+        self.assertEqual(len(self.store.settlements), 1)
+
+    def test_long_header(self) -> None:
+        """A header without end is cut, in linear time."""
+        self.store.contents[1] = MemoryContent(b"x" * 10_000_000)
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job())
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertLess(len(bounce[1]), 600_000)
+
+    def test_header_end_between_pieces(self) -> None:
+        """The end of a header is seen also where it lies across two pieces."""
+        for length in range(16 * 1024 - 8, 16 * 1024 + 2):
+            header = b"A: " + b"a" * (length - 3)
+            self.store.contents[1] = MemoryContent(header + b"\r\n\r\n" + b"body " * 10_000)
+            self.store.settlements.clear()
+            self.answers = [Attempt({17: PERMANENT})]
+            self.start(job())
+            bounce = self.store.settlements[0][0].bounce
+            assert bounce is not None
+            self.assertNotIn(b"body", bounce[1])
+
+    def test_missing_content(self) -> None:
+        """Content that is gone costs the DSN its header, not the sender the DSN."""
+        self.store.contents[1].failing = LookupError("gone")
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job(prefix=b"Subject: hello\r\n"))
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertIn(b"Subject: hello", bounce[1])
+
+    def test_store_away_while_reading(self) -> None:
+        """A store that is away while the header is read is waited for."""
+        self.store.contents[1].failing = StorageUnavailable("locked")
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job())
+        self.assertEqual(self.store.settlements, [])
+        self.store.contents[1].failing = None
+        self.clock.advance(1)
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertIn(b"in content", bounce[1])
+
+    def test_what_cannot_be_told_is_recorded(self) -> None:
+        """A DSN that cannot be composed is logged, and the job settled without it."""
+        self.patch(self.work, "_unique", lambda: "not a boundary \0")
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job())
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        ((one,),) = self.store.settlements
+        self.assertEqual(one.fate, Retired(OutgoingEvent.FAILED, None))
+        self.assertIsNone(one.bounce)
+
+    def test_account_that_is_gone(self) -> None:
+        """Q-35: the postmaster gets the DSN of an account that does not exist any more."""
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job(account="gone"))
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertEqual(bounce[0].account, "root")
+
+    def test_trouble(self) -> None:
+        """A destination that put everybody off is given back as troubled."""
+        self.answers = [Attempt({17: TRANSIENT})]
+        self.start(job())
+        self.assertTrue(self.store.destinations["theirs.example"].troubled)
+
+    def test_health(self) -> None:
+        """A destination that delivers, or refuses for good, is in good health."""
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job())
+        self.assertFalse(self.store.destinations["theirs.example"].troubled)
+
+    def test_broken_attempt(self) -> None:
+        """An attempt that breaks down is a transient failure for each job of the batch."""
+        broken: Deferred[Attempt] = Deferred()
+        self.answers = [broken]
+        self.start(job(), job(id=18))
+        broken.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        ((one, two),) = self.store.settlements
+        self.assertIsInstance(one.fate, Retry)
+        self.assertIsInstance(two.fate, Retry)
+        self.assertIn("internal error", one.result.error)
+
+    def test_lost_lease(self) -> None:
+        """What is known of a destination that was lost is dropped without an error."""
+        waiting: Deferred[Attempt] = Deferred()
+        self.answers = [waiting]
+        self.start(job())
+        self.store.lost.add("theirs.example")
+        waiting.callback(Attempt({17: DELIVERED}))
+        self.assertEqual(self.store.settlements, [])
+        self.assertEqual(self.flushLoggedErrors(LeaseLost), [])
+
+    def test_stopped(self) -> None:
+        """Q-1: an attempt cut by the end of the process is not settled at all."""
+        self.answers = [Deferred()]
+        runner = self.start(job())
+        stopped = runner.stopService()
+        for _ in range(21):
+            self.clock.advance(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.store.settlements, [])
+
+    def test_cut_counts(self) -> None:
+        """A slow attempt that is cut is a transient failure with words for the history."""
+        attempt = self.work.unfinished(Batch((job(), job(id=18)), NOW), "cut")
+        cut = Failed(permanent=False, error="cut")
+        self.assertEqual(attempt, Attempt({17: cut, 18: cut}))
+        self.assertNotIsInstance(cut, Delivered)

@@ -1,0 +1,387 @@
+"""What an attempt means."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from twisted.trial import unittest
+
+from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent
+from moxsmtp.names import parse_domain
+from moxsmtp.queue.job import (
+    Attempt,
+    Delivered,
+    Failed,
+    Job,
+    Outcome,
+    RemoteMTA,
+    Retired,
+    Retry,
+    Settlement,
+)
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.queue.settle import Circumstances, bounces, in_trouble, settle, settle_silently
+from moxsmtp.smtp.address import Path
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AGAIN = NOON + timedelta(minutes=15)
+SENDER = Path("alice", parse_domain("ours.example"))
+RECIPIENT = Path("bob", parse_domain("theirs.example"))
+REMOTE = RemoteMTA("mx.theirs.example", ip_address("192.0.2.7"))
+HEADER = b"Received: from here\r\nSubject: hello\r\nMessage-ID: <1@ours.example>\r\n\r\n"
+
+DELIVERED = Delivered(REMOTE, code=250, status="0.0", reply="250 2.0.0 ok")
+TRANSIENT = Failed(
+    permanent=False,
+    error="greylisted",
+    code=451,
+    status="7.1",
+    remote=REMOTE,
+    reply="451-4.7.1 come\n451 4.7.1 again",
+)
+PERMANENT = Failed(
+    permanent=True,
+    error="no such user",
+    code=550,
+    status="1.1",
+    remote=REMOTE,
+    reply="550 5.1.1 no such user",
+)
+UNREACHED = Failed(permanent=False, error="no connection")
+
+
+def job(**changes: object) -> Job:
+    """One that was taken for its second attempt."""
+    usual = Job(
+        id=17,
+        base_id=0,
+        account="alice",
+        reverse_path=SENDER,
+        forward_path=RECIPIENT,
+        queued=NOON - timedelta(hours=1),
+        next_attempt=AGAIN,
+        content=1,
+        size=100,
+        message_id="<1@ours.example>",
+        subject="hello",
+        attempts=2,
+        last_attempt=NOON - timedelta(seconds=3),
+        from_id="f1",
+        extra={"Order": "7"},
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]  # a test's choice of fields
+
+
+def around(**changes: object) -> Circumstances:
+    """An account without webhook and history."""
+    usual = Circumstances(
+        hostname=parse_domain("mx.ours.example"),
+        settings=QueueSettings(),
+        started=NOON - timedelta(seconds=3),
+        now=NOON,
+        account=Account("alice"),
+        postmaster=Account("postmaster"),
+        header=HEADER,
+        unique="u1",
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]  # a test's choice of fields
+
+
+def settled(outcome: Outcome, one: Job | None = None, **changes: object) -> Settlement:
+    """What comes of one outcome."""
+    taken = one or job()
+    return settle(taken, Attempt({taken.id: outcome}), around(**changes))
+
+
+class FateTests(unittest.SynchronousTestCase):
+    """Stay or leave."""
+
+    def test_delivered(self) -> None:
+        """Q-77: a delivered message leaves the queue as delivered."""
+        self.assertEqual(settled(DELIVERED).fate, Retired(OutgoingEvent.DELIVERED, None))
+
+    def test_transient(self) -> None:
+        """Q-32: after a transient failure it stays, and keeps the time that was saved before."""
+        for outcome in (TRANSIENT, UNREACHED):
+            self.assertEqual(settled(outcome).fate, Retry(AGAIN))
+
+    def test_permanent(self) -> None:
+        """Q-12: after a permanent failure it leaves as failed."""
+        self.assertEqual(settled(PERMANENT).fate, Retired(OutgoingEvent.FAILED, None))
+
+    def test_last_attempt(self) -> None:
+        """Q-12: after a transient failure of the last attempt it leaves as failed."""
+        last = job(attempts=8)
+        self.assertEqual(settled(TRANSIENT, last).fate, Retired(OutgoingEvent.FAILED, None))
+        own = job(attempts=5, max_attempts=5)
+        self.assertEqual(settled(TRANSIENT, own).fate, Retired(OutgoingEvent.FAILED, None))
+
+    def test_no_outcome(self) -> None:
+        """A job that an attempt says nothing of is tried again."""
+        self.assertEqual(settle(job(), Attempt({}), around()).fate, Retry(AGAIN))
+
+    def test_each_has_its_own(self) -> None:
+        """Q-19: recipients of one attempt are settled apart."""
+        one, two = job(), job(id=18)
+        attempt = Attempt({17: DELIVERED, 18: PERMANENT})
+        self.assertEqual(
+            [settle(each, attempt, around()).fate for each in (one, two)],
+            [Retired(OutgoingEvent.DELIVERED, None), Retired(OutgoingEvent.FAILED, None)],
+        )
+
+    def test_result(self) -> None:
+        """Q-7: the history gets start, duration, success, codes and error."""
+        good, bad = settled(DELIVERED).result, settled(TRANSIENT).result
+        self.assertEqual((good.success, good.code, good.status, good.error), (True, 250, "0.0", ""))
+        self.assertEqual(
+            (bad.success, bad.code, bad.status, bad.error), (False, 451, "7.1", "greylisted")
+        )
+        self.assertEqual(
+            (bad.start, bad.duration), (NOON - timedelta(seconds=3), timedelta(seconds=3))
+        )
+
+    def test_dialed(self) -> None:
+        """Q-6: addresses that were connected to are recorded with whichever outcome."""
+        dialed = {"mx.theirs.example": (ip_address("192.0.2.7"),)}
+        self.assertEqual(settle(job(), Attempt({}, dialed), around()).dialed, dialed)
+
+
+class HistoryTests(unittest.SynchronousTestCase):
+    """How long it is remembered."""
+
+    def keep_until(self, one: Job, **changes: object) -> datetime | None:
+        """Of a delivered message."""
+        fate = settled(DELIVERED, one, **changes).fate
+        assert isinstance(fate, Retired)
+        return fate.keep_until
+
+    def test_of_account(self) -> None:
+        """Q-77: as long as the account says from now on; nothing by default."""
+        keeps = Account("alice", keep_retired_messages=timedelta(days=3))
+        self.assertEqual(self.keep_until(job(), account=keeps), NOON + timedelta(days=3))
+        self.assertIsNone(self.keep_until(job()))
+
+    def test_of_nobody(self) -> None:
+        """Q-77: seven days if the account does not exist any more."""
+        self.assertEqual(self.keep_until(job(), account=None), NOON + timedelta(days=7))
+
+    def test_of_the_server(self) -> None:
+        """Mail of the server itself goes by the postmaster's setting."""
+        keeps = Account("postmaster", keep_retired_messages=timedelta(days=2))
+        mine = job(account="")
+        self.assertEqual(
+            self.keep_until(mine, account=None, postmaster=keeps), NOON + timedelta(days=2)
+        )
+
+
+class BounceTests(unittest.SynchronousTestCase):
+    """DSNs."""
+
+    def test_into_the_inbox(self) -> None:
+        """Q-35: a failure puts a DSN into the sending account's Inbox, flagged as one."""
+        bounce = settled(PERMANENT).bounce
+        assert bounce is not None
+        message, _ = bounce
+        self.assertEqual(
+            (message.account, message.mailbox, message.is_dsn), ("alice", "Inbox", True)
+        )
+        self.assertIsNone(message.reverse_path)
+        self.assertEqual(message.forward_path, SENDER)
+        self.assertEqual(message.received, NOON)
+        self.assertEqual(message.message_id, "<u1@mx.ours.example>")
+        self.assertFalse(message.hand_over)
+
+    def test_prefix(self) -> None:
+        """Q-35: Return-Path and Delivered-To stand before it."""
+        bounce = settled(PERMANENT).bounce
+        assert bounce is not None
+        self.assertEqual(
+            bounce[0].prefix, b"Return-Path: <>\r\nDelivered-To: alice@ours.example\r\n"
+        )
+
+    def test_to_the_postmaster(self) -> None:
+        """Q-35: without an account the postmaster's account gets it; without both, nobody."""
+        bounce = settled(PERMANENT, account=None).bounce
+        assert bounce is not None
+        self.assertEqual(bounce[0].account, "postmaster")
+        self.assertIsNone(settled(PERMANENT, account=None, postmaster=None).bounce)
+
+    def test_maildir(self) -> None:
+        """A DSN for an account with a Maildir is handed over there."""
+        bounce = settled(PERMANENT, account=Account("alice", maildir=Maildir("/m"))).bounce
+        assert bounce is not None
+        self.assertTrue(bounce[0].hand_over)
+
+    def test_never_for_null_sender(self) -> None:
+        """Q-35: a message from the null sender never yields a DSN (RFC 5321 section 6.1)."""
+        null = job(reverse_path=None)
+        self.assertIsNone(settled(PERMANENT, null).bounce)
+        self.assertFalse(bounces(null, PERMANENT, QueueSettings()))
+
+    def test_only_for_final_failures(self) -> None:
+        """Q-35: neither delivery nor delay yields a DSN; the last delay does."""
+        for outcome in (DELIVERED, TRANSIENT, UNREACHED):
+            self.assertIsNone(settled(outcome).bounce)
+            self.assertFalse(bounces(job(), outcome, QueueSettings()))
+        last = job(attempts=8)
+        self.assertIsNotNone(settled(UNREACHED, last).bounce)
+        self.assertTrue(bounces(last, UNREACHED, QueueSettings()))
+
+    def read(self, outcome: Outcome, one: Job) -> tuple[email.message.Message, str, str]:
+        """A DSN as others read it: header, fields for programs, what is sent back."""
+        bounce = settled(outcome, one).bounce
+        assert bounce is not None
+        message = email.message_from_bytes(bounce[1], policy=email.policy.SMTP)
+        parts = message.get_payload()
+        assert isinstance(parts, list)
+        status, original = parts[1], parts[2]
+        assert isinstance(status, email.message.Message)
+        assert isinstance(original, email.message.Message)
+        groups = status.get_payload()
+        assert isinstance(groups, list)
+        return message, "\n".join(map(str, groups)), str(original.get_payload())
+
+    def test_header(self) -> None:
+        """Q-36: from the postmaster to the sender, referring to the original."""
+        message, _, original = self.read(PERMANENT, job())
+        self.assertEqual(message["From"], "postmaster@mx.ours.example")
+        self.assertEqual(message["To"], "alice@ours.example")
+        self.assertEqual(message["References"], "<1@ours.example>")
+        self.assertEqual(message["Message-Id"], "<u1@mx.ours.example>")
+        self.assertEqual(message.get_content_type(), "multipart/report")
+        self.assertIn("Subject: hello", original)
+
+    def test_fields(self) -> None:
+        """Q-37: who, what, whose words, when it came and when it was tried last."""
+        _, fields, _ = self.read(PERMANENT, job(future_release="for;60"))
+        for line in (
+            "Reporting-MTA: dns; mx.ours.example",
+            "Arrival-Date: 1 Mar 2026 11:00:00 +0000",
+            "Future-Release-Request: for;60",
+            "Final-Recipient: rfc822; bob@theirs.example",
+            "Action: failed",
+            "Status: 5.1.1 (no such user)",
+            "Remote-MTA: dns; mx.theirs.example (192.0.2.7)",
+            "Diagnostic-Code: smtp; 550 5.1.1 no such user",
+            "Last-Attempt-Date: 1 Mar 2026 11:59:57 +0000",
+        ):
+            self.assertIn(line, fields)
+
+    def test_class_after_delays(self) -> None:
+        """Q-37: a final failure after 4xx has class 5, and keeps the remote's words."""
+        _, fields, _ = self.read(TRANSIENT, job(attempts=8))
+        self.assertIn("Status: 5.7.1", fields)
+        self.assertIn("Diagnostic-Code: smtp; 451-4.7.1 come", fields)
+
+    def test_no_remote(self) -> None:
+        """Q-37: where nobody answered there is neither Remote-MTA nor Diagnostic-Code."""
+        _, fields, _ = self.read(UNREACHED, job(attempts=8))
+        self.assertIn("Status: 5.0.0 (no connection)", fields)
+        self.assertNotIn("Remote-MTA", fields)
+        self.assertNotIn("Diagnostic-Code", fields)
+
+    def test_smtputf8(self) -> None:
+        """Q-36: what reports on an internationalized message may be so itself."""
+        path = Path("jürgen", parse_domain("theirs.example"))
+        bounce = settled(PERMANENT, job(smtputf8=True, forward_path=path)).bounce
+        assert bounce is not None
+        self.assertIn(b"message/global-delivery-status", bounce[1])
+        self.assertIn("jürgen@theirs.example".encode(), bounce[1])
+
+
+class HookTests(unittest.SynchronousTestCase):
+    """Webhooks."""
+
+    ALL = HookTarget("https://hooks.example/", authorization="Bearer x")
+
+    def body(self, outcome: Outcome, one: Job | None = None) -> dict[str, object]:
+        """What is posted."""
+        hook = settled(outcome, one, account=Account("alice", outgoing_webhook=self.ALL)).hook
+        assert hook is not None
+        body = json.loads(hook.payload)
+        assert isinstance(body, dict)
+        return body
+
+    def test_events(self) -> None:
+        """Q-69: delivered, delayed after every transient failure, failed after the last."""
+        cases: dict[str, tuple[Outcome, Job]] = {
+            "delivered": (DELIVERED, job()),
+            "delayed": (TRANSIENT, job(attempts=1)),
+            "failed": (TRANSIENT, job(attempts=8)),
+        }
+        self.assertEqual(
+            {event: self.body(*case)["Event"] for event, case in cases.items()},
+            {event: event for event in cases},
+        )
+        self.assertEqual(self.body(TRANSIENT, job(attempts=7))["Event"], "delayed")
+        self.assertEqual(self.body(PERMANENT)["Event"], "failed")
+
+    def test_body(self) -> None:
+        """Q-70: the body names message and error; codes are for errors only."""
+        failed = self.body(PERMANENT)
+        self.assertEqual(
+            (failed["QueueMsgID"], failed["FromID"], failed["MessageID"], failed["Subject"]),
+            (17, "f1", "<1@ours.example>", "hello"),
+        )
+        self.assertEqual(
+            (failed["SMTPCode"], failed["SMTPEnhancedCode"], failed["Error"], failed["Extra"]),
+            (550, "5.1.1", "no such user", {"Order": "7"}),
+        )
+        delivered = self.body(DELIVERED)
+        self.assertEqual((delivered["SMTPCode"], delivered["SMTPEnhancedCode"]), (0, ""))
+
+    def test_row(self) -> None:
+        """The call goes to the account's target and is tied to the message."""
+        hook = settled(DELIVERED, account=Account("alice", outgoing_webhook=self.ALL)).hook
+        assert hook is not None
+        self.assertEqual(
+            (hook.account, hook.target, hook.event, hook.queue_id, hook.extra),
+            ("alice", self.ALL, OutgoingEvent.DELIVERED, 17, {"Order": "7"}),
+        )
+
+    def test_chosen_events(self) -> None:
+        """Q-69: an account that names events gets those only."""
+        target = HookTarget("https://hooks.example/", events=frozenset({OutgoingEvent.FAILED}))
+        account = Account("alice", outgoing_webhook=target)
+        self.assertIsNone(settled(DELIVERED, account=account).hook)
+        self.assertIsNotNone(settled(PERMANENT, account=account).hook)
+
+    def test_none(self) -> None:
+        """No webhook without a target, nor for an account that is gone."""
+        self.assertIsNone(settled(PERMANENT).hook)
+        self.assertIsNone(settled(PERMANENT, account=None).hook)
+
+
+class SilentTests(unittest.SynchronousTestCase):
+    """Without telling."""
+
+    def test_same_fate(self) -> None:
+        """The silent settlement differs only in what it tells."""
+        account = Account("alice", outgoing_webhook=HookTests.ALL)
+        for outcome in (DELIVERED, TRANSIENT, PERMANENT):
+            attempt = Attempt({17: outcome})
+            whole = settle(job(), attempt, around(account=account))
+            silent = settle_silently(job(), attempt, around(account=account))
+            self.assertEqual(silent, replace(whole, bounce=None, hook=None))
+
+
+class TroubleTests(unittest.SynchronousTestCase):
+    """Is the destination in trouble?"""
+
+    def test_in_trouble(self) -> None:
+        """It is if somebody was put off and nobody served; refusing for good is healthy."""
+        cases: dict[tuple[Outcome, ...], bool] = {
+            (DELIVERED,): False,
+            (PERMANENT,): False,
+            (TRANSIENT,): True,
+            (PERMANENT, UNREACHED): True,
+            (DELIVERED, TRANSIENT): False,
+        }
+        self.assertEqual(
+            {case: in_trouble(Attempt(dict(enumerate(case)))) for case in cases}, cases
+        )
