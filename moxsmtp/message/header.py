@@ -16,11 +16,16 @@ from typing import Final
 from moxsmtp.message.words import readable
 
 __all__ = [
-    "MAXIMUM_SECTION", "Header", "is_message_id", "message_id", "message_ids", "parse_header",
+    "MAXIMUM_SECTION", "MAXIMUM_VALUE", "Header", "is_message_id", "message_id", "message_ids",
+    "parse_header",
 ]  # fmt: skip
 
 #: Octets of a header section that are looked at.
 MAXIMUM_SECTION: Final = 1 << 20
+
+#: Octets of one field that are unfolded: a field of nothing but folds takes
+#: the reactor's time.
+MAXIMUM_VALUE: Final = 1 << 17
 
 # The line end of the last field and the empty line behind it.
 _END: Final = re.compile(rb"\n\r?\n")
@@ -146,6 +151,7 @@ def parse_header(section: bytes) -> Header:
 
 
 def _unfolded(raw: bytes) -> str:
+    raw = raw[:MAXIMUM_VALUE]
     if b"\n" in raw:
         raw = _FOLD.sub(b"", raw)
     return raw.strip(b" \t\r\n").decode("utf-8", "replace").replace("\0", "\ufffd")

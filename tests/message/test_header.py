@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.message.header import (
     MAXIMUM_SECTION,
+    MAXIMUM_VALUE,
     is_message_id,
     message_id,
     message_ids,
@@ -150,8 +151,9 @@ class HostileTests(SynchronousTestCase):
 
     def test_long_fold(self) -> None:
         """A field of many folds is one field."""
-        header = parse_header(b"A:" + b"\r\n " * 340_000 + b"x\r\nB: y\r\n\r\n")
+        header = parse_header(b"A: x" + b"\r\n " * 340_000 + b"z\r\nB: y\r\n\r\n")
         self.assertEqual((header.first("A"), header.first("B")), ("x", "y"))
+        self.assertEqual(2, len(header.fields()))
 
     def test_long_words(self) -> None:
         """Endless names, values, spaces and line ends are nothing special."""
@@ -173,6 +175,17 @@ LINES = st.lists(
     ),
     max_size=12,
 )
+
+
+class LongValueTests(SynchronousTestCase):
+    """Fields that are long for no good reason."""
+
+    def test_cut(self) -> None:
+        """No more of a field is unfolded than a bound says."""
+        header = parse_header(b"Subject: x" + b"\r\n x" * MAXIMUM_VALUE + b"\r\n\r\n")
+        value = header.first("Subject") or ""
+        self.assertTrue(value.startswith("x x x"))
+        self.assertLess(len(value), MAXIMUM_VALUE)
 
 
 class PropertyTests(SynchronousTestCase):
