@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.threads import deferToThreadPool
 
@@ -21,7 +21,13 @@ from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.webhooks.payload import outgoing_payload, wants
 
-__all__ = ["AccountOperations", "BackupOperations", "MailOperations", "QueueOperations"]
+__all__ = [
+    "KEEP_OF_NOBODY", "AccountOperations", "BackupOperations", "MailOperations", "QueueOperations",
+]  # fmt: skip
+
+
+#: History of accounts that do not exist any more (Q-77).
+KEEP_OF_NOBODY: Final = timedelta(days=7)
 
 
 class AccountOperations:
@@ -85,7 +91,7 @@ class QueueOperations:
 
         def keep_until(job: Job) -> datetime | None:
             account = self._accounts.account(job.account)
-            period = account.keep_retired_messages if account else timedelta()
+            period = account.keep_retired_messages if account else KEEP_OF_NOBODY
             return now + period if period else None
 
         def hook(job: Job, result: Result) -> NewHook | None:

@@ -27,6 +27,7 @@ from moxsmtp.mailbox.content import MaildirReader
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
 from moxsmtp.metrics import process_metrics
 from moxsmtp.names import AddressLiteral, Host, parse_domain
+from moxsmtp.operations import KEEP_OF_NOBODY
 from moxsmtp.outbound.attempt import Deliver, dialer
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
@@ -228,7 +229,7 @@ class Parts:
 
     def _keep_hooks(self, account: str) -> timedelta:
         found = self.accounts.account(account)
-        return found.keep_retired_webhooks if found else timedelta()
+        return found.keep_retired_webhooks if found else KEEP_OF_NOBODY
 
 
 def _host(text: str) -> Host:

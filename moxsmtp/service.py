@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 import secrets
 import sys
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from twisted.application.service import IService, Service
@@ -50,6 +50,9 @@ _REPLY_ID_SECRET: Final = 24
 _FIXED: Final = (
     "hostname", "data_directory", "http", "resolver", "queue", "webhooks", "store",
 )  # fmt: skip
+
+#: Rows of history that are removed at once.
+_CLEANED: Final = 1000
 
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
@@ -190,14 +193,14 @@ class Server(Service):
         return [
             Periodic(
                 "retired messages",
-                lambda: history.remove_retired_jobs(parts.now()),
+                lambda: _all_of(history.remove_retired_jobs, parts.now()),
                 first=timedelta(seconds=3),
                 interval=_HOUR,
                 clock=clock,
             ),
             Periodic(
                 "retired webhooks",
-                lambda: history.remove_retired_hooks(parts.now()),
+                lambda: _all_of(history.remove_retired_hooks, parts.now()),
                 first=timedelta(seconds=4),
                 interval=_HOUR,
                 clock=clock,
@@ -270,3 +273,9 @@ class Server(Service):
         await parts.poster.close()
         await maybeDeferred(parts.resolver.close)
         await parts.engine.close()
+
+
+async def _all_of(remove: Callable[[datetime, int], Awaitable[int]], now: datetime) -> None:
+    """In transactions of bounded size, so that mail gets its turn between them."""
+    while await remove(now, _CLEANED) == _CLEANED:
+        pass
