@@ -25,6 +25,7 @@ from moxsmtp.entrances import ReceiverMaker
 from moxsmtp.interfaces import IReceiver, Maildir, Role
 from moxsmtp.mailbox.content import MaildirReader
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
+from moxsmtp.mailbox.watch import MaildirWatch
 from moxsmtp.metrics import process_metrics
 from moxsmtp.names import AddressLiteral, Host, parse_domain
 from moxsmtp.operations import KEEP_OF_NOBODY
@@ -89,10 +90,12 @@ class Parts:
         engine = self.engine
         in_thread = partial(deferToThreadPool, self.reactor, engine.pool)
         self.maildirs = MaildirReader(in_thread, self._configured_maildirs)
+        hand_overs = HandOvers(engine.database)
+        self.watch = MaildirWatch(self.reactor, in_thread, hand_overs, self._configured_maildirs)
         self.hand_over = HandOverService(
             self.reactor,
             in_thread,
-            HandOvers(engine.database),
+            hand_overs,
             self._configured_maildirs,
             self.metrics,
             host=self.settings.hostname.ascii,
