@@ -58,6 +58,7 @@ class Wire(StringTransport):
     @ivar writes: What was written, write by write.
     @ivar tls: What TLS was started with.
     @ivar beneath: What was given to the TLS layer by hand.
+    @ivar is_full: It asks for a pause with each write.
     """
 
     def __init__(self) -> None:
@@ -65,11 +66,16 @@ class Wire(StringTransport):
         self.writes: list[bytes] = []
         self.tls: object = None
         self.beneath = b""
+        self.is_full = False
         self.protocol = self
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
         super().write(data)
+        if self.is_full:
+            producer = self.producer
+            assert producer is not None
+            producer.pauseProducing()
 
     def startTLS(self, creator: object) -> None:
         self.tls = creator

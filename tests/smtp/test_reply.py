@@ -39,6 +39,11 @@ class EncodeTests(unittest.SynchronousTestCase):
         self.assertEqual(first, b"550-5.1.1 " + b"a" * 420 + b" " + b"b" * 60)
         self.assertEqual(second, b"550 5.1.1  " + b"c" * 100)
 
+    def test_cut_at_the_last_octet(self) -> None:
+        """A piece may be as long as a line can be (S-19)."""
+        first, second = Reply(550, None, "a" * 506 + " " + "b").encode().split(b"\r\n")[:-1]
+        self.assertEqual((len(first), second), (510, b"550  b"))
+
     def test_long_line_without_space(self) -> None:
         """Without such a space it is cut at octet 400 (S-19)."""
         lines = Reply(550, "1.1", "a " + "x" * 900).encode().split(b"\r\n")[:-1]
