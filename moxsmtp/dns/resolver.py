@@ -102,7 +102,7 @@ class StubResolver:
         is_first = shared is None
         if shared is None:
             shared = self._under_way[question] = _Shared()
-        waiter: Deferred[Answer] = Deferred(lambda waiter: self._leave(question, waiter))
+        waiter: Deferred[Answer] = Deferred(lambda waiter: self._leave(question, shared, waiter))
         shared.waiters.append(waiter)
         if is_first:
             shared.asking = Deferred.fromCoroutine(self._ask(question))
@@ -125,13 +125,13 @@ class StubResolver:
 
     # -- who waits --
 
-    def _leave(self, question: Question, waiter: Deferred[Answer]) -> None:
-        shared = self._under_way.get(question)
-        if shared is None or waiter not in shared.waiters:
-            return
+    def _leave(self, question: Question, shared: _Shared, waiter: Deferred[Answer]) -> None:
+        # Even while the others are being told: nobody is told after having left.
         shared.waiters.remove(waiter)
-        if not shared.waiters and shared.asking is not None:
-            del self._under_way[question]
+        if self._under_way.get(question) is not shared or shared.waiters:
+            return
+        del self._under_way[question]
+        if shared.asking is not None:
             shared.asking.cancel()
 
     def _finish(self, outcome: Answer | Failure, question: Question, shared: _Shared) -> None:
