@@ -8,8 +8,10 @@ it reach a terminal or begin a line of its own.
 from __future__ import annotations
 
 import enum
+import functools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
@@ -32,6 +34,9 @@ _OWN_KEYS: Final = frozenset({"time", "level", "namespace", "text", "traceback"}
 
 #: What C{twisted.python.log} adds to events of old code; all of it is in the text.
 _LEGACY_KEYS: Final = frozenset({"isError", "format", "message", "time", "system", "why"})
+
+# Literal text, doubled braces, and fields such as "{name}" or "{until:%H:%M}".
+_NAMES_ONLY: Final = re.compile(r"(?:[^{}]|\{\{|\}\}|\{[A-Za-z_]\w*(?:![rs])?(?::[^{}]*)?\})*+")
 
 #: How deep containers in a field are followed.
 _DEPTH: Final = 4
@@ -70,10 +75,46 @@ def _level(event: LogEvent) -> str:
 def _text(event: LogEvent) -> str:
     """The message; an event that cannot be formatted says so instead of raising."""
     failure = event.get("log_failure")
-    text = formatEvent(event)
+    text = _plainly_formatted(event)
+    if text is None:
+        text = formatEvent(event)
     if not text and failure is not None:
         return f"{failure.type.__name__}: {failure.value}"
     return text
+
+
+def _plainly_formatted(event: LogEvent) -> str | None:
+    """
+    Most formats name fields and no more; then this gives what C{formatEvent}
+    gives, in a fifth of its time.
+
+    @return: L{None}: that is for C{formatEvent} to do.
+    """
+    pattern = event.get("log_format")
+    if not isinstance(pattern, str) or not _names_only(pattern):
+        return None
+    try:
+        return pattern.format_map(event)
+    except Exception:  # noqa: BLE001 - it knows what to say of fields that are not there
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _names_only(pattern: str) -> bool:
+    """Whether C{pattern} calls nothing and looks into nothing."""
+    return _NAMES_ONLY.fullmatch(pattern) is not None
+
+
+def _session(event: LogEvent) -> str:
+    """Whose line it is: the connection's number, the time since its last line, the user (S-9)."""
+    if "session" not in event:
+        return ""
+    parts = [f"session {event['session']}"]
+    if "delta" in event:
+        parts.append(f"+{event['delta']:.3f}s")
+    if "username" in event:
+        parts.append(str(event["username"]))
+    return f" [{' '.join(parts)}]"
 
 
 def _traceback(event: LogEvent) -> str:
@@ -88,13 +129,16 @@ def _traceback(event: LogEvent) -> str:
 
 @implementer(ILogObserver)
 class TextObserver:
-    """C{time level text}, one line an event; a traceback follows, each line indented."""
+    """
+    C{time level text [session]}, one line an event; a traceback follows, each
+    line indented.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def __call__(self, event: LogEvent) -> None:
-        text = printable(_text(event))
+        text = printable(_text(event) + _session(event))
         lines = [f"{_time(event)} {_level(event):<5} {text}"]
         lines += [f"    {printable(line)}" for line in _traceback(event).splitlines()]
         _write(self._file, "\n".join(lines) + "\n")
