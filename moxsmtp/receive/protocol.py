@@ -336,7 +336,10 @@ class ESMTPFactory(Factory[ESMTPServer]):
         self.obey(entrance)
 
     def obey(self, entrance: Entrance) -> None:
-        """Serve connections that come from now on by C{entrance}."""
+        """
+        Other settings for the connections to come; only the time limits hold
+        for those that are open too.  Listener and role stay the same.
+        """
         self.entrance = entrance
         self.station = Station(
             hostname=entrance.hostname.ascii,

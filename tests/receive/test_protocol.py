@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from OpenSSL import SSL
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import Client, Hello, InsufficientStorage, IReceiver, Role
-from moxsmtp.names import parse_host
+from moxsmtp.names import parse_domain, parse_host
 from moxsmtp.receive.connections import Connections
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.testing import MemorySpool
@@ -77,6 +78,20 @@ class GreetingTests(WireCase):
         self.drop()
         self.assertEqual(self.metrics.levels[opened], 0)
         self.assertEqual(self.connections.open, 0)
+
+
+class ReloadTests(WireCase):
+    """Other settings while people are there."""
+
+    def test_obeys(self) -> None:
+        """Connections to come have the new settings, open ones keep theirs."""
+        self.factory.obey(
+            replace(self.entrance, maximum_size=5000, hostname=parse_domain("new.example"))
+        )
+        self.assertIn(b"250-SIZE 1000\r\n", self.speak(b"EHLO x.example\r\n"))
+        self.connect()
+        self.assertEqual(self.greeting, b"220 new.example ESMTP moxsmtp\r\n")
+        self.assertIn(b"250-SIZE 5000\r\n", self.speak(b"EHLO x.example\r\n"))
 
 
 class FlowTests(WireCase):
