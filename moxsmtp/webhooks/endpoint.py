@@ -14,12 +14,16 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
+    IDelayedCall,
     IOpenSSLClientConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorTCP,
+    IReactorTime,
     IStreamClientEndpoint,
 )
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
@@ -29,7 +33,7 @@ from moxsmtp.dns.records import Answer, Question, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import IPAddress
 
-__all__ = ["AddressPolicy", "AddressRefused", "CheckedEndpoints", "TLSFor"]
+__all__ = ["AddressPolicy", "AddressRefused", "CheckedEndpoints", "IReactorTCPTime", "TLSFor"]
 
 #: TLS towards a host that has to prove its name.
 TLSFor = Callable[[str], IOpenSSLClientConnectionCreator]
@@ -40,8 +44,15 @@ _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 #: Seconds for one TCP connection.
 _CONNECT: Final = 10
 
+#: Seconds for the other side to agree to an end.
+_GOODBYE: Final = 5
+
 #: Addresses of one name that are tried.
 _ADDRESSES: Final = 4
+
+
+class IReactorTCPTime(IReactorTCP, IReactorTime):
+    """What calling takes of a reactor."""
 
 
 class AddressRefused(Exception):
@@ -92,7 +103,7 @@ class CheckedEndpoints:
     """Gives an HTTP agent endpoints that connect only where the policy allows."""
 
     def __init__(
-        self, reactor: IReactorTCP, resolver: IResolver, tls_for: TLSFor, policy: AddressPolicy
+        self, reactor: IReactorTCPTime, resolver: IResolver, tls_for: TLSFor, policy: AddressPolicy
     ) -> None:
         self.reactor = reactor
         self.tls_for = tls_for
@@ -141,6 +152,39 @@ class CheckedEndpoints:
         return found
 
 
+class _Closing(ProtocolWrapper):
+    """
+    A connection that ends for sure: over TLS, C{loseConnection} alone waits for
+    the other side, and goes on reading, without limit.
+    """
+
+    _limit: IDelayedCall | None = None
+
+    def loseConnection(self) -> None:
+        """Say goodbye, and hang up if there is no answer."""
+        super().loseConnection()  # type: ignore[no-untyped-call]  # Twisted gives it no types
+        factory = self.factory
+        if self._limit is None and isinstance(factory, _Bounded):
+            self._limit = factory.clock.callLater(_GOODBYE, self.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It has ended."""
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted gives it no types
+
+
+class _Bounded(WrappingFactory):
+    """Wraps what an HTTP agent connects."""
+
+    protocol = _Closing
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, factory: IProtocolFactory) -> None:
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted gives it no types
+        self.clock = clock
+
+
 @implementer(IStreamClientEndpoint)
 class _CheckedEndpoint:
     """One host and port."""
@@ -159,9 +203,15 @@ class _CheckedEndpoint:
         last: ConnectError | None = None
         for address in await self._parent.addresses(self._host):
             try:
-                return await self._endpoint(address).connect(factory)
+                connected = await self._endpoint(address).connect(
+                    _Bounded(self._parent.reactor, factory)
+                )
             except ConnectError as error:
                 last = error
+                continue
+            if not isinstance(connected, _Closing):
+                raise TypeError("an endpoint gave another protocol than its factory")
+            return connected.wrappedProtocol
         raise last or AddressRefused(self._host)
 
     def _endpoint(self, address: IPAddress) -> IStreamClientEndpoint:

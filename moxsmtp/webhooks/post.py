@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -23,10 +23,16 @@ from zope.interface import implementer
 from moxsmtp.dns.records import LookupFailed
 from moxsmtp.interfaces import IResolver
 from moxsmtp.queue.job import Hook, HookResult
-from moxsmtp.webhooks.endpoint import AddressPolicy, AddressRefused, CheckedEndpoints, TLSFor
+from moxsmtp.webhooks.endpoint import (
+    AddressPolicy,
+    AddressRefused,
+    CheckedEndpoints,
+    IReactorTCPTime,
+    TLSFor,
+)
 from moxsmtp.webhooks.settings import WebhookSettings
 
-__all__ = ["IReactorTCPTime", "Poster", "mistake_in_url"]
+__all__ = ["Poster", "mistake_in_url"]
 
 T = TypeVar("T")
 
@@ -38,10 +44,6 @@ _READ: Final = 64 * 1024
 
 #: Characters of an error that are kept.
 _ERROR: Final = 300
-
-
-class IReactorTCPTime(IReactorTCP, IReactorTime):
-    """What calling takes of a reactor."""
 
 
 class _TooSlow(Exception):
