@@ -24,6 +24,7 @@ from moxsmtp.config import (
     localserve_directory,
 )
 from moxsmtp.config.mistakes import key_name
+from moxsmtp.config.schema import known_keys
 from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent
@@ -232,7 +233,8 @@ class FolderTests(ConfigTestCase):
         """A mistake is told with the file that holds it, listeners' too."""
         first = self.write(LEAST, "a.toml")
         second = self.write(
-            '\n[[listener]]\nname = "b"\naddresses = ["x"]\nsmtp = {enabled = true, no_starttls = true}\n[queue]\nbad = 1\n',
+            '\n[[listener]]\nname = "b"\naddresses = ["x"]\n'
+            "smtp = {enabled = true, no_starttls = true}\n[queue]\nbad = 1\n",
             "b.toml",
         )
         error = self.assertRaises(ConfigError, load, self.folder)
@@ -386,6 +388,28 @@ retry_after = "soon"
             self.assertEqual(len(found), 1, found)
             self.assertEqual((found[0][0], found[0][1].partition("[")[0]), (1, key))
             self.assertIn(word, found[0][2])
+
+    def test_any_value_anywhere(self) -> None:
+        """Whatever stands at any key, it is used or refused, and refused at that key."""
+        values = ('"x"', "1", "-1", "1.5", "true", "[]", "[1]", "[[]]", "{}", "{x=1}", "07:32:00")
+        tables: list[tuple[str, ...]] = [
+            *((name,) for name in ("queue", "resolver", "webhooks", "store", "http", "log")),
+            (),
+            ("domain", "x.example"),
+            ("account", "bob"),
+            ("account", "bob", "incoming_webhook"),
+            ("account", "bob", "outgoing_webhook"),
+        ]
+        for table in tables:
+            for key in known_keys(table):
+                for value in values:
+                    text = f"{key_name((*table, key))} = {value}\n{LEAST}"
+                    try:
+                        self.loaded(text)
+                    except ConfigError as error:
+                        # TOML itself refuses a section that is a value already.
+                        lines = {mistake.line for mistake in error.mistakes}
+                        self.assertTrue(1 in lines or "not TOML" in str(error), f"{text} {error}")
 
     def test_hostname(self) -> None:
         """The server's name is a domain."""
