@@ -145,6 +145,11 @@ class Crew:
         """Units not answered yet."""
         return self._handed + len(self._waiting)
 
+    @property
+    def handed(self) -> int:
+        """Those of them that are with the threads."""
+        return self._handed
+
     def submit(self, work: Work, settled: Callable[[bool], None] | None = None) -> Deferred[Any]:
         """Queue a unit; see L{moxsmtp.store.database.Database.transact}."""
         unit = Unit(work, settled, self._drop)

@@ -27,7 +27,7 @@ class SQLiteContractTests(SQLiteCase, engine.ContentContract):
         self.assertEqual(self.left(), {spooled.file})
 
     def test_unlinked(self) -> None:
-        """A file is unlinked with the last reference."""
+        """A file is unlinked with the last reference (Q-2)."""
         spooled = self.file(b"x")
         key = self.insert(spooled, refs=2)
         self.assertIsNone(self.release(key))

@@ -255,12 +255,13 @@ class FileTests(SQLiteCase):
         worker.close()
         self.assertGreater(large, 10**7)
         self.assertGreater(steps, 5)
+        self.assertLess(steps, 50)
         self.assertLess(self.folder.database.stat().st_size, 2 * 10**6)
 
     def test_no_rest_while_locked(self) -> None:
         """House-keeping waits for nobody."""
         self.result(self.database.stop())
-        worker = Writer(self.folder.database, self.files, 30.0, 0.0)
+        worker = Writer(self.folder.database, self.files, 10.0**6, 0.0)
         many = [{"name": f"{number}", "value": bytes(50_000)} for number in range(50)]
         worker.run([lambda tx: tx.execute_many(_ADD, many)])
         worker.run([lambda tx: tx.execute(text("DELETE FROM identity"))])

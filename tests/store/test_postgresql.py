@@ -108,7 +108,7 @@ class UnitTests(SynchronousTestCase):
 
         unit = self.database.transact(work or statement)
         self.reactor.wait(unit)
-        unit.addBoth(found.append)
+        self.assertTrue(unit.addBoth(found.append).called)
         return getattr(found[0], "value", found[0])
 
     def test_committed(self) -> None:

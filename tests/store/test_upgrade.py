@@ -154,6 +154,11 @@ class RefusedTests(UpgradeCase):
             file.truncate(self.path.stat().st_size - 4096)
         self.refusal(StoreDamaged)
 
+    def test_large_cut_short(self) -> None:
+        """A large one without its end, though not all of it is looked at."""
+        self.patch(upgrade, "_CHECKED", 0)
+        self.test_cut_short()
+
     def test_overwritten(self) -> None:
         """One with wrong octets, wherever they stand."""
         prepare_sqlite(self.path)
@@ -232,6 +237,16 @@ class OlderTests(UpgradeCase):
         self.assertEqual(self.run_sql("SELECT version_num FROM alembic_version"), [(HEAD,)])
         self.bring_next()
         self.assertIsNotNone(prepare_sqlite(self.path))
+
+    def test_damaged(self) -> None:
+        """A damaged one is refused as such, and not migrated."""
+        self.bring_next()
+        with self.path.open("r+b") as file:
+            file.truncate(self.path.stat().st_size - 4096)
+        before = self.path.read_bytes()
+        self.refusal(StoreDamaged)
+        self.assertEqual(self.path.read_bytes(), before)
+        self.assertEqual(list(self.folder.glob("*.db")), [self.path])
 
     def test_no_room_for_the_copy(self) -> None:
         """Without room for the copy nothing is changed."""
