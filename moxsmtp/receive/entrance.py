@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IReactorTime
 
 from moxsmtp.interfaces import IMetrics, IReceiver, Role, TLSInfo
-from moxsmtp.names import Domain
+from moxsmtp.names import Domain, IPAddress
 from moxsmtp.receive.connections import Connections
+from moxsmtp.receive.conversation import Circumstances
 from moxsmtp.receive.settings import TimeLimits
+from moxsmtp.smtp.session import Station
 
-__all__ = ["Entrance", "Seconds"]
+__all__ = ["Entrance", "Seconds", "host_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,28 @@ class Entrance:
     metrics: IMetrics
     authentication_delay: timedelta = timedelta(seconds=1)
 
+    @property
+    def station(self) -> Station:
+        """What concerns the sessions."""
+        return Station(
+            hostname=self.hostname.ascii,
+            maximum_size=self.maximum_size,
+            offers_tls=self.tls is not None,
+            clear_passwords=self.clear_passwords,
+            reply_id=self.reply_id,
+        )
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What concerns the conversations."""
+        return Circumstances(
+            kind="submission" if self.role.is_submission else "smtp",
+            clock=self.clock,
+            metrics=self.metrics,
+            authentication_delay=self.authentication_delay.total_seconds(),
+            data_limit=self.limits.data.total_seconds(),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
@@ -73,3 +98,9 @@ class Seconds:
             write=limits.write.total_seconds(),
             handshake=limits.tls_handshake.total_seconds(),
         )
+
+
+def host_of(address: IAddress) -> IPAddress:
+    """Of one end of a TCP connection, without the zone of a link-local address."""
+    host: str = getattr(address, "host", "")
+    return ip_address(host.partition("%")[0])

@@ -8,7 +8,6 @@ One timer a connection is enough: when it fires, it looks what is waited for now
 from __future__ import annotations
 
 import math
-from ipaddress import ip_address
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,14 +25,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
-from moxsmtp.names import IPAddress
-from moxsmtp.receive.conversation import Circumstances, Conversation
-from moxsmtp.receive.entrance import Entrance, Seconds
+from moxsmtp.receive.conversation import Conversation
+from moxsmtp.receive.entrance import Entrance, Seconds, host_of
 from moxsmtp.receive.handshake import handshake_failure
 from moxsmtp.smtp.commands import Command
 from moxsmtp.smtp.events import Content, Event, Refusal
 from moxsmtp.smtp.reply import Reply
-from moxsmtp.smtp.session import Session, State, Station
+from moxsmtp.smtp.session import Session, State
 
 __all__ = ["ESMTPFactory", "ESMTPServer", "Entrance"]
 
@@ -81,7 +79,7 @@ class ESMTPServer(Protocol):
         factory, entrance, transport = self.factory, self._entrance, self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        here, there = _address(transport.getHost()), _address(transport.getPeer())
+        here, there = host_of(transport.getHost()), host_of(transport.getPeer())
         client = Client(next(entrance.session_ids), entrance.role, there, here)
         self._session = Session(factory.station, client)
         self._conversation = Conversation(factory.circumstances, self._session, entrance.receiver())
@@ -341,20 +339,8 @@ class ESMTPFactory(Factory[ESMTPServer]):
         for those that are open too.  Listener and role stay the same.
         """
         self.entrance = entrance
-        self.station = Station(
-            hostname=entrance.hostname.ascii,
-            maximum_size=entrance.maximum_size,
-            offers_tls=entrance.tls is not None,
-            clear_passwords=entrance.clear_passwords,
-            reply_id=entrance.reply_id,
-        )
-        self.circumstances = Circumstances(
-            kind="submission" if entrance.role.is_submission else "smtp",
-            clock=entrance.clock,
-            metrics=entrance.metrics,
-            authentication_delay=entrance.authentication_delay.total_seconds(),
-            data_limit=entrance.limits.data.total_seconds(),
-        )
+        self.station = entrance.station
+        self.circumstances = entrance.circumstances
         self.seconds = Seconds.of(entrance.limits)
 
     def buildProtocol(self, addr: IAddress | None) -> ESMTPServer:  # noqa: ARG002 - Twisted passes it
@@ -410,9 +396,3 @@ class ESMTPFactory(Factory[ESMTPServer]):
             self._cut.cancel()
         if drained is not None:
             drained.callback(None)
-
-
-def _address(address: IAddress) -> IPAddress:
-    """Without the zone of a link-local address."""
-    host: str = getattr(address, "host", "")
-    return ip_address(host.partition("%")[0])
