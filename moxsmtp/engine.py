@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from moxsmtp.store.database import Database
@@ -19,6 +20,8 @@ from moxsmtp.store.sqlite import SQLiteDatabase
 from moxsmtp.store.upgrade import prepare_sqlite
 
 __all__ = ["Engine", "open_engine"]
+
+_log: Final = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ def open_engine(directory: str, settings: StoreSettings, reactor: Any) -> Engine
             prepare_postgresql(settings.url)
             database = PostgreSQLDatabase(reactor, settings.url, files)
         else:
-            prepare_sqlite(folder.database)
+            copy = prepare_sqlite(folder.database)
+            if copy is not None:
+                _log.info("the database was upgraded; as it was before, it is in {copy}", copy=copy)
             database = SQLiteDatabase(reactor, folder.database, files)
     except BaseException:
         folder.close()
