@@ -28,6 +28,7 @@ from moxsmtp.interfaces import Client, Role
 from moxsmtp.receive.conversation import Conversation
 from moxsmtp.receive.entrance import Entrance, Seconds, host_of
 from moxsmtp.receive.handshake import handshake_failure
+from moxsmtp.receive.outlet import Outlet
 from moxsmtp.smtp.commands import Command
 from moxsmtp.smtp.events import Content, Event, Refusal
 from moxsmtp.smtp.reply import Reply
@@ -65,6 +66,7 @@ class ESMTPServer(Protocol):
         self._entrance = factory.entrance
         self._answering: Deferred[None] | None = None
         self._output: list[bytes] = []
+        self._outlet: Outlet
         self._timer: IDelayedCall | None = None
         self._since = self._entrance.clock.seconds()
         self._blocked: float | None = None
@@ -79,6 +81,7 @@ class ESMTPServer(Protocol):
         factory, entrance, transport = self.factory, self._entrance, self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
+        self._outlet = Outlet(transport)
         here, there = host_of(transport.getHost()), host_of(transport.getPeer())
         client = Client(next(entrance.session_ids), entrance.role, there, here)
         self._session = Session(factory.station, client)
@@ -108,12 +111,12 @@ class ESMTPServer(Protocol):
         if self.factory.is_draining or not self._admitted:
             reply = _SHUTTING_DOWN if self.factory.is_draining else _TOO_MANY
             self._session.close()
-            self.transport.write(reply.encode())
+            self._outlet.write(reply.encode())
             self._close()
             return
         client = self._session.client
         self._conversation.log(LogLevel.debug, "connection from {peer}", peer=str(client.address))
-        self.transport.write(self._session.greeting())
+        self._outlet.write(self._session.greeting())
         self._arm()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -229,6 +232,7 @@ class ESMTPServer(Protocol):
         if entrance.role is Role.SMTP:
             entrance.metrics.count("mox_smtpserver_delivery_starttls_total")
         self._await_more()
+        self._outlet.wrap()
         self.transport.startTLS(entrance.tls)
         if rest:
             self.transport.protocol.dataReceived(rest)
@@ -239,7 +243,7 @@ class ESMTPServer(Protocol):
         if self._output:
             octets = self._output[0] if len(self._output) == 1 else b"".join(self._output)
             self._output.clear()
-            self.transport.write(octets)
+            self._outlet.write(octets)
 
     def pauseProducing(self) -> None:
         """The peer does not read: no more answers, so nothing piles up."""
