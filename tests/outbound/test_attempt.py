@@ -1,0 +1,519 @@
+"""Attempts: hosts and addresses in order, a fate for every job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import TimeoutError as TooLate
+from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxsmtp.dns.records import MX, LookupFailed, Question, RRType
+from moxsmtp.interfaces import IContent
+from moxsmtp.names import IPAddress, parse_domain
+from moxsmtp.outbound.attempt import Deliver, dialer
+from moxsmtp.outbound.next_hop import FixedRoute, NextHops
+from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, RemoteMTA
+from moxsmtp.smtp.address import Path
+from moxsmtp.testing import MemoryResolver
+from moxsmtp.tls.client import OpportunisticTLS, client_context
+from tests.outbound.servers import Counts, ServerCreator, Text, TLSServer, Wire
+
+HERE = parse_domain("here.example")
+THERE = parse_domain("there.example")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ONE, TWO = ip_address("192.0.2.1"), ip_address("192.0.2.2")
+SIX = ip_address("2001:db8::1")
+
+GREETING = b"220 mx\r\n250-mx\r\n250-ENHANCEDSTATUSCODES\r\n250 PIPELINING\r\n"
+
+
+def job(number: int = 1, **changes: Any) -> Job:
+    """One recipient."""
+    return replace(
+        Job(
+            id=number,
+            base_id=0,
+            account="a",
+            reverse_path=Path("a", HERE),
+            forward_path=Path(f"r{number}", THERE),
+            queued=NOW,
+            next_attempt=NOW,
+            content=1,
+            size=7,
+            attempts=1,
+        ),
+        **changes,
+    )
+
+
+class AttemptTestCase(SynchronousTestCase):
+    """
+    Two hosts for there.example; each address is refused, or connected to.
+
+    @ivar wires: What was connected to, in order.
+    @ivar dials: Address, port and seconds of every try.
+    @ivar refused: Addresses that cannot be connected to, and why.
+    """
+
+    def setUp(self) -> None:
+        """Both hosts answer."""
+        self.clock = Clock()
+        self.counts = Counts()
+        self.wires: list[Wire] = []
+        self.dials: list[tuple[IPAddress, int, float]] = []
+        self.refused: dict[IPAddress, Exception | None] = {}
+        self.tls: Callable[[Any], Any] | None = None
+        self.content: IContent = Text(b"hello\r\n")
+        self.dns = MemoryResolver(
+            {
+                Question("there.example", RRType.MX): (MX(1, "mx1.example"), MX(2, "mx2.example")),
+                Question("mx1.example", RRType.A): (str(ONE),),
+                Question("mx2.example", RRType.A): (str(TWO),),
+            }
+        )
+
+    def connect(
+        self, protocol: Protocol, address: IPAddress, port: int, seconds: float
+    ) -> Deferred[None]:
+        """Over a wire."""
+        self.dials.append((address, port, seconds))
+        if address in self.refused:
+            error = self.refused[address]
+            return Deferred() if error is None else fail(error)
+        self.wires.append(Wire(protocol, self.clock))
+        return succeed(None)
+
+    def begin(self, *jobs: Job, route: FixedRoute | None = None) -> Deferred[Attempt]:
+        """An attempt under way."""
+        next_hops = NextHops(resolver=self.dns, clock=self.clock, randbelow=lambda _: 0, port=2525)
+        deliver = Deliver(
+            route=route or next_hops,
+            clock=self.clock,
+            connect=self.connect,
+            content=lambda _: self.content,
+            metrics=self.counts,
+            hostname="client.example",
+            tls=self.tls,
+        )
+        return Deferred.fromCoroutine(deliver.attempt(Batch(jobs or (job(),), NOW)))
+
+    def play(self, wire: Wire, *replies: bytes) -> None:
+        """The server says this, line by line."""
+        for line in b"".join(replies).splitlines(keepends=True):
+            wire.say(line)
+            wire.take()
+
+    def labels(self, name: str) -> list[dict[str, str]]:
+        """What was counted under C{name}."""
+        return [labels for counted, labels in self.counts.counted if counted == name]
+
+
+class DeliveredTests(AttemptTestCase):
+    """Mail that arrives."""
+
+    def test_first_host(self) -> None:
+        """The first host's first address takes it, and nobody else is asked."""
+        attempt = self.begin()
+        self.play(
+            self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n",
+            b"250-2.0.0 queued\r\n250 2.0.0 as 7\r\n221 bye\r\n",
+        )  # fmt: skip
+        self.assertEqual(
+            self.successResultOf(attempt),
+            Attempt(
+                {
+                    1: Delivered(
+                        RemoteMTA("mx1.example", ONE),
+                        250,
+                        "0.0",
+                        "250-2.0.0 queued\n250 2.0.0 as 7",
+                    )
+                },
+                {"mx1.example": (ONE,)},
+            ),
+        )
+        self.assertEqual(self.dials, [(ONE, 2525, 30.0)])
+        self.assertEqual(self.labels("mox_queue_connection_total"), [{"result": "ok"}])
+        self.assertEqual(
+            self.labels("mox_queue_delivery_duration_seconds"),
+            [{"attempt": "1", "transport": "", "tlsmode": "skip", "result": "ok"}],
+        )
+
+    def test_what_is_sent(self) -> None:
+        """EHLO with our name; MAIL with the job's sender; prefix before content."""
+        attempt = self.begin(job(prefix=b"X: y\r\n"), job(2, prefix=b"X: y\r\n"))
+        wire = self.wires[0]
+        said = []
+        for data in (
+            b"220 mx\r\n",
+            b"250-mx\r\n250 PIPELINING\r\n",
+            b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n",
+            b"250 ok\r\n",
+        ):
+            wire.say(data)
+            said.append(wire.take())
+        self.assertEqual(
+            said,
+            [
+                b"EHLO client.example\r\n",
+                b"\r\n".join(
+                    (
+                        b"MAIL FROM:<a@here.example>",
+                        b"RCPT TO:<r1@there.example>",
+                        b"RCPT TO:<r2@there.example>",
+                        b"DATA",
+                        b"",
+                    )
+                ),
+                b"X: y\r\nhello\r\n.\r\n",
+                b"QUIT\r\n",
+            ],
+        )
+        wire.lose()
+        self.assertEqual(
+            {type(o) for o in self.successResultOf(attempt).outcomes.values()}, {Delivered}
+        )
+
+    def test_fixed_route(self) -> None:
+        """With a fixed route the DNS is not asked (Q-89)."""
+        attempt = self.begin(route=FixedRoute(ip_address("127.0.0.1"), 1025))
+        self.assertEqual(self.dials, [(ip_address("127.0.0.1"), 1025, 30.0)])
+        self.assertEqual(self.dns.asked, [])
+        self.play(self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n")
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Delivered)
+        self.assertEqual(outcome.remote, RemoteMTA("localhost", ip_address("127.0.0.1")))
+
+
+class HostOrderTests(AttemptTestCase):
+    """From one host to the next."""
+
+    def test_transient_tries_next(self) -> None:
+        """A transient refusal tries the next host; what that says counts (Q-34)."""
+        attempt = self.begin()
+        self.play(self.wires[0], b"451 4.3.2 later\r\n221 bye\r\n")
+        self.play(self.wires[1], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n")
+        result = self.successResultOf(attempt)
+        self.assertIsInstance(result.outcomes[1], Delivered)
+        self.assertEqual(result.dialed, {"mx1.example": (ONE,), "mx2.example": (TWO,)})
+
+    def test_permanent_ends(self) -> None:
+        """A permanent refusal ends the loop (Q-34)."""
+        attempt = self.begin()
+        self.play(self.wires[0], b"554 5.7.1 no\r\n221 bye\r\n")
+        self.assertEqual(
+            self.successResultOf(attempt).outcomes,
+            {
+                1: Failed(
+                    permanent=True,
+                    error="the server said: 554 5.7.1 no",
+                    code=554,
+                    remote=RemoteMTA("mx1.example", ONE),
+                    reply="554 5.7.1 no",
+                )
+            },
+        )
+        self.assertEqual(len(self.wires), 1)
+
+    def test_last_error(self) -> None:
+        """Where all fail, the last error is recorded (Q-34)."""
+        attempt = self.begin()
+        self.play(self.wires[0], b"451 4.3.2 later\r\n221 bye\r\n")
+        self.play(self.wires[1], b"450 4.3.2 much later\r\n221 bye\r\n")
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertEqual((outcome.code, outcome.permanent), (450, False))
+        self.assertEqual(outcome.remote, RemoteMTA("mx2.example", TWO))
+
+    def test_each_recipient(self) -> None:
+        """Only those whom a host refused for now are taken to the next (Q-19, Q-34)."""
+        attempt = self.begin(job(1), job(2), job(3))
+        self.play(
+            self.wires[0], GREETING,
+            b"250 ok\r\n250 ok\r\n550 5.1.1 who\r\n450 4.2.1 busy\r\n354 go\r\n250 ok\r\n221 b\r\n",
+        )  # fmt: skip
+        wire = self.wires[1]
+        wire.say(b"220 mx\r\n")
+        wire.take()
+        wire.say(b"250-mx\r\n250 PIPELINING\r\n")
+        self.assertEqual(
+            wire.take(), b"MAIL FROM:<a@here.example>\r\nRCPT TO:<r3@there.example>\r\nDATA\r\n"
+        )
+        self.play(wire, b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n")
+        outcomes = self.successResultOf(attempt).outcomes
+        self.assertEqual(
+            [type(outcomes[number]) for number in (1, 2, 3)], [Delivered, Failed, Delivered]
+        )
+        first, third = outcomes[1], outcomes[3]
+        assert isinstance(first, Delivered)
+        assert isinstance(third, Delivered)
+        self.assertEqual((first.remote.name, third.remote.name), ("mx1.example", "mx2.example"))
+        self.assertEqual(
+            [labels["result"] for labels in self.labels("mox_queue_delivery_duration_seconds")],
+            ["okpartial", "ok"],
+        )
+
+    def test_no_host(self) -> None:
+        """What the DNS says of the domain is the fate of all, without connecting (Q-32, Q-47)."""
+        for entry, permanent, status in (
+            ((MX(0, ""),), True, "1.10"),
+            (LookupFailed("SERVFAIL"), False, "4.3"),
+        ):
+            self.dns.zone[Question("there.example", RRType.MX)] = entry
+            outcomes = self.successResultOf(self.begin(job(1), job(2))).outcomes
+            self.assertEqual(len(outcomes), 2)
+            for outcome in outcomes.values():
+                assert isinstance(outcome, Failed)
+                self.assertEqual(
+                    (outcome.permanent, outcome.status, outcome.code, outcome.remote),
+                    (permanent, status, 0, None),
+                )
+        self.assertEqual(self.dials, [])
+
+    def test_host_without_address(self) -> None:
+        """A host that the DNS does not know is passed over."""
+        del self.dns.zone[Question("mx1.example", RRType.A)]
+        attempt = self.begin()
+        self.assertEqual([dial[0] for dial in self.dials], [TWO])
+        self.play(self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n")
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+
+
+class DialTests(AttemptTestCase):
+    """Addresses of one host."""
+
+    def setUp(self) -> None:
+        """One host with three addresses."""
+        super().setUp()
+        self.dns.zone = {
+            Question("there.example", RRType.MX): (MX(1, "mx1.example"),),
+            Question("mx1.example", RRType.A): (str(ONE), str(TWO)),
+            Question("mx1.example", RRType.AAAA): (str(SIX),),
+        }
+
+    def test_next_address(self) -> None:
+        """30 s are split over the addresses; the first connected to decides (Q-50)."""
+        self.refused = {ONE: Refused(), TWO: TooLate()}
+        attempt = self.begin()
+        self.assertEqual(self.dials, [(ONE, 2525, 10.0), (TWO, 2525, 10.0), (SIX, 2525, 10.0)])
+        self.play(self.wires[0], b"450 no\r\n221 bye\r\n")
+        result = self.successResultOf(attempt)
+        self.assertEqual(result.dialed, {"mx1.example": (SIX,)})
+        self.assertEqual(
+            [labels["result"] for labels in self.labels("mox_queue_connection_total")],
+            ["error", "timeout", "ok"],
+        )
+
+    def test_no_second_address_after_connecting(self) -> None:
+        """After a session went wrong, no other address of the host is tried (Q-50)."""
+        attempt = self.begin()
+        self.wires[0].lose(clean=False)
+        self.successResultOf(attempt)
+        self.assertEqual(len(self.dials), 1)
+
+    def test_none(self) -> None:
+        """Where none can be reached, the failure is transient, and nobody answered (Q-32)."""
+        self.refused = {
+            ONE: Refused(), TWO: OSError(101, "unreachable"), SIX: ConnectError(),
+        }  # fmt: skip
+        result = self.successResultOf(self.begin())
+        outcome = result.outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertEqual((outcome.permanent, outcome.remote), (False, None))
+        self.assertIn("mx1.example", outcome.error)
+        self.assertEqual(result.dialed, {})
+
+
+class TLSTests(AttemptTestCase):
+    """Opportunistic TLS."""
+
+    OFFER = b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n"
+
+    def setUp(self) -> None:
+        """One host; TLS wanted."""
+        super().setUp()
+        context = client_context(strict=False)
+        self.tls = lambda host: OpportunisticTLS(context, host)
+
+    def test_encrypted(self) -> None:
+        """Offered, TLS is used, whatever the certificate."""
+        attempt = self.begin()
+        wire = self.wires[0]
+        self.play(wire, self.OFFER)
+        wire.say(b"220 go\r\n")
+        server = TLSServer(wire, ServerCreator())
+        for data in (
+            b"250-mx\r\n250 PIPELINING\r\n",
+            b"250 ok\r\n250 ok\r\n354 go\r\n",
+            b"250 ok\r\n",
+            b"221 bye\r\n",
+        ):
+            server.take()
+            server.say(data)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.assertEqual(
+            [labels["tlsmode"] for labels in self.labels("mox_queue_delivery_duration_seconds")],
+            ["opportunistic"],
+        )
+
+    def test_plain_after_failure(self) -> None:
+        """After a failed handshake a new connection to the same address goes in clear (Q-60)."""
+        for ending in (b"454 no\r\n221 bye\r\n", b"220 go\r\n"):
+            self.setUp()
+            attempt = self.begin()
+            self.play(self.wires[0], self.OFFER)
+            self.wires[0].say(ending)
+            if not self.wires[0].closed:
+                self.wires[0].lose(clean=False)
+            self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE])
+            wire = self.wires[1]
+            self.play(wire, b"220 mx\r\n")
+            wire.say(b"250-mx\r\n250 STARTTLS\r\n")
+            self.assertEqual(wire.take(), b"MAIL FROM:<a@here.example>\r\n")
+            self.play(wire, b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n")
+            result = self.successResultOf(attempt)
+            self.assertIsInstance(result.outcomes[1], Delivered)
+            self.assertEqual(result.dialed, {"mx1.example": (ONE,)})
+
+    def test_once(self) -> None:
+        """The connection in clear is tried once, and then it is the next host's turn (Q-60)."""
+        attempt = self.begin()
+        self.play(self.wires[0], self.OFFER)
+        self.wires[0].lose()
+        self.wires[1].lose()
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE, TWO])
+        attempt.cancel()
+        self.failureResultOf(attempt, CancelledError)
+
+
+class TroubleTests(AttemptTestCase):
+    """Bugs, and attempts that are cut off."""
+
+    def test_bug(self) -> None:
+        """An unexpected exception is a transient failure of all, logged and counted."""
+
+        def broken(*_: object) -> Deferred[None]:
+            raise ZeroDivisionError
+
+        self.connect = broken  # type: ignore[method-assign,assignment]  # a dialer with a bug
+        outcomes = self.successResultOf(self.begin(job(1), job(2))).outcomes
+        self.assertEqual(
+            outcomes,
+            {n: Failed(permanent=False, error="local error", status="3.0") for n in (1, 2)},
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.labels("mox_panic_total"), [{"pkg": "outbound"}])
+
+    def test_bug_after_delivery(self) -> None:
+        """What was delivered before the bug stays delivered."""
+        attempt = self.begin(job(1), job(2))
+        self.dns.zone[Question("mx2.example", RRType.A)] = ("no address",)
+        self.play(
+            self.wires[0], GREETING,
+            b"250 ok\r\n250 ok\r\n450 4.2.1 busy\r\n354 go\r\n250 ok\r\n221 bye\r\n",
+        )  # fmt: skip
+        outcomes = self.successResultOf(attempt).outcomes
+        self.assertIsInstance(outcomes[1], Delivered)
+        self.assertIsInstance(outcomes[2], Failed)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_cancel_session(self) -> None:
+        """Cancelling cuts the connection; nothing more is tried."""
+        attempt = self.begin()
+        self.play(self.wires[0], GREETING)
+        attempt.cancel()
+        self.failureResultOf(attempt, CancelledError)
+        self.assertEqual(self.wires[0].closed, "aborted")
+        self.assertEqual(len(self.dials), 1)
+        self.assertEqual(
+            [labels["result"] for labels in self.labels("mox_queue_delivery_duration_seconds")],
+            ["canceled"],
+        )
+        self.wires[0].lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancel_dial(self) -> None:
+        """Cancelling while connecting gives up the connecting."""
+        self.refused = {ONE: None}
+        attempt = self.begin()
+        attempt.cancel()
+        self.failureResultOf(attempt, CancelledError)
+        self.assertEqual(self.labels("mox_queue_connection_total"), [{"result": "canceled"}])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_timeout(self) -> None:
+        """A session that ran out of time is counted as that, and is transient."""
+        attempt = self.begin()
+        self.clock.advance(300)
+        self.wires[1].lose()
+        self.successResultOf(attempt)
+        self.assertEqual(
+            [labels["result"] for labels in self.labels("mox_queue_delivery_duration_seconds")],
+            ["timeout", "temperror"],
+        )
+
+
+class _Connector:
+    """What connectTCP gives."""
+
+    def __init__(self, factory: ClientFactory) -> None:
+        self.factory = factory
+        self.disconnected = False
+
+    def disconnect(self) -> None:
+        """See C{IConnector}."""
+        self.disconnected = True
+        self.factory.clientConnectionFailed(self, Failure(ConnectError()))  # type: ignore[arg-type]  # as much of it as is used
+
+
+class DialerTests(SynchronousTestCase):
+    """Connecting through a reactor."""
+
+    def setUp(self) -> None:
+        """Nothing dialed."""
+        self.dialed: list[tuple[str, int, float]] = []
+        self.connectors: list[_Connector] = []
+        self.protocol = Protocol()
+        self.connected = dialer(self)(self.protocol, SIX, 25, 7.5)
+
+    def connectTCP(
+        self, host: str, port: int, factory: ClientFactory, timeout: float
+    ) -> _Connector:
+        """See C{IReactorTCP}."""
+        self.dialed.append((host, port, timeout))
+        self.connectors.append(_Connector(factory))
+        factory.startedConnecting(self.connectors[-1])  # type: ignore[arg-type]  # as much of it as is used
+        return self.connectors[-1]
+
+    def test_connects(self) -> None:
+        """The protocol is the one given."""
+        self.assertEqual(self.dialed, [(str(SIX), 25, 7.5)])
+        built = self.connectors[0].factory.buildProtocol(None)
+        assert built is not None
+        built.makeConnection(StringTransport())
+        self.assertIs(built, self.protocol)
+        self.assertIsNone(self.successResultOf(self.connected))
+
+    def test_fails(self) -> None:
+        """A failure is the Deferred's."""
+        connector = self.connectors[0]
+        reason = Failure(Refused())
+        connector.factory.clientConnectionFailed(connector, reason)  # type: ignore[arg-type]  # as much of it as is used
+        self.failureResultOf(self.connected, Refused)
+
+    def test_cancel(self) -> None:
+        """Cancelling stops the connecting."""
+        self.connected.cancel()
+        self.failureResultOf(self.connected)
+        self.assertTrue(self.connectors[0].disconnected)

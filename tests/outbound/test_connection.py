@@ -1,0 +1,416 @@
+"""Sessions over a transport: time, back-pressure, TLS, the end."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from moxsmtp.interfaces import IContent
+from moxsmtp.names import parse_domain
+from moxsmtp.outbound.connection import PIECE, ESMTPClient
+from moxsmtp.smtp.exchange import Exchange
+from moxsmtp.smtp.mailing import Mailing, Refusal
+from moxsmtp.tls.client import OpportunisticTLS, client_context
+from tests.outbound.servers import ServerCreator, Text, TLSServer, Wire
+from tests.smtp.test_exchange import brief, mailing
+
+OPENING = (b"220 mx\r\n", b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
+ACCEPTED = b"250 ok\r\n250 ok\r\n354 go\r\n"
+
+
+class Session:
+    """A client and the wire it is on."""
+
+    def __init__(
+        self,
+        content: IContent | None = None,
+        *,
+        prefix: bytes = b"",
+        starttls: bool = False,
+        message: Mailing | None = None,
+    ) -> None:
+        self.clock = Clock()
+        host = parse_domain("mx.there.example")
+        self.creator = OpportunisticTLS(client_context(strict=False), host)
+        self.client = ESMTPClient(
+            exchange=Exchange(message or mailing(), hostname="client.example", starttls=starttls),
+            prefix=prefix,
+            content=content or Text(b"hello\r\n"),
+            creator=self.creator if starttls else None,
+            clock=self.clock,
+        )
+        self.wire = Wire(self.client, self.clock)
+
+    def until_content(self) -> None:
+        """Up to the answer to DATA, with nothing of the content before."""
+        for data in OPENING:
+            self.wire.say(data)
+        self.wire.take()
+        self.wire.say(ACCEPTED)
+
+    @property
+    def fates(self) -> list[str]:
+        """In short."""
+        return brief(self.client.exchange.fates)
+
+
+class ConnectionTestCase(SynchronousTestCase):
+    """Ends of sessions."""
+
+    def assertOver(self, session: Session, fate: str, closed: str) -> None:
+        """The result is there, and no timer runs on once the connection is gone."""
+        self.assertIsNone(self.successResultOf(session.client.over))
+        self.assertEqual((session.fates, session.wire.closed), ([fate], closed))
+        session.wire.lose()
+        self.assertEqual(session.clock.getDelayedCalls(), [])
+
+
+class DeliveryTests(ConnectionTestCase):
+    """Messages that arrive."""
+
+    def test_interfaces(self) -> None:
+        """It hears of handshakes, and produces."""
+        client = Session().client
+        self.assertTrue(verifyObject(IHandshakeListener, client))
+        self.assertTrue(verifyObject(IPushProducer, client))
+
+    def test_small(self) -> None:
+        """Prefix and content leave in one write, dots stuffed; then QUIT, then the end."""
+        session = Session(Text(b".a\r\nb\r\n"), prefix=b"X: y\r\n")
+        session.until_content()
+        self.assertEqual(session.wire.take(), b"X: y\r\n..a\r\nb\r\n.\r\n")
+        self.assertNoResult(session.client.over)
+        session.wire.say(b"250 queued\r\n")
+        self.assertEqual(session.wire.take(), b"QUIT\r\n")
+        session.wire.say(b"221 bye\r\n")
+        self.assertOver(session, "ok 250", "closed")
+
+    def test_byte_by_byte(self) -> None:
+        """The same however the replies are cut."""
+        session = Session()
+        for data in (*OPENING, ACCEPTED, b"250 queued\r\n", b"221 bye\r\n"):
+            for octet in data:
+                session.wire.say(bytes([octet]))
+        self.assertOver(session, "ok 250", "closed")
+
+    def test_empty(self) -> None:
+        """A message without a single octet is a message."""
+        session = Session(Text(b""))
+        session.until_content()
+        self.assertEqual(session.wire.take(), b".\r\n")
+
+    def test_pieces(self) -> None:
+        """Long content is read and written in pieces, and arrives whole."""
+        text = b"0123456789abcdef\r\n.\r\n" * 20_000
+        content = Text(text)
+        session = Session(content, prefix=b"X: y\r\n")
+        session.until_content()
+        self.assertEqual(
+            session.wire.take(), b"X: y\r\n" + text.replace(b"\n.", b"\n..") + b".\r\n"
+        )
+        self.assertLessEqual(max(content.reads), PIECE)
+        self.assertLess(session.wire.largest_write, 2 * PIECE)
+
+    def test_several_transactions(self) -> None:
+        """The content is sent again for recipients that were too many (Q-18)."""
+        session = Session(message=mailing("b", "c"))
+        for data in OPENING:
+            session.wire.say(data)
+        session.wire.take()
+        session.wire.say(b"250 ok\r\n250 ok\r\n452 too many\r\n354 go\r\n")
+        self.assertEqual(session.wire.take(), b"hello\r\n.\r\n")
+        session.wire.say(b"250 queued\r\n")
+        session.wire.take()
+        session.wire.say(ACCEPTED)
+        self.assertEqual(session.wire.take(), b"hello\r\n.\r\n")
+        session.wire.say(b"250 queued\r\n")
+        self.assertEqual(session.fates, ["ok 250", "ok 250"])
+
+
+@implementer(IContent)
+class _Endless:
+    """Many MiB of lines, made as they are read."""
+
+    size = 20 * (1 << 20)
+    line = b"x" * 62 + b"\r\n"
+
+    def read(self, offset: int, length: int) -> Deferred[bytes]:
+        """See L{IContent.read}."""
+        length = min(length, self.size - offset)
+        return succeed((self.line * (length // 64 + 2))[offset % 64 : offset % 64 + length])
+
+
+class BackPressureTests(ConnectionTestCase):
+    """Servers that read slowly."""
+
+    def test_paused(self) -> None:
+        """Nothing is read from the store while the server does not take what was written."""
+        content = Text(b"0123456789abcdef\r\n" * 20_000)
+        session = Session(content)
+        session.wire.blocked = True
+        session.until_content()
+        self.assertEqual(len(content.reads), 1)
+        session.wire.drain()
+        self.assertEqual(sum(content.reads), content.size)
+        self.assertTrue(session.wire.take().endswith(b"\r\n.\r\n"))
+
+    def test_write_limit(self) -> None:
+        """A server that takes nothing for 30 s is left (Q-68)."""
+        session = Session(Text(b"0123456789abcdef\r\n" * 20_000))
+        session.wire.blocked = True
+        session.until_content()
+        session.clock.advance(29)
+        self.assertNoResult(session.client.over)
+        session.clock.advance(1)
+        self.assertTrue(session.client.is_late)
+        self.assertOver(session, "transient 0 4.2", "aborted")
+
+    def test_no_memory(self) -> None:
+        """However long a message, less than one MiB of it is in memory."""
+        sent = 0
+        session = Session(_Endless())
+        session.wire.blocked = True
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        session.until_content()
+        while session.wire.producer is not None:
+            sent += len(session.wire.take())
+            session.client.resumeProducing()
+        sent += len(session.wire.take())
+        self.assertEqual(sent, _Endless.size + 3)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 1 << 20)
+
+
+class BadContentTests(ConnectionTestCase):
+    """Content that cannot be sent."""
+
+    def test_bare_line_feed(self) -> None:
+        """A bare LF or CR never leaves, nor does the end of data: permanent 554 5.6.0 (Q-68)."""
+        for text in (b"a\nb\r\n", b"a\rb\r\n", b"a\r"):
+            session = Session(Text(text))
+            session.until_content()
+            self.assertEqual(session.wire.take(), b"")
+            self.assertOver(session, "permanent 554 6.0", "aborted")
+
+    def test_late_bare_line_feed(self) -> None:
+        """Found in a later piece, the end of data still never leaves."""
+        session = Session(Text(b"0123456789abcdef\r\n" * 10_000 + b"\n"))
+        session.until_content()
+        self.assertNotIn(b"\r\n.\r\n", session.wire.take())
+        self.assertOver(session, "permanent 554 6.0", "aborted")
+
+    def test_short(self) -> None:
+        """Content shorter than its size is not passed off as whole; that is ours to mend."""
+        session = Session(Text(b"hello\r\n", size=100))
+        session.until_content()
+        self.assertNotIn(b".\r\n", session.wire.take())
+        self.assertOver(session, "transient 0 3.0", "aborted")
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_unreadable(self) -> None:
+        """A store that fails is a transient failure, logged, and not told in detail."""
+
+        @implementer(IContent)
+        class Broken:
+            size = 10
+
+            async def read(self, offset: int, length: int) -> bytes:
+                raise OSError(offset, length)
+
+        session = Session(Broken())
+        session.until_content()
+        self.assertOver(session, "transient 0 3.0", "aborted")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        fate = session.client.exchange.fates[0]
+        assert isinstance(fate, Refusal)
+        self.assertEqual(fate.error, "local error")
+
+
+class TimeTests(ConnectionTestCase):
+    """Servers that take their time."""
+
+    def test_silence(self) -> None:
+        """Silence at each stage ends after the time that RFC 5321 gives it (Q-68)."""
+        replies = (b"220 mx\r\n", b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n")
+        for stage, minutes in enumerate((5, 5, 5, 5, 2, 10)):
+            session = Session()
+            for reply in replies[:stage]:
+                session.wire.say(reply)
+            session.clock.advance(60 * minutes - 1)
+            self.assertNoResult(session.client.over)
+            session.clock.advance(1)
+            self.assertTrue(session.client.is_late)
+            self.assertOver(session, "transient 0 4.2", "aborted")
+
+    def test_dripping(self) -> None:
+        """A reply sent octet by octet does not get more time."""
+        session = Session()
+        for _ in range(30):
+            session.wire.say(b"2"[: session.clock.seconds() == 0])
+            session.clock.advance(10)
+        self.assertOver(session, "transient 0 4.2", "aborted")
+
+    def test_session_limit(self) -> None:
+        """However busy it is, a session ends after 30 minutes (Q-68)."""
+        session = Session(message=mailing(*(f"r{n}" for n in range(20))))
+        session.wire.say(b"220 mx\r\n")
+        session.wire.say(b"250 mx\r\n")
+        for _ in range(6):
+            session.clock.advance(299)
+            session.wire.say(b"250 ok\r\n")
+        self.assertNoResult(session.client.over)
+        session.clock.advance(6)
+        self.successResultOf(session.client.over)
+        self.assertEqual(set(session.fates), {"transient 0 4.2"})
+
+    def test_quit(self) -> None:
+        """QUIT is waited for 5 s, and the message is delivered all the same (Q-68)."""
+        session = Session()
+        session.until_content()
+        session.wire.say(b"250 queued\r\n")
+        session.clock.advance(5)
+        self.assertFalse(session.client.is_late)
+        self.assertOver(session, "ok 250", "aborted")
+
+    def test_slow_close(self) -> None:
+        """A peer that never closes is cut off."""
+        session = Session()
+        session.until_content()
+        session.wire.say(b"250 queued\r\n221 bye\r\n")
+        self.assertEqual(session.wire.closed, "closed")
+        session.wire.closed = ""
+        session.clock.advance(5)
+        self.assertEqual(session.wire.closed, "aborted")
+
+
+class EndTests(ConnectionTestCase):
+    """Connections that break, and attempts that are cut off."""
+
+    def test_lost_at_every_stage(self) -> None:
+        """Whenever the server hangs up, there is a result, and it is transient."""
+        stages = (*OPENING, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n")
+        for stage in range(len(stages) + 1):
+            for clean in (True, False):
+                session = Session()
+                for data in stages[:stage]:
+                    session.wire.say(data)
+                session.wire.lose(clean=clean)
+                self.successResultOf(session.client.over)
+                self.assertEqual(session.fates, ["transient 0 4.2"])
+                self.assertEqual(session.clock.getDelayedCalls(), [])
+
+    def test_lost_while_paused(self) -> None:
+        """A server that hangs up in the middle of the content leaves nothing waiting."""
+        content = Text(b"0123456789abcdef\r\n" * 20_000)
+        session = Session(content)
+        session.wire.blocked = True
+        session.until_content()
+        session.wire.say(b"552 5.3.4 too big\r\n")
+        self.assertNoResult(session.client.over)
+        session.wire.lose(clean=False)
+        self.successResultOf(session.client.over)
+        self.assertEqual(session.fates, ["permanent 552"])
+        self.assertEqual(len(content.reads), 1)
+        self.assertEqual(session.clock.getDelayedCalls(), [])
+
+    def test_flood_while_sending(self) -> None:
+        """A MiB of replies nobody asked for, in the middle of the content, ends the session."""
+        session = Session(Text(b"0123456789abcdef\r\n" * 20_000))
+        session.wire.blocked = True
+        session.until_content()
+        for _ in range(16):
+            session.wire.say(b"250-x\r\n" * 9362)
+        self.assertOver(session, "transient 0", "aborted")
+
+    def test_cancel(self) -> None:
+        """Cancelling cuts the connection, at whatever stage, and leaves no timer."""
+        stages = (*OPENING, ACCEPTED, b"250 queued\r\n")
+        for stage in range(len(stages) + 1):
+            session = Session(Text(b"0123456789abcdef\r\n" * 20_000))
+            session.wire.blocked = stage == 3
+            for data in stages[:stage]:
+                session.wire.say(data)
+            session.client.over.cancel()
+            self.failureResultOf(session.client.over, CancelledError)
+            self.assertEqual(session.wire.closed, "aborted")
+            session.wire.lose()
+            self.assertEqual(session.clock.getDelayedCalls(), [])
+            self.assertNotIn("none", session.fates)
+
+
+class TLSTests(ConnectionTestCase):
+    """STARTTLS."""
+
+    def begun(self) -> Session:
+        """Up to the client's hello."""
+        session = Session(starttls=True)
+        for data in OPENING:
+            session.wire.say(data)
+        self.assertTrue(session.wire.take().endswith(b"STARTTLS\r\n"))
+        session.wire.say(b"220 go\r\n")
+        return session
+
+    def test_unverified(self) -> None:
+        """Any certificate will do; the whole transaction is encrypted."""
+        session = self.begun()
+        creator = ServerCreator()
+        server = TLSServer(session.wire, creator)
+        self.assertEqual(server.take(), b"EHLO client.example\r\n")
+        server.say(b"250-mx\r\n250 PIPELINING\r\n")
+        self.assertIn(b"MAIL FROM", server.take())
+        server.say(ACCEPTED)
+        self.assertEqual(server.take(), b"hello\r\n.\r\n")
+        server.say(b"250 queued\r\n")
+        self.assertEqual(server.take(), b"QUIT\r\n")
+        server.say(b"221 bye\r\n")
+        self.assertEqual(session.fates, ["ok 250"])
+        self.successResultOf(session.client.over)
+        assert creator.connection is not None
+        self.assertEqual(creator.connection.get_servername(), b"mx.there.example")
+        self.assertEqual(creator.connection.get_protocol_version_name(), "TLSv1.3")
+        self.assertNotEqual(session.creator.errors, [])
+
+    def test_no_handshake(self) -> None:
+        """A server that does not shake hands within 60 s has failed at TLS (Q-68)."""
+        session = self.begun()
+        session.clock.advance(59)
+        self.assertNoResult(session.client.over)
+        session.clock.advance(1)
+        self.assertNotEqual(session.client.exchange.tls_failed, "")
+        self.assertOver(session, "transient 0 4.2", "aborted")
+
+    def test_no_tls(self) -> None:
+        """A server that answers the client's hello in clear has failed at TLS."""
+        session = self.begun()
+        session.wire.say(b"454 4.7.0 TLS not available\r\n" * 4)
+        session.clock.advance(0)
+        session.wire.lose(clean=False)
+        self.successResultOf(session.client.over)
+        self.assertNotEqual(session.client.exchange.tls_failed, "")
+
+    def test_lost_right_after(self) -> None:
+        """A connection lost before the server has spoken under TLS is a failure of TLS."""
+        session = self.begun()
+        server = TLSServer(session.wire, ServerCreator())
+        self.assertEqual(server.take(), b"EHLO client.example\r\n")
+        session.wire.lose(clean=False)
+        self.successResultOf(session.client.over)
+        self.assertNotEqual(session.client.exchange.tls_failed, "")
+
+    def test_injected(self) -> None:
+        """Clear text behind the 220 is neither obeyed nor handed to TLS (Q-63)."""
+        session = Session(starttls=True)
+        for data in OPENING:
+            session.wire.say(data)
+        session.wire.take()
+        session.wire.say(b"220 go\r\n250-mx\r\n250 ok\r\n")
+        self.assertFalse(session.wire.TLS)
+        self.assertEqual(session.wire.take(), b"")
+        self.assertEqual(session.client.exchange.tls_failed, "")
+        self.assertOver(session, "transient 0", "aborted")
