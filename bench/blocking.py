@@ -10,7 +10,6 @@ Exit status 1 if one used more than the limit.
 from __future__ import annotations
 
 import argparse
-import atexit
 import heapq
 import json
 import os
@@ -103,7 +102,7 @@ def serve(file: str) -> None:
     """Be the server, its reactor measured."""
     reactor = MeasuredReactor()
     installReactor(reactor)
-    atexit.register(reactor.calls.write, os.environ[_REPORT])
+    reactor.addSystemEventTrigger("after", "shutdown", reactor.calls.write, os.environ[_REPORT])
     from twisted.scripts.twistd import run
 
     sys.argv = ["twistd", "-n", "moxsmtp", "--config", file]

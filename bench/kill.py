@@ -60,18 +60,18 @@ class Client(threading.Thread):
     one dies.  What was not acknowledged is not sent again.
     """
 
-    def __init__(self, number: int, server: Server, books: Books, stop: threading.Event) -> None:
+    def __init__(self, number: int, server: Server, books: Books, over: threading.Event) -> None:
         super().__init__(daemon=True)
         self._number = number
         self._submits = number % 2 == 1
         self._server = server
         self._books = books
-        self._stop = stop
+        self._over = over
         self._counter = itertools.count()
 
     def run(self) -> None:
         """Until told to stop."""
-        while not self._stop.is_set():
+        while not self._over.is_set():
             try:
                 self._session()
             except (OSError, smtplib.SMTPException):
@@ -79,7 +79,7 @@ class Client(threading.Thread):
 
     def _session(self) -> None:
         with self._connected() as client:
-            while not self._stop.is_set():
+            while not self._over.is_set():
                 self._message(client)
                 time.sleep(0.005)
 

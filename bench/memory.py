@@ -84,10 +84,11 @@ def main() -> None:
         try:
             server.wait_until_up()
             server.set_password()
-            # What the first message loads and keeps is not the large one's.
-            for size in (1000, 300_000):
-                _in_and_out(server, sink, size)
             pid = server.process.pid
+            # What the first messages load and keep is not the large one's.
+            for size in (1000, 1000, 200_000):
+                _in_and_out(server, sink, size)
+                print(f"after {size} octets in and out: {peak_rss(pid)} KiB at most", flush=True)
             reset_peak_rss(pid)
             before = peak_rss(pid)
             _in_and_out(server, sink, octets)

@@ -26,11 +26,11 @@ class PostgreSQL:
             shutil.chown(folder, self._user, self._user)
         self.port = free_port()
         self._folder = folder
-        cluster = folder / "cluster"
+        self._cluster = folder / "cluster"
         subprocess.run(
             [
                 find("initdb") or "initdb",
-                *("--pgdata", cluster, "--username", "moxsmtp", "--auth", "trust"),
+                *("--pgdata", self._cluster, "--username", "moxsmtp", "--auth", "trust"),
                 *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
             ],
             stdin=subprocess.DEVNULL,
@@ -42,13 +42,17 @@ class PostgreSQL:
             extra_groups=[] if self._user else None,
             cwd=folder,
         )
+        self.start()
+
+    def start(self) -> None:
+        """Serve; again, if it was stopped."""
         self._process = Process(
             [
                 find("postgres") or "postgres",
-                *("-D", cluster, "-p", str(self.port), "-k", folder, "-h", "127.0.0.1"),
+                *("-D", self._cluster, "-p", str(self.port), "-k", self._folder, "-h", "127.0.0.1"),
             ],
-            log=folder.with_suffix(".log"),
-            cwd=folder,
+            log=self._folder.with_suffix(".log"),
+            cwd=self._folder,
             user=self._user,
         )
         until(self._is_ready, within=60, what="PostgreSQL answers", log=self._process.output)
@@ -70,9 +74,9 @@ class PostgreSQL:
             cwd=self._folder,
         )
 
-    def database(self, name: str) -> str:
-        """Make an empty database.  @return: Its URL."""
-        self._run("createdb", name).check_returncode()
+    def database(self, name: str, *, template: str = "template0") -> str:
+        """Make a copy of C{template}, which is empty.  @return: Its URL."""
+        self.query("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return f"postgresql://moxsmtp@127.0.0.1:{self.port}/{name}"
 
     def query(self, database: str, statement: str) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 from twisted.trial import unittest
 
-__all__ = ["PeerTestCase", "Process", "find", "free_port", "until"]
+__all__ = ["PeerTestCase", "Process", "ProgramTestCase", "find", "free_port", "until"]
 
 #: Where Debian has what is not for everybody's path.
 _FOLDERS: Final = (
@@ -31,6 +31,9 @@ _FOLDERS: Final = (
 #: Below what the kernel gives to clients, so that none of them takes a port
 #: between our looking at it and the server's taking it.
 _PORTS: Final = range(20_000, 32_000)
+
+#: Loaded here: between fork and exec is no time for it.
+_LIBC: Final = ctypes.CDLL(None)
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -78,7 +81,7 @@ def until(
 
 def _die_with_parent() -> None:
     """The kernel ends the child if we are killed before we can end it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Process:
@@ -110,7 +113,7 @@ class Process:
                 group=user,
                 extra_groups=None if user is None else [],
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the tests have one thread
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call
             )
 
     @property
@@ -145,12 +148,11 @@ class Process:
         self.signal(signal.SIGTERM)
         try:
             status = self.wait(limit)
-            return 0 if status == -signal.SIGTERM else status
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
-            return self.wait(limit)
-        finally:
-            self._end_group()
+            status = self.wait(limit)
+        self._end_group()
+        return 0 if status == -signal.SIGTERM else status
 
     def kill(self) -> None:
         """As a power cut would, for this program."""
@@ -164,22 +166,18 @@ class Process:
             return
 
 
-class PeerTestCase(unittest.SynchronousTestCase):
+class ProgramTestCase(unittest.SynchronousTestCase):
     """
-    A test with programs in it.
+    A test that needs programs.
 
     @cvar programs: Those without which it cannot be done.
-    @ivar folder: Empty, its path short enough for a socket, gone afterwards.
     """
 
     programs: tuple[str, ...] = ()
 
     def setUp(self) -> None:
         self.require(*self.programs)
-        self.folder = Path(tempfile.mkdtemp(prefix="mox"))
-        # Other users (Postfix, PostgreSQL) have folders of theirs in it.
-        self.folder.chmod(0o755)
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
 
     def require(self, *programs: str) -> None:
         """Go on only if all of these are installed."""
@@ -192,6 +190,21 @@ class PeerTestCase(unittest.SynchronousTestCase):
         if os.environ.get("MOXSMTP_REQUIRE_PEERS"):
             self.fail(reason)
         raise unittest.SkipTest(reason)
+
+
+class PeerTestCase(ProgramTestCase):
+    """
+    A test with a folder for its programs.
+
+    @ivar folder: Empty, its path short enough for a socket, gone afterwards.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp(prefix="mox"))
+        # Other users (Postfix, PostgreSQL) have folders of theirs in it.
+        self.folder.chmod(0o755)
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def run_program(
         self, *command: str | Path, text: str = "", limit: float = 60

@@ -14,7 +14,11 @@ __all__ = ["Call", "WebServer"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request."""
+    """
+    One request.
+
+    @ivar headers: By names in lower case, as they are in no case.
+    """
 
     path: str
     headers: dict[str, str]
@@ -45,7 +49,8 @@ class WebServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 with lock:
-                    calls.append(Call(self.path, dict(self.headers.items()), body))
+                    headers = {name.lower(): value for name, value in self.headers.items()}
+                    calls.append(Call(self.path, headers, body))
                     status = left.pop(0) if left else 200
                 self.send_response(status)
                 self.send_header("Content-Length", "0")

@@ -1,0 +1,287 @@
+"""PostgreSQL: what the store promises, run on a real server, and whole messages."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import importlib.util
+import itertools
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from smtplib import SMTPRecipientsRefused, SMTPResponseException
+
+from moxsmtp.store.database import Database
+from moxsmtp.store.errors import StoreError
+from moxsmtp.store.files import ContentFiles
+from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
+from moxsmtp.store.spool import Contents
+from tests.doubles import InlinePool
+from tests.peers.postfix import Postfix
+from tests.peers.postgresql import PostgreSQL
+from tests.peers.process import ProgramTestCase, until
+from tests.peers.server import Layout, Server, ServerTestCase
+from tests.peers.test_delivery import HOST, resolver
+from tests.peers.unbound import Unbound
+from tests.store import (
+    contract,
+    engine,
+    test_accounts,
+    test_hand_overs,
+    test_history,
+    test_hooks,
+    test_jobs,
+    test_leases,
+    test_messages,
+    test_queue_admin,
+    test_queue_model,
+)
+
+_names = itertools.count()
+
+
+@functools.cache
+def cluster() -> PostgreSQL:
+    """One server for all tests of this module, ended with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="mox"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    postgresql = PostgreSQL(folder / "postgresql")
+    atexit.register(postgresql.end)
+    prepare_postgresql(postgresql.database("prepared"))
+    return postgresql
+
+
+def fresh(*, template: str = "prepared") -> str:
+    """The URL of a database with our tables, or without."""
+    return cluster().database(f"test{next(_names)}", template=template)
+
+
+class OnPostgreSQL(ProgramTestCase):
+    """What the engine's contracts need to know of PostgreSQL."""
+
+    programs = ("initdb", "postgres", "psql")
+
+    def setUp(self) -> None:
+        if importlib.util.find_spec("psycopg") is None:
+            self.unavailable("not installed: psycopg, the extra postgres")
+        super().setUp()
+
+    @functools.cached_property
+    def url(self) -> str:
+        """A database with our tables, of this test alone."""
+        return fresh()
+
+
+class EngineOnPostgreSQL(OnPostgreSQL, engine.EngineCase):
+    """A database for the engine's contracts: one thread that writes."""
+
+    def make_database(self, *, bound: int) -> Database:
+        """Another one on the same tables."""
+        return PostgreSQLDatabase(self.reactor, self.url, self.files, writers=1, bound=bound)
+
+
+class DatabaseTests(EngineOnPostgreSQL, engine.DatabaseContract):
+    """Units of work."""
+
+
+class ContentTests(EngineOnPostgreSQL, engine.ContentContract):
+    """Content in rows."""
+
+
+class StoreOnPostgreSQL(OnPostgreSQL, contract.Contract):
+    """A database for the contracts of the statements."""
+
+    def make_database(self) -> tuple[Database, Contents]:
+        """Content goes into rows, through files that do not stay."""
+        self.reactor = engine.CountingReactor()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        files = ContentFiles(Path(folder.name))
+        contents = Contents(
+            self.reactor,
+            InlinePool(),
+            files,
+            memory=2**20,
+            keep_files=False,
+            has_room=lambda: True,
+        )
+        return PostgreSQLDatabase(self.reactor, self.url, files, writers=2, readers=1), contents
+
+
+class CredentialsTests(StoreOnPostgreSQL, test_accounts.CredentialsTests):
+    """Passwords."""
+
+
+class IdentityTests(StoreOnPostgreSQL, test_accounts.IdentityTests):
+    """What identifies an installation."""
+
+
+class HandOversTests(StoreOnPostgreSQL, test_hand_overs.HandOversTests):
+    """Messages that go on to a Maildir."""
+
+
+class HistoryTests(StoreOnPostgreSQL, test_history.HistoryTests):
+    """What is kept of the past."""
+
+
+class HookStoreTests(StoreOnPostgreSQL, test_hooks.HookStoreTests):
+    """Webhooks that wait."""
+
+
+class AddTests(StoreOnPostgreSQL, test_jobs.AddTests):
+    """Mail into the queue."""
+
+
+class TakeTests(StoreOnPostgreSQL, test_jobs.TakeTests):
+    """Mail out of it for an attempt."""
+
+
+class SettleTests(StoreOnPostgreSQL, test_jobs.SettleTests):
+    """What became of it."""
+
+
+class LeasesTests(StoreOnPostgreSQL, test_leases.LeasesTests):
+    """Who works on what."""
+
+
+class MailStoreTests(StoreOnPostgreSQL, test_messages.MailStoreTests):
+    """Accepted mail."""
+
+
+class PrefixedContentTests(StoreOnPostgreSQL, test_messages.PrefixedContentTests):
+    """Header fields of ours before content."""
+
+
+class QueueAdminTests(StoreOnPostgreSQL, test_queue_admin.QueueAdminTests):
+    """The operator's view of the queue."""
+
+
+class QueueModelTests(StoreOnPostgreSQL, test_queue_model.QueueModelTests):
+    """Random crashes."""
+
+
+class PreparationTests(OnPostgreSQL):
+    """The tables at the start."""
+
+    def test_made_once(self) -> None:
+        """An empty database gets the tables; another start finds them."""
+        url = fresh(template="template0")
+        prepare_postgresql(url)
+        name = url.rpartition("/")[2]
+        before = cluster().query(name, "SELECT version_num FROM alembic_version")
+        prepare_postgresql(url)
+        self.assertEqual(cluster().query(name, "SELECT version_num FROM alembic_version"), before)
+
+    def test_newer(self) -> None:
+        """Tables of a later version are refused in one line."""
+        cluster().query(
+            self.url.rpartition("/")[2],
+            "UPDATE alembic_version SET version_num = 'from-the-future'",
+        )
+        error = self.assertRaises(StoreError, prepare_postgresql, self.url)
+        self.assertEqual(len(str(error).splitlines()), 1)
+
+    def test_nobody_there(self) -> None:
+        """No server is one line too."""
+        error = self.assertRaises(StoreError, prepare_postgresql, "postgresql://x@127.0.0.1:9/x")
+        self.assertEqual(len(str(error).splitlines()), 1)
+
+
+class WholeMessageTests(OnPostgreSQL, ServerTestCase):
+    """Our server with its store there."""
+
+    def start_on(self, url: str, **tables: str) -> Server:
+        """Our server on that database."""
+        return self.start(
+            Layout(tables={"store": f'url = "{url}"', **tables}), password=True, page="/healthz"
+        )
+
+    def test_in(self) -> None:
+        """A small message and one of 5 MiB come in, and are shown as they were sent."""
+        server = self.start_on(self.url)
+        line = b".x" * 38 + b"\r\n"
+        bodies = {"small": b"hello\r\n", "large": line * (5 * 2**20 // len(line))}
+        for subject, body in bodies.items():
+            server.deliver(subject=subject, body=body)
+        for subject, body in bodies.items():
+            raw = server.raw(self.assertComes(server, subject)["id"])
+            self.assertTrue(raw.endswith(b"Subject: %s\r\n\r\n%s" % (subject.encode(), body)))
+        self.assertEqual(
+            [
+                path
+                for path in server.data.rglob("*")
+                if path.is_file() and path.stat().st_size > 10**5
+            ],
+            [],
+            "all content is in the database",
+        )
+
+    def test_out(self) -> None:
+        """A small message and one of 5 MiB are queued and leave whole."""
+        self.require("unbound", "postfix")
+        dns = Unbound(self.folder / "unbound", {"there.test": f"@ 60 IN A {HOST}\n"})
+        self.addCleanup(dns.end)
+        postfix = Postfix(self.folder / "postfix", domains=("there.test",), address=HOST)
+        self.addCleanup(postfix.end)
+        server = self.start_on(
+            self.url, resolver=resolver(dns), queue=f"outbound_port = {postfix.port}"
+        )
+        line = "y" * 76 + "\r\n"
+        bodies = {"small": "hello\r\n", "large": line * (5 * 2**20 // len(line))}
+        for subject, body in bodies.items():
+            server.submit("user@there.test", subject=subject, body=body)
+        until(lambda: len(postfix.messages()) == 2, within=60, what="both leave", log=server.log)
+        arrived = {
+            hashlib.sha256(message.partition(b"\n\n")[2]).hexdigest()
+            for message in postfix.messages()
+        }
+        sent = {
+            hashlib.sha256(body.replace("\r\n", "\n").encode()).hexdigest()
+            for body in bodies.values()
+        }
+        self.assertEqual(arrived, sent)
+        until(lambda: server.queue() == [], within=30, what="the queue is empty", log=server.log)
+
+    def test_restart(self) -> None:
+        """What was acknowledged is there after a SIGKILL."""
+        server = self.start_on(self.url)
+        server.deliver(subject="precious")
+        server.process.signal(signal.SIGKILL)
+        server.process.wait()
+        server.restart()
+        server.wait_until_up()
+        self.assertComes(server, "precious")
+
+    def test_database_away(self) -> None:
+        """While the database cannot be reached mail is answered 4xx; afterwards it is taken."""
+        own = PostgreSQL(self.folder / "own")
+        self.addCleanup(own.end)
+        server = self.start_on(own.database("own"))
+        server.deliver(subject="before")
+        own.end()
+        code = self.refused(server.deliver)
+        self.assertEqual(code // 100, 4)
+        self.assertEqual(server.ask("/readyz")[0], 503)
+        own.start()
+        until(
+            lambda: self.refused(lambda: server.deliver(subject="after")) == 250,
+            within=60,
+            what="mail is taken again",
+            log=server.log,
+        )
+        self.assertComes(server, "after")
+        self.assertComes(server, "before")
+
+    def refused(self, send: Callable[[], None]) -> int:
+        """The code that a client gets."""
+        try:
+            send()
+        except SMTPResponseException as error:
+            return error.smtp_code
+        except SMTPRecipientsRefused as error:
+            return int(next(iter(error.recipients.values()))[0])
+        return 250
