@@ -202,6 +202,8 @@ def _print_table(
     server: _Server,
     entries: Iterator[dict[str, Any]],
     columns: Mapping[str, Callable[[dict[str, Any]], str]],
+    *,
+    limit: int,
     nothing: str,
 ) -> None:
     if server.as_json:
@@ -214,6 +216,8 @@ def _print_table(
         return
     for line in display.table(list(columns), rows):
         click.echo(line)
+    if len(rows) == limit:
+        click.echo(f"These are the newest {limit} at most; --limit shows more.", err=True)
 
 
 _MAIL_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
@@ -233,7 +237,7 @@ _MAIL_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
 def mail_list(server: _Server, name: str, limit: int) -> None:
     """List the messages of ACCOUNT, a name or an address, the newest first."""
     entries = server.call("mail.list", {"account": name, "limit": limit})
-    _print_table(server, entries, _MAIL_COLUMNS, "no messages")
+    _print_table(server, entries, _MAIL_COLUMNS, limit=limit, nothing="no messages")
 
 
 @_command(mail, "show", "moxsmtp mail show alice 17 --raw > message.eml")
@@ -308,7 +312,8 @@ _QUEUE_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
 def queue_list(server: _Server, name: str, recipient: str, limit: int) -> None:
     """List the jobs of the queue, one for each recipient, the newest first."""
     arguments = {"account": name, "recipient": recipient, "limit": limit}
-    _print_table(server, server.call("queue.list", arguments), _QUEUE_COLUMNS, "the queue is empty")
+    entries = server.call("queue.list", arguments)
+    _print_table(server, entries, _QUEUE_COLUMNS, limit=limit, nothing="the queue is empty")
 
 
 @_command(queue, "show", "moxsmtp queue show 5")

@@ -5,7 +5,7 @@ The other end of the control socket, for programs without a reactor.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -31,19 +31,21 @@ def call(
     arguments: Mapping[str, object],
     *,
     time_limit: float | None = _SILENCE,
+    connect: Callable[[str], socket.socket] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """
     Have a command carried out; gives what the server answers, as it comes.
 
     @param folder: The server's data folder.
     @param time_limit: Seconds that the server may be silent; L{None}: any time.
+    @param connect: Opens the way to the server; its control socket by default.
     @raise NoServer: No server runs there, or it went away.
     @raise CommandRefused: It cannot do it.
     """
     request = encoded({"command": command, "arguments": arguments})
     if len(request) > MAXIMUM_REQUEST:
         raise CommandRefused("that is too much at once")
-    with closing(_connected(folder)) as connection:
+    with closing((connect or _connected)(folder)) as connection:
         connection.settimeout(time_limit)
         try:
             connection.sendall(request)

@@ -85,7 +85,8 @@ class _Control(Protocol):
         if end < 0 and len(self._received) < MAXIMUM_REQUEST:
             return
         self._is_asked = True
-        self._expect(None)
+        if self._drained is None:
+            self._expect(None)
         if not 0 <= end < MAXIMUM_REQUEST:
             self._finish({"error": f"a request has at most {MAXIMUM_REQUEST} octets"})
             return
