@@ -251,18 +251,22 @@ class OpeningTests(ExchangeTestCase):
         self.assertFalse(exchange.capabilities.pipelining)
 
     def test_no_helo_under_tls(self) -> None:
-        """After STARTTLS there is no way back to HELO: the refusal is permanent (Q-63)."""
+        """
+        After STARTTLS there is no way back to HELO: the refusal is
+        permanent; and nothing of what was announced in clear counts any more (Q-63).
+        """
         self.assertDialog(
             """
             S: 220 mx
             C: EHLO client.example
             S: 250-mx
+            S: 250-ENHANCEDSTATUSCODES
             S: 250 STARTTLS
             C: STARTTLS
             S: 220 go
             C: <tls>
             C: EHLO client.example
-            S: 500 what
+            S: 500 5.5.1 what
             C: QUIT
             S: 221 bye
             """,
