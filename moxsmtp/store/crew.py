@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from moxsmtp.store.errors import DatabaseUnavailable
@@ -110,11 +109,15 @@ class Crew:
 
     At most C{bound} units are with the threads; the rest wait here in the
     order they came.  What no thread has begun is dropped by cancelling.
+
+    Where a thread takes several at once, those of one turn of the reactor are
+    handed over together at its end: a commit for all of them writes the pages
+    they share once, and a thread is woken once.
     """
 
     def __init__(
         self,
-        reactor: IReactorFromThreads,
+        reactor: Any,
         name: str,
         workers: Sequence[Callable[[], Worker]],
         *,
@@ -122,6 +125,7 @@ class Crew:
         bound: int = 1024,
     ) -> None:
         """
+        @param reactor: IReactorFromThreads and IReactorTime.
         @param workers: Each is called in its thread, and must not raise.
         @param batch: Units that one thread takes at once at most.
         """
@@ -130,7 +134,8 @@ class Crew:
         self._workers = workers
         self._batch = batch
         self._bound = bound
-        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[Unit] | None] = queue.SimpleQueue()
+        self._gathered: list[Unit] = []
         self._lock = threading.Lock()
         self._waiting: deque[Unit] = deque()
         self._handed = 0
@@ -187,11 +192,22 @@ class Crew:
 
     def _hand(self, unit: Unit) -> None:
         self._handed += 1
-        self._queue.put(unit)
+        if self._batch == 1:
+            self._queue.put((unit,))
+            return
+        if not self._gathered:
+            self._reactor.callLater(0, self._hand_gathered)
+        self._gathered.append(unit)
+
+    def _hand_gathered(self) -> None:
+        units, self._gathered = self._gathered, []
+        if units:
+            self._queue.put(units)
 
     def _dismiss(self) -> None:
         """Once nothing waits, send each thread home behind the last unit."""
         if self._stopping and not self._waiting:
+            self._hand_gathered()
             for _ in self._threads:
                 self._queue.put(None)
 
@@ -229,8 +245,12 @@ class Crew:
     def _attend(self, make: Callable[[], Worker]) -> None:
         worker = make()
         at_work = True
-        while at_work:
-            taken, at_work = self._take(worker)
+        spare: list[Unit] = []
+        while at_work or spare:
+            if at_work:
+                at_work = self._take(worker, spare)
+            taken = spare[: self._batch]
+            del spare[: self._batch]
             with self._lock:
                 units = [unit for unit in taken if not unit.dropped]
                 for unit in units:
@@ -243,23 +263,23 @@ class Crew:
         worker.close()
         self._reactor.callFromThread(self._gone, threading.current_thread())
 
-    def _take(self, worker: Worker) -> tuple[list[Unit], bool]:
-        """What is queued by now, at least one.  @return: also, whether to go on."""
-        first = self._wait(worker)
-        if first is None:
-            return [], False
-        units = [first]
+    def _take(self, worker: Worker, units: list[Unit]) -> bool:
+        """
+        Add what is queued by now to C{units}, until they are enough for one batch.
+
+        @return: Whether to come back for more.
+        """
         while len(units) < self._batch:
             try:
-                unit = self._queue.get_nowait()
+                more = self._queue.get_nowait() if units else self._wait(worker)
             except queue.Empty:
                 break
-            if unit is None:
-                return units, False
-            units.append(unit)
-        return units, True
+            if more is None:
+                return False
+            units += more
+        return True
 
-    def _wait(self, worker: Worker) -> Unit | None:
+    def _wait(self, worker: Worker) -> Sequence[Unit] | None:
         pause = worker.patience
         while True:
             try:
