@@ -374,7 +374,7 @@ class MailTests(ExchangeTestCase):
     def test_objections(self) -> None:
         """
         A message over the announced size fails for good without MAIL (Q-32), so
-        does 8-bit content without 8BITMIME; a missing SMTPUTF8 may appear later.
+        does 8-bit content without 8BITMIME; a missing SMTPUTF8 may appear later (Q-65).
         """
         for extensions, message, fate in (
             (("SIZE 99",), mailing(), "permanent 0 3.4"),
@@ -665,7 +665,10 @@ class TransactionTests(ExchangeTestCase):
         )
 
     def test_too_many(self) -> None:
-        """452 or 552 to a later RCPT ends the list, and the rest follows at once (Q-18)."""
+        """
+        452 or 552 to a later RCPT ends the list (Q-66), and the rest follows at
+        once (Q-18).
+        """
         for code in (452, 552):
             self.assertDialog(
                 PLAIN

@@ -81,7 +81,7 @@ class OpportunisticTests(CreatorTestCase):
             self.assertEqual(server.connection.get_servername(), name)
 
     def test_versions(self) -> None:
-        """TLS 1.2 will do; nothing older (Q-59)."""
+        """TLS 1.2 will do; nothing older."""
         context = client_context(strict=False)
         for version, agreed in ((SSL.TLS1_2_VERSION, True), (SSL.TLS1_1_VERSION, False)):
             server = ServerCreator()
