@@ -82,6 +82,7 @@ class Sink:
 
     def _talk(self, connection: socket.socket, line: Callable[[], bytes]) -> None:
         drop = secrets.choice(["rcpt", "data", "end"]) if self._chance(self._drops) else ""
+        recipients = 0
         connection.sendall(b"220 sink.test ESMTP\r\n")
         while command := line():
             verb = command[:4].upper()
@@ -93,13 +94,17 @@ class Sink:
                 raise _Dropped
             elif verb == b"RCPT" and self._chance(self._fails):
                 connection.sendall(b"451 4.3.0 not now\r\n")
+            elif verb == b"DATA" and not recipients:
+                connection.sendall(b"554 5.5.1 no recipients\r\n")
             elif verb == b"DATA":
+                recipients = 0
                 connection.sendall(b"354 go on\r\n")
                 self._take(connection, line, drop)
             elif verb == b"QUIT":
                 connection.sendall(b"221 2.0.0 bye\r\n")
                 return
             else:
+                recipients += verb == b"RCPT"
                 connection.sendall(b"250 2.0.0 ok\r\n")
 
     def _take(self, connection: socket.socket, line: Callable[[], bytes], drop: str) -> None:
