@@ -200,7 +200,7 @@ class MonitoringTests(ServerTestCase):
         return [json.loads(line) for line in server.log().splitlines()]
 
     def test_nothing_secret_is_logged(self) -> None:
-        """Neither passwords nor content reach the log, whatever its level (S-23)."""
+        """Neither passwords nor content reach the log, whatever its level."""
         server = self.start(Layout(tables={"log": 'level = "debug"'}), password=True)
         server.submit("user@there.test", body="the secret of the content\r\n")
         with self.assertRaises(smtplib.SMTPAuthenticationError):
