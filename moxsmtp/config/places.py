@@ -162,8 +162,11 @@ class _Scanner:
             elif closing == "}":
                 self._key_value(path)
             else:
+                start = self._position
                 self.lines.setdefault((*path, number), self._line())
                 self._value((*path, number))
+                if self._position == start:
+                    raise ValueError("not TOML")
 
 
 def _unquoted(key: str) -> str:
