@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import importlib.util
+import itertools
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
-from tests.peers.process import Process, find, free_port, until
+from moxsmtp.store.postgresql import prepare_postgresql
+from tests.peers.process import Process, ProgramTestCase, find, free_port, until
 
-__all__ = ["PostgreSQL"]
+__all__ = ["OnPostgreSQL", "PostgreSQL", "cluster", "new_database"]
+
+_names = itertools.count()
 
 
 class PostgreSQL:
@@ -89,3 +97,39 @@ class PostgreSQL:
         """Stop it, cutting its connections."""
         self._process.signal(signal.SIGINT)
         self._process.end()
+
+
+@functools.cache
+def cluster() -> PostgreSQL:
+    """One server for all tests of a process, ended with it."""
+    folder = Path(tempfile.mkdtemp(prefix="mox"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    postgresql = PostgreSQL(folder / "postgresql")
+    atexit.register(postgresql.end)
+    prepare_postgresql(postgresql.database("prepared"))
+    return postgresql
+
+
+def new_database(*, template: str = "prepared") -> str:
+    """The URL of a database in the L{cluster}, with our tables unless C{template0} is asked for."""
+    return cluster().database(f"test{next(_names)}", template=template)
+
+
+class OnPostgreSQL(ProgramTestCase):
+    """
+    A test on a real PostgreSQL.  In front of a contract, whose own C{setUp} is
+    called when all is there that it needs.
+    """
+
+    programs = ("initdb", "postgres", "psql")
+
+    def setUp(self) -> None:
+        if importlib.util.find_spec("psycopg") is None:
+            self.unavailable("not installed: psycopg, the extra postgres")
+        super().setUp()
+
+    @functools.cached_property
+    def url(self) -> str:
+        """A database with our tables, of this test alone."""
+        return new_database()

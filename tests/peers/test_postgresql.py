@@ -1,79 +1,22 @@
-"""PostgreSQL: what the store promises, run on a real server, and whole messages."""
+"""PostgreSQL: the engine's contract on a real server, the start, and whole messages."""
 
 from __future__ import annotations
 
-import atexit
-import functools
 import hashlib
-import importlib.util
-import itertools
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from smtplib import SMTPRecipientsRefused, SMTPResponseException
 
 from moxsmtp.store.database import Database
 from moxsmtp.store.errors import StoreError
-from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
-from moxsmtp.store.spool import Contents
-from tests.doubles import InlinePool
 from tests.peers.postfix import Postfix
-from tests.peers.postgresql import PostgreSQL
-from tests.peers.process import ProgramTestCase, until
+from tests.peers.postgresql import OnPostgreSQL, PostgreSQL, cluster, new_database
+from tests.peers.process import until
 from tests.peers.server import Layout, Server, ServerTestCase
 from tests.peers.test_delivery import HOST, resolver
 from tests.peers.unbound import Unbound
-from tests.store import (
-    contract,
-    engine,
-    test_accounts,
-    test_hand_overs,
-    test_history,
-    test_hooks,
-    test_jobs,
-    test_leases,
-    test_messages,
-    test_queue_admin,
-    test_queue_model,
-)
-
-_names = itertools.count()
-
-
-@functools.cache
-def cluster() -> PostgreSQL:
-    """One server for all tests of this module, ended with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="mox"))
-    folder.chmod(0o755)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    postgresql = PostgreSQL(folder / "postgresql")
-    atexit.register(postgresql.end)
-    prepare_postgresql(postgresql.database("prepared"))
-    return postgresql
-
-
-def fresh(*, template: str = "prepared") -> str:
-    """The URL of a database with our tables, or without."""
-    return cluster().database(f"test{next(_names)}", template=template)
-
-
-class OnPostgreSQL(ProgramTestCase):
-    """What the engine's contracts need to know of PostgreSQL."""
-
-    programs = ("initdb", "postgres", "psql")
-
-    def setUp(self) -> None:
-        if importlib.util.find_spec("psycopg") is None:
-            self.unavailable("not installed: psycopg, the extra postgres")
-        super().setUp()
-
-    @functools.cached_property
-    def url(self) -> str:
-        """A database with our tables, of this test alone."""
-        return fresh()
+from tests.store import engine
 
 
 class EngineOnPostgreSQL(OnPostgreSQL, engine.EngineCase):
@@ -92,84 +35,12 @@ class ContentTests(EngineOnPostgreSQL, engine.ContentContract):
     """Content in rows."""
 
 
-class StoreOnPostgreSQL(OnPostgreSQL, contract.Contract):
-    """A database for the contracts of the statements."""
-
-    def make_database(self) -> tuple[Database, Contents]:
-        """Content goes into rows, through files that do not stay."""
-        self.reactor = engine.CountingReactor()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        files = ContentFiles(Path(folder.name))
-        contents = Contents(
-            self.reactor,
-            InlinePool(),
-            files,
-            memory=2**20,
-            keep_files=False,
-            has_room=lambda: True,
-        )
-        return PostgreSQLDatabase(self.reactor, self.url, files, writers=2, readers=1), contents
-
-
-class CredentialsTests(StoreOnPostgreSQL, test_accounts.CredentialsTests):
-    """Passwords."""
-
-
-class IdentityTests(StoreOnPostgreSQL, test_accounts.IdentityTests):
-    """What identifies an installation."""
-
-
-class HandOversTests(StoreOnPostgreSQL, test_hand_overs.HandOversTests):
-    """Messages that go on to a Maildir."""
-
-
-class HistoryTests(StoreOnPostgreSQL, test_history.HistoryTests):
-    """What is kept of the past."""
-
-
-class HookStoreTests(StoreOnPostgreSQL, test_hooks.HookStoreTests):
-    """Webhooks that wait."""
-
-
-class AddTests(StoreOnPostgreSQL, test_jobs.AddTests):
-    """Mail into the queue."""
-
-
-class TakeTests(StoreOnPostgreSQL, test_jobs.TakeTests):
-    """Mail out of it for an attempt."""
-
-
-class SettleTests(StoreOnPostgreSQL, test_jobs.SettleTests):
-    """What became of it."""
-
-
-class LeasesTests(StoreOnPostgreSQL, test_leases.LeasesTests):
-    """Who works on what."""
-
-
-class MailStoreTests(StoreOnPostgreSQL, test_messages.MailStoreTests):
-    """Accepted mail."""
-
-
-class PrefixedContentTests(StoreOnPostgreSQL, test_messages.PrefixedContentTests):
-    """Header fields of ours before content."""
-
-
-class QueueAdminTests(StoreOnPostgreSQL, test_queue_admin.QueueAdminTests):
-    """The operator's view of the queue."""
-
-
-class QueueModelTests(StoreOnPostgreSQL, test_queue_model.QueueModelTests):
-    """Random crashes."""
-
-
 class PreparationTests(OnPostgreSQL):
     """The tables at the start."""
 
     def test_made_once(self) -> None:
         """An empty database gets the tables; another start finds them."""
-        url = fresh(template="template0")
+        url = new_database(template="template0")
         prepare_postgresql(url)
         name = url.rpartition("/")[2]
         before = cluster().query(name, "SELECT version_num FROM alembic_version")
@@ -265,7 +136,7 @@ class WholeMessageTests(OnPostgreSQL, ServerTestCase):
         own.end()
         code = self.refused(server.deliver)
         self.assertEqual(code // 100, 4)
-        self.assertEqual(server.ask("/readyz")[0], 503)
+        self.assertEqual(server.ask("/readyz")[0], 503, server.ask("/readyz"))
         own.start()
         until(
             lambda: self.refused(lambda: server.deliver(subject="after")) == 250,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import itertools
-import shutil
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -17,11 +13,10 @@ from moxsmtp.queue.job import Lease, Retired, Settlement
 from moxsmtp.store.database import Database
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.jobs import JobStore
-from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
+from moxsmtp.store.postgresql import PostgreSQLDatabase
 from moxsmtp.store.spool import Contents
 from tests.doubles import InlinePool
-from tests.peers.postgresql import PostgreSQL
-from tests.peers.process import PeerTestCase
+from tests.peers.postgresql import OnPostgreSQL
 from tests.store import (
     test_accounts,
     test_hand_overs,
@@ -37,46 +32,16 @@ from tests.store.contract import Contract, new_hook, new_job, result, spooled
 from tests.store.engine import CountingReactor
 
 
-class _Cluster:
-    """One for all tests, each with a database of its own."""
-
-    def __init__(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="mox"))
-        folder.chmod(0o755)
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        self._server = PostgreSQL(folder / "postgresql")
-        atexit.register(self._server.end)
-        self._numbers = itertools.count()
-
-    def database(self) -> str:
-        """The URL of an empty one."""
-        url = self._server.database(f"statements{next(self._numbers)}")
-        prepare_postgresql(url)
-        return url
-
-
-@functools.cache
-def _cluster() -> _Cluster:
-    return _Cluster()
-
-
-class OnPostgreSQL(PeerTestCase):
-    """In front of a contract: makes its database on PostgreSQL."""
-
-    programs = ("initdb", "postgres", "psql")
-    reactor: CountingReactor
-
-    def setUp(self) -> None:
-        """The programs, then the stores."""
-        super().setUp()
-        # What the contract does; that of a peer test calls no other.
-        super(PeerTestCase, self).setUp()
+class StoreOnPostgreSQL(OnPostgreSQL, Contract):
+    """Makes a contract's database on PostgreSQL."""
 
     def make_database(self) -> tuple[Database, Contents]:
-        """On the server."""
+        """Content goes into rows, through files that do not stay."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
         self.reactor = CountingReactor()
-        files = ContentFiles(self.folder)
-        database = PostgreSQLDatabase(self.reactor, _cluster().database(), files)
+        files = ContentFiles(Path(folder.name))
+        database = PostgreSQLDatabase(self.reactor, self.url, files)
         contents = Contents(
             self.reactor,
             InlinePool(),
@@ -88,55 +53,59 @@ class OnPostgreSQL(PeerTestCase):
         return database, contents
 
 
-class MailStoreTests(OnPostgreSQL, test_messages.MailStoreTests):
+class MailStoreTests(StoreOnPostgreSQL, test_messages.MailStoreTests):
     """Accepted mail."""
 
 
-class HandOversTests(OnPostgreSQL, test_hand_overs.HandOversTests):
+class HandOversTests(StoreOnPostgreSQL, test_hand_overs.HandOversTests):
     """Messages on their way into a Maildir."""
 
 
-class LeasesTests(OnPostgreSQL, test_leases.LeasesTests):
+class LeasesTests(StoreOnPostgreSQL, test_leases.LeasesTests):
     """Who owns a destination."""
 
 
-class AddTests(OnPostgreSQL, test_jobs.AddTests):
+class AddTests(StoreOnPostgreSQL, test_jobs.AddTests):
     """Jobs into the queue."""
 
 
-class TakeTests(OnPostgreSQL, test_jobs.TakeTests):
+class TakeTests(StoreOnPostgreSQL, test_jobs.TakeTests):
     """Jobs out for an attempt."""
 
 
-class SettleTests(OnPostgreSQL, test_jobs.SettleTests):
+class SettleTests(StoreOnPostgreSQL, test_jobs.SettleTests):
     """What attempts meant."""
 
 
-class QueueModelTests(OnPostgreSQL, test_queue_model.QueueModelTests):
+class QueueModelTests(StoreOnPostgreSQL, test_queue_model.QueueModelTests):
     """Random work."""
 
 
-class QueueAdminTests(OnPostgreSQL, test_queue_admin.QueueAdminTests):
+class QueueAdminTests(StoreOnPostgreSQL, test_queue_admin.QueueAdminTests):
     """The queue, for people."""
 
 
-class HookStoreTests(OnPostgreSQL, test_hooks.HookStoreTests):
+class HookStoreTests(StoreOnPostgreSQL, test_hooks.HookStoreTests):
     """Webhook calls."""
 
 
-class CredentialsTests(OnPostgreSQL, test_accounts.CredentialsTests):
+class CredentialsTests(StoreOnPostgreSQL, test_accounts.CredentialsTests):
     """Derivatives of passwords."""
 
 
-class IdentityTests(OnPostgreSQL, test_accounts.IdentityTests):
+class PrefixedContentTests(StoreOnPostgreSQL, test_messages.PrefixedContentTests):
+    """Header fields of ours before content."""
+
+
+class IdentityTests(StoreOnPostgreSQL, test_accounts.IdentityTests):
     """Secrets of the installation."""
 
 
-class HistoryTests(OnPostgreSQL, test_history.HistoryTests):
+class HistoryTests(StoreOnPostgreSQL, test_history.HistoryTests):
     """The end of history."""
 
 
-class AtOnceTests(OnPostgreSQL, Contract):
+class AtOnceTests(StoreOnPostgreSQL):
     """Several transactions at a time."""
 
     def test_nothing_lost(self) -> None:
