@@ -239,9 +239,11 @@ class _Scan:
         """End every part inside of the one at C{level} before the line end at C{at}."""
         if at < self._size and at > 0 and bytes(self._content[at - 1 : at]) == b"\r":
             at -= 1
+        end = at
         while len(self._open) > level + 1:
             part = self._open.pop()
-            part.end = max(part.body, at)
+            # A part without a body begins behind that line end, and so do those around it end.
+            end = part.end = max(part.body, end)
             self._forget(part, len(self._open))
 
     def _forget(self, part: _Open, level: int) -> None:

@@ -266,6 +266,14 @@ class PropertyTests(SynchronousTestCase):
             self.assert_sound(inner, position, part.end)
             position = inner.end
 
+    def test_empty_innermost(self) -> None:
+        """A part that ends where its body would begin ends within those around it."""
+        content = multipart(
+            b"--b", b"Content-Type: multipart/mixed; boundary=c", b"", b"--c", b"--b"
+        )
+        for cut in range(len(content) + 1):
+            self.assert_sound(parse_structure(content[:cut]), 0, cut)
+
     @settings(max_examples=300, deadline=None)
     @given(st.lists(LINES, max_size=25), st.sampled_from([b"\r\n", b"\n"]))
     def test_sound(self, lines: list[bytes], end: bytes) -> None:
