@@ -16,6 +16,7 @@ from moxsmtp.names import parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.protocol import ESMTPFactory
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import (
     MAXIMUM_MESSAGE_SIZE,
     ListenerSettings,
@@ -29,7 +30,7 @@ from moxsmtp.tls.server import ServerTLS, server_context
 __all__ = ["Entrances", "Hall", "ReceiverMaker"]
 
 #: Makes receivers for one socket: by role, and whether RCPT needs TLS.
-ReceiverMaker = Callable[[Role, bool], Callable[[], IReceiver]]
+ReceiverMaker = Callable[[Role, bool], Callable[[SessionLog], IReceiver]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from moxsmtp.queue.runner import Runner
 from moxsmtp.receive.credentials import Credentials
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.submission import Submission
 from moxsmtp.reloading import LiveAccounts
 from moxsmtp.smtp.reply_id import ReplyIds
@@ -194,11 +195,12 @@ class Parts:
             random_bytes=secrets.token_bytes,
         )
 
-        def maker(role: Role, tls_required: bool) -> Callable[[], IReceiver]:
+        def maker(role: Role, tls_required: bool) -> Callable[[SessionLog], IReceiver]:
             if role.is_submission:
-                return lambda: Submission(house, tls_required=tls_required)
-            return lambda: Delivery(
+                return lambda log: Submission(house, log, tls_required=tls_required)
+            return lambda log: Delivery(
                 house,
+                log,
                 tls_required=tls_required,
                 unknown_delay=self.surroundings.unknown_delay,
                 clock=self.reactor,

@@ -28,7 +28,7 @@ from moxsmtp.receive.protocol import ESMTPFactory
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.receive.submission import Submission
 from moxsmtp.tls.ciphers import tls_info
-from tests.receive.houses import USER, HouseTestCase
+from tests.receive.houses import USER, HouseTestCase, session_log
 
 CONTENT = (
     b"From: Alice <alice@ours.example>\r\nMessage-ID: <1@ours.example>\r\n"
@@ -65,8 +65,9 @@ class WayTests(HouseTestCase):
                 limits=TimeLimits(),
                 tls=None,
                 tls_info=tls_info,
-                receiver=lambda: Delivery(
+                receiver=lambda log: Delivery(
                     self.house,
+                    log,
                     tls_required=False,
                     unknown_delay=timedelta(),
                     clock=self.clock,
@@ -147,7 +148,7 @@ class WayTests(HouseTestCase):
         Every octet that was handed in arrives, dots and long lines included,
         behind the fields of both ways through us (Q-8).
         """
-        submission = Submission(self.house, tls_required=True)
+        submission = Submission(self.house, session_log(USER), tls_required=True)
         self.send(submission, USER, CONTENT, "alice@ours.example", "mike@ours.example")
         attempt = self.carry(Batch(self.queued(), datetime(2026, 3, 1, tzinfo=UTC)))
         self.assertIsInstance(attempt.outcomes[1], Delivered)
@@ -158,7 +159,7 @@ class WayTests(HouseTestCase):
 
     def test_refused(self) -> None:
         """What the server refuses for good comes back as such, with its words (Q-32)."""
-        submission = Submission(self.house, tls_required=True)
+        submission = Submission(self.house, session_log(USER), tls_required=True)
         self.send(submission, USER, CONTENT, "alice@ours.example", "eve@away.example")
         attempt = self.carry(Batch(self.queued(), datetime(2026, 3, 1, tzinfo=UTC)))
         failed = attempt.outcomes[1]

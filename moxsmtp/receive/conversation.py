@@ -7,14 +7,14 @@ goes on; only being cancelled does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import (
@@ -24,6 +24,7 @@ from moxsmtp.interfaces import (
     ISpool,
     StorageUnavailable,
 )
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.commands import (
     Data,
     Ehlo,
@@ -70,8 +71,6 @@ _PLAIN: Final[Mapping[type, Reply]] = {
     StartTLS: Reply(220, "0.0", "go ahead with TLS"),
 }
 
-_log: Final = Logger()
-
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -109,18 +108,25 @@ class Conversation:
     Answers the events of one session, one after the other.
 
     @ivar deadline: When DATA must be over, by the clock; L{None} outside of it.
+    @ivar log: For all lines about this session.
     """
 
     __slots__ = (
-        "_begun", "_circumstances", "_logged", "_receiver", "_session", "_transfer", "deadline",
+        "_begun", "_circumstances", "_receiver", "_session", "_transfer", "deadline", "log",
     )  # fmt: skip
 
-    def __init__(self, circumstances: Circumstances, session: Session, receiver: IReceiver) -> None:
+    def __init__(
+        self,
+        circumstances: Circumstances,
+        session: Session,
+        receiver: Callable[[SessionLog], IReceiver],
+    ) -> None:
         self._circumstances = circumstances
         self._session = session
-        self._receiver = receiver
+        self.log = SessionLog(circumstances.clock, session)
+        self._receiver = receiver(self.log)
         self._transfer: Transfer | None = None
-        self._logged = self._begun = circumstances.clock.seconds()
+        self._begun = circumstances.clock.seconds()
         self.deadline: float | None = None
 
     # -- what is asked ---------------------------------------------------------------
@@ -133,7 +139,7 @@ class Conversation:
             return await self._outcome(event)
         except Refused as refused:
             if refused.reason:
-                self.log(LogLevel.debug, "refused: {reason}", reason=refused.reason)
+                self.log.write(LogLevel.debug, "refused: {reason}", reason=refused.reason)
             return refused.reply
         except CancelledError:
             raise
@@ -267,16 +273,16 @@ class Conversation:
         await self._delay()
         login = await self._receiver.authenticate(self._session.client, event.attempt)
         if login is None:
-            self.log(LogLevel.info, "login failed for {login}", login=event.attempt.login)
+            self.log.write(LogLevel.info, "login failed for {login}", login=event.attempt.login)
             return BAD_CREDENTIALS
         reply = self._session.log_in(login)
-        self.log(LogLevel.info, "logged in with {variant}", variant=event.variant)
+        self.log.write(LogLevel.info, "logged in with {variant}", variant=event.variant)
         return reply
 
     async def _refuse(self, event: Refusal) -> Reply:
         await self._delay()
         if event.reason:
-            self.log(LogLevel.debug, "refused {verb}: {reason}",
+            self.log.write(LogLevel.debug, "refused {verb}: {reason}",
                      verb=event.verb, reason=event.reason)  # fmt: skip
         return event.reply
 
@@ -290,7 +296,7 @@ class Conversation:
         transfer.failure = reply
         transfer.spool.abort()
         if error is not None:
-            self.log(LogLevel.warn, "content cannot be kept: {error}", error=str(error))
+            self.log.write(LogLevel.warn, "content cannot be kept: {error}", error=str(error))
 
     # -- counting and telling ----------------------------------------------------------
 
@@ -322,24 +328,8 @@ class Conversation:
         """Tell and count what should never happen; within C{except}, or with a failure (S-112)."""
         failure = Failure() if failure is None else failure
         self._circumstances.metrics.count("mox_panic_total", pkg="smtpserver")
-        self.log(LogLevel.critical, text + ": {failure}", failure=failure,
+        self.log.write(LogLevel.critical, text + ": {failure}", failure=failure,
                  log_failure=failure)  # fmt: skip
-
-    def log(self, level: Any, text: str, **fields: object) -> None:
-        """
-        A line about this session: with its number, the seconds since its last
-        line, and the user once there is one (S-9).
-
-        @param level: One of L{LogLevel}'s, whose type has no name for mypy.
-        """
-        now = self._circumstances.clock.seconds()
-        client = self._session.client
-        fields["session"] = client.session_id
-        fields["delta"] = round(now - self._logged, 6)
-        if client.login is not None:
-            fields["username"] = client.login.address
-        self._logged = now
-        _log.emit(level, text, **fields)
 
 
 def _verb(event: Event) -> Verb | None:

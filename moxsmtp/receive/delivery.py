@@ -14,7 +14,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Account, Client, IReceiver, NewHook, NewMessage, Spooled
@@ -26,6 +26,7 @@ from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import AddressLiteral
 from moxsmtp.receive.partial import Incoming, Refusal, folded, partial_failure
 from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.webhooks.payload import Arrival, incoming_payload
@@ -43,16 +44,20 @@ _NOT_HERE: Final = Reply(550, "1.1", "this domain is not served here, and mail i
 class Delivery(Receiver):
     """Takes mail on port 25."""
 
-    _log = Logger()
-
     def __init__(
-        self, house: House, *, tls_required: bool, unknown_delay: timedelta, clock: IReactorTime
+        self,
+        house: House,
+        log: SessionLog,
+        *,
+        tls_required: bool,
+        unknown_delay: timedelta,
+        clock: IReactorTime,
     ) -> None:
         """
         @param unknown_delay: How long a message is held for which nobody here
             is known, before it is refused (I-31).
         """
-        super().__init__(house, tls_required=tls_required)
+        super().__init__(house, log, tls_required=tls_required)
         self._unknown_delay = unknown_delay
         self._clock = clock
 
@@ -133,13 +138,13 @@ class Delivery(Receiver):
             numbers = await self.house.store.deliver(arrival.spooled, messages)
         for message, number in zip(messages, numbers, strict=True):
             self._count("delivered")
-            self._log.info(
+            self.log.write(
+                LogLevel.info,
                 "delivered {size} octets to {recipient} as message {number} of {account}",
                 size=arrival.spooled.size,
                 recipient=message.forward_path.unicode,
                 number=number,
                 account=message.account,
-                session=arrival.client.session_id,
             )
 
     async def _message(
@@ -237,12 +242,12 @@ class Delivery(Receiver):
             # The message is stored for the others: asking for it again would
             # bring them a second copy.
             self.house.metrics.count("mox_smtpserver_errors_total", error="queuedsn")
-            self._log.error(
+            self.log.write(
+                LogLevel.error,
                 "{sender} is not told of {count} recipients without delivery: {reason}",
                 sender=arrival.reverse_path.unicode,
                 count=len(refusals),
                 reason=refused.reason,
-                session=arrival.client.session_id,
             )
 
     def _count(self, result: str) -> None:

@@ -14,6 +14,7 @@ from moxsmtp.interfaces import IMetrics, IReceiver, Role, TLSInfo
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.conversation import Circumstances
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.smtp.session import Station
 
@@ -32,7 +33,7 @@ class Entrance:
     @ivar tls: Makes connections for STARTTLS; L{None}: it is not offered.  Where
         TLS comes first, the socket is wrapped in it already.
     @ivar tls_info: What a handshake agreed on.
-    @ivar receiver: Makes one for each connection.
+    @ivar receiver: Makes one for each connection, given where it may log.
     @ivar connections: Shared with the listener's other sockets.
     @ivar session_ids: Shared by all sockets of the server (S-9).
     @ivar reply_id: A session's number in its opaque form (S-10).
@@ -47,7 +48,7 @@ class Entrance:
     limits: TimeLimits
     tls: IOpenSSLServerConnectionCreator | None
     tls_info: Callable[[SSL.Connection], TLSInfo]
-    receiver: Callable[[], IReceiver]
+    receiver: Callable[[SessionLog], IReceiver]
     connections: Connections
     session_ids: Iterator[int]
     reply_id: Callable[[int], str]

@@ -85,7 +85,7 @@ class ESMTPServer(Protocol):
         here, there = host_of(transport.getHost()), host_of(transport.getPeer())
         client = Client(next(entrance.session_ids), entrance.role, there, here)
         self._session = Session(factory.station, client)
-        self._conversation = Conversation(factory.circumstances, self._session, entrance.receiver())
+        self._conversation = Conversation(factory.circumstances, self._session, entrance.receiver)
         factory.joined(self)
         self._admitted = entrance.connections.acquire()
         transport.registerProducer(self, True)
@@ -115,7 +115,9 @@ class ESMTPServer(Protocol):
             self._close()
             return
         client = self._session.client
-        self._conversation.log(LogLevel.debug, "connection from {peer}", peer=str(client.address))
+        self._conversation.log.write(
+            LogLevel.debug, "connection from {peer}", peer=str(client.address)
+        )
         self._outlet.write(self._session.greeting())
         self._arm()
 
@@ -133,7 +135,9 @@ class ESMTPServer(Protocol):
         if self._session.state is State.HANDSHAKE:
             self._handshake_failed(reason)
         self._conversation.abandon()
-        self._conversation.log(LogLevel.debug, "connection closed: {why}", why=str(reason.value))
+        self._conversation.log.write(
+            LogLevel.debug, "connection closed: {why}", why=str(reason.value)
+        )
 
     def _handshake_failed(self, reason: Failure) -> None:
         """S-35, S-114."""
@@ -142,7 +146,7 @@ class ESMTPServer(Protocol):
             self._entrance.metrics.count(
                 "mox_smtpserver_delivery_starttls_errors_total", reason=why
             )
-        self._conversation.log(LogLevel.info, "TLS handshake failed: {why}", why=why)
+        self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=why)
 
     # -- in ----------------------------------------------------------------------------
 
@@ -316,7 +320,7 @@ class ESMTPServer(Protocol):
         elif self._due() > self._entrance.clock.seconds():
             self._arm()
         else:
-            self._conversation.log(LogLevel.debug, "waited too long")
+            self._conversation.log.write(LogLevel.debug, "waited too long")
             is_idle = self._conversation.deadline is None and self._blocked is None
             if is_idle and self._session.state is not State.HANDSHAKE:
                 self._session.close()

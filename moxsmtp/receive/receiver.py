@@ -34,6 +34,7 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import Domain
 from moxsmtp.receive.policy import IPolicy
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import NO_SPACE, Refused, Reply
@@ -112,9 +113,10 @@ class Envelope:
 class Receiver(ABC):
     """One connection's transactions; see L{moxsmtp.interfaces.IReceiver}."""
 
-    def __init__(self, house: House, *, tls_required: bool) -> None:
+    def __init__(self, house: House, log: SessionLog, *, tls_required: bool) -> None:
         """@param tls_required: RCPT is refused without TLS (S-4)."""
         self.house = house
+        self.log = log
         self._tls_required = tls_required
         self._envelope: Envelope | None = None
         self._known: set[Path] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.logger import Logger
+from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Account, Client, IReceiver, Login, NewJob, Spooled
@@ -16,7 +16,7 @@ from moxsmtp.message import trace
 from moxsmtp.message.header import parse_header
 from moxsmtp.message.submission import Acceptable, Unacceptable, examine
 from moxsmtp.names import AddressLiteral
-from moxsmtp.receive.receiver import Envelope, House, Receiver, storage_refusals
+from moxsmtp.receive.receiver import Envelope, Receiver, storage_refusals
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.reply import Refused, Reply
 
@@ -28,11 +28,6 @@ _NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
 @implementer(IReceiver)
 class Submission(Receiver):
     """Takes mail on the submission ports."""
-
-    _log = Logger()
-
-    def __init__(self, house: House, *, tls_required: bool) -> None:
-        super().__init__(house, tls_required=tls_required)
 
     def check_sender(self, client: Client, path: Path | None) -> None:
         """Only who owns an address may send as it (S-66)."""
@@ -75,13 +70,13 @@ class Submission(Receiver):
             raise
         self._count("ok")
         for job, number in zip(jobs, numbers, strict=True):
-            self._log.info(
+            self.log.write(
+                LogLevel.info,
                 "queued {size} octets from {account} for {recipient} as job {number}",
                 size=spooled.size,
                 account=job.account,
                 recipient=job.forward_path.unicode,
                 number=number,
-                session=client.session_id,
             )
         return Reply(250, "2.0", "message queued")
 

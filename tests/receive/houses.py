@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -27,9 +28,11 @@ from moxsmtp.interfaces import (
 from moxsmtp.names import AddressLiteral, parse_domain
 from moxsmtp.receive.policy import Welcome
 from moxsmtp.receive.receiver import House
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail, Rcpt
 from moxsmtp.smtp.reply import Refused, Reply
+from moxsmtp.smtp.session import Session, Station
 from moxsmtp.testing import (
     MemoryMetrics,
     MemoryQueue,
@@ -72,6 +75,18 @@ def path(text: str) -> Path:
     literal = name.startswith("[")
     domain = AddressLiteral(IPv4Address(name[1:-1])) if literal else parse_domain(name)
     return Path(local_part, domain)
+
+
+def session_log(client: Client = CLIENT) -> SessionLog:
+    """Where a receiver logs."""
+    station = Station(
+        hostname="mx.ours.example",
+        maximum_size=1,
+        offers_tls=False,
+        clear_passwords=False,
+        reply_id=str,
+    )
+    return SessionLog(Clock(), Session(station, client))
 
 
 class HouseTestCase(SynchronousTestCase):

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from moxsmtp.dns.records import LookupFailed, Question, RRType
@@ -26,7 +27,7 @@ from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Refused
 from moxsmtp.testing import MemorySpool
-from tests.receive.houses import CLIENT, NOW, HouseTestCase, path
+from tests.receive.houses import CLIENT, NOW, HouseTestCase, path, session_log
 
 HELLO = b"From: Eve <eve@away.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\r\nHi\r\n"
 
@@ -42,6 +43,7 @@ class DeliveryTestCase(HouseTestCase):
     def made_receiver(self, house: House, *, tls_required: bool = False) -> Delivery:
         return Delivery(
             house,
+            session_log(),
             tls_required=tls_required,
             unknown_delay=timedelta(seconds=5),
             clock=self.clock,
@@ -166,6 +168,13 @@ class MessageTests(DeliveryTestCase):
                 message.hand_over,
             ),
         )
+
+    def test_logged(self) -> None:
+        """The line that tells of it carries the session's number and the time since the last (S-9)."""
+        with capturedLogs() as lines:
+            self.deliver(HELLO, "alice@ours.example")
+        (line,) = [line for line in lines if "delivered" in str(line["log_format"])]
+        self.assertEqual((7, 0.0), (line["session"], line["delta"]))
 
     def test_prefix(self) -> None:
         """Our fields stand in front, ours first; Received names the recipient."""

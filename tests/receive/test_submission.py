@@ -13,7 +13,7 @@ from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
 from moxsmtp.smtp.commands import Mail, Rcpt
 from moxsmtp.testing import MemorySpool
-from tests.receive.houses import USER, HouseTestCase, path
+from tests.receive.houses import USER, HouseTestCase, path, session_log
 
 COMPLETE = (
     b"From: Alice <alice@ours.example>\r\nMessage-ID: <1@ours.example>\r\n"
@@ -26,7 +26,7 @@ class SubmissionTests(HouseTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.receiver = Submission(self.house, tls_required=True)
+        self.receiver = Submission(self.house, session_log(USER), tls_required=True)
 
     def submit(
         self, content: bytes, *recipients: str, sender: str | None = "alice@ours.example"
@@ -148,7 +148,7 @@ class SubmissionTests(HouseTestCase):
     def test_rehearsed(self) -> None:
         """In localserve a recipient may ask for a failure before queueing (S-110)."""
         house = replace(self.house, policy=Rehearsal(Clock()))
-        self.receiver = Submission(house, tls_required=True)
+        self.receiver = Submission(house, session_log(USER), tls_required=True)
         self.assertEqual("451 4.0.0", self.submit(COMPLETE, "x@away.example", "y451@away.example"))
         self.assertEqual([], self.queue.jobs)
 

@@ -30,6 +30,7 @@ from moxsmtp.names import parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.protocol import ESMTPFactory
+from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Reply
@@ -169,7 +170,7 @@ class WireCase(Dialogue):
         )
         self.start()
 
-    def made(self) -> Told:
+    def made(self, log: SessionLog) -> Told:
         self.told = Told()
         return self.told
 

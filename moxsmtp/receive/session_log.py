@@ -1,0 +1,42 @@
+"""Lines of the log that belong to a session (S-9)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moxsmtp.smtp.session import Session
+
+__all__ = ["SessionLog"]
+
+_log: Final = Logger()
+
+
+class SessionLog:
+    """Writes lines with the session's number, the seconds since its last line, and the user."""
+
+    __slots__ = ("_clock", "_last", "_session")
+
+    def __init__(self, clock: IReactorTime, session: Session) -> None:
+        self._clock = clock
+        self._session = session
+        self._last = clock.seconds()
+
+    def write(self, level: Any, text: str, **fields: object) -> None:
+        """
+        Log a line.
+
+        @param level: One of L{twisted.logger.LogLevel}'s, whose type has no
+            name for mypy.
+        @param text: A format over C{fields}.
+        """
+        now = self._clock.seconds()
+        client = self._session.client
+        fields["session"] = client.session_id
+        fields["delta"] = round(now - self._last, 6)
+        if client.login is not None:
+            fields["username"] = client.login.address
+        self._last = now
+        _log.emit(level, text, **fields)
