@@ -170,7 +170,7 @@ class MessageTests(DeliveryTestCase):
         )
 
     def test_logged(self) -> None:
-        """The line that tells of it carries the session's number and the time since the last (S-9)."""
+        """The line that tells of it is one of the session's (S-9)."""
         with capturedLogs() as lines:
             self.deliver(HELLO, "alice@ours.example")
         (line,) = [line for line in lines if "delivered" in str(line["log_format"])]
