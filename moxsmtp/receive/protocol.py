@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
+from moxsmtp.receive.begin import begin
 from moxsmtp.receive.conversation import Conversation
 from moxsmtp.receive.entrance import Entrance, Seconds, host_of
 from moxsmtp.receive.handshake import handshake_failure
@@ -169,7 +170,11 @@ class ESMTPServer(Protocol):
         event = self._session.next()
         if event is None:
             return False
-        answering = self._answering = Deferred.fromCoroutine(self._answer_from(event))
+        answering = begin(self._answer_from(event))
+        if answering is None:
+            self._answered(None)
+            return True
+        self._answering = answering
         answering.addCallbacks(self._answered, self._broken)  # type: ignore[unused-awaitable]  # _answering owns it
         if self._answering is not None:
             self._arm()
