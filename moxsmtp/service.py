@@ -8,6 +8,7 @@ is told before the first connection is accepted.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import secrets
 import sys
@@ -157,6 +158,10 @@ class Server(Service):
         )
         for socket in self._http:
             socket.serve(site, reactor)
+        # What stands by now lives as long as the server: the collector of
+        # garbage need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         for text in self._entrances.listening():
             self._log.info("listening for {what}", what=text)
         announcement = parts.surroundings.announcement(settings)
