@@ -10,11 +10,11 @@ from smtplib import SMTPRecipientsRefused, SMTPResponseException
 from moxsmtp.store.database import Database
 from moxsmtp.store.errors import StoreError
 from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
+from tests.peers.check_delivery import HOST, resolver
 from tests.peers.postfix import Postfix
 from tests.peers.postgresql import OnPostgreSQL, PostgreSQL, cluster, new_database
 from tests.peers.process import until
 from tests.peers.server import Layout, Server, ServerTestCase
-from tests.peers.test_delivery import HOST, resolver
 from tests.peers.unbound import Unbound
 from tests.store import engine
 

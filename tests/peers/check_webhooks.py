@@ -6,10 +6,10 @@ import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+from tests.peers.check_delivery import HOST, resolver
 from tests.peers.postfix import Postfix
 from tests.peers.process import free_port, until
 from tests.peers.server import Layout, Server, ServerTestCase
-from tests.peers.test_delivery import HOST, resolver
 from tests.peers.unbound import Unbound
 from tests.peers.web import Call, WebServer
 
