@@ -11,14 +11,16 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
+
 __all__ = ["Periodic"]
 
 
 class Periodic(Service):
     """
     Does C{work} first after C{first}, then C{interval} after each end of it.
-    What it raises is logged, and it is done again all the same.  Stopping
-    cancels it.
+    What it raises is logged, and it is done again all the same; a store that is
+    away is worth a line, anything else its traceback.  Stopping cancels it.
     """
 
     _log = Logger()
@@ -66,8 +68,13 @@ class Periodic(Service):
         await self._work()
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is None:
-            self._log.failure("{name} failed, and will be tried again", failure, name=self.name)
+        if failure.check(CancelledError) is not None:
+            return
+        text = "{name} failed, and will be tried again"
+        if failure.check(StorageUnavailable, InsufficientStorage) is not None:
+            self._log.warn(text + ": {error}", name=self.name, error=failure.value)
+        else:
+            self._log.failure(text, failure, name=self.name)
 
     def _ended(self, _: None) -> None:
         self._working = None

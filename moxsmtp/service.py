@@ -28,6 +28,7 @@ from moxsmtp.admin.health import monitoring_site
 from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.operations import (
     AccountOperations,
     BackupOperations,
@@ -234,7 +235,10 @@ class Server(Service):
         """Whether something can be written."""
         if not self._parts.engine.has_room():
             return "less disk space is free than has to be"
-        await self._parts.engine.database.transact(lambda _: None)
+        try:
+            await self._parts.engine.database.transact(lambda _: None)
+        except (StorageUnavailable, InsufficientStorage) as error:
+            return str(error)
         return None
 
     async def _resolver_trouble(self) -> str | None:

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxsmtp.interfaces import StorageUnavailable
 from moxsmtp.periodic import Periodic
 
 
@@ -54,6 +56,18 @@ class PeriodicTests(SynchronousTestCase):
         self.clock.advance(3)
         self.begun[0].errback(RuntimeError("bug"))
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+        self.clock.advance(3600)
+        self.assertEqual(2, len(self.begun))
+
+    def test_store_away(self) -> None:
+        """A store that is away is told in a line, without a traceback."""
+        self.service.startService()
+        self.clock.advance(3)
+        with capturedLogs() as lines:
+            self.begun[0].errback(StorageUnavailable("gone"))
+        (line,) = lines
+        self.assertEqual("gone", str(line["error"]))
+        self.assertNotIn("log_failure", line)
         self.clock.advance(3600)
         self.assertEqual(2, len(self.begun))
 

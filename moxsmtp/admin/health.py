@@ -81,6 +81,11 @@ class _Ready(Resource):
             trouble = await asked.addTimeout(_PATIENCE, self._clock)
         except defer.TimeoutError:
             trouble = "no answer"
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a check with a bug is no sign of health
+            _log.failure("the readiness check {name} is broken", name=name)
+            trouble = "the check failed"
         return f"{name}: {trouble}" if trouble else ""
 
 

@@ -91,10 +91,11 @@ class MonitoringTests(SynchronousTestCase):
         self.assertEqual([], self.flushLoggedErrors())
 
     def test_broken_check(self) -> None:
-        """A check with a bug is logged."""
+        """A check with a bug is logged, and counts as failed."""
 
         def broken() -> Awaitable[str | None]:
             raise RuntimeError("bug")
 
-        self.ask("/readyz", {"database": broken})
+        status, body = self.answer(self.ask("/readyz", {"database": broken}))
+        self.assertEqual((503, True), (status, b"database: the check failed" in body))
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
