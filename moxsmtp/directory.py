@@ -123,7 +123,7 @@ class Directory:
 
     def account_of(self, path: Path) -> Account | None:
         """Who receives mail for C{path}; L{None}: nobody."""
-        owner = self._owner(path)
+        owner = self.owner_of(path)
         if owner is None and isinstance(path.domain, Domain):
             return self._default
         return owner
@@ -133,7 +133,7 @@ class Directory:
         if "@" not in text:
             return self.account(text)
         try:
-            return self._owner(parse_address(text))
+            return self.owner_of(parse_address(text))
         except InvalidAddress:
             return None
 
@@ -157,7 +157,7 @@ class Directory:
         may be its sender.  The default account owns what it is given by
         address only.
         """
-        owner = self._owner(path)
+        owner = self.owner_of(path)
         return owner is not None and owner.name == account
 
     def canonical(self, path: Path) -> Path:
@@ -177,8 +177,8 @@ class Directory:
         at_host = path.domain is None or path.domain in self._hosts
         return at_host and path.local_part.lower() == POSTMASTER
 
-    def _owner(self, path: Path) -> Account | None:
-        """In the order of I-25 and I-28."""
+    def owner_of(self, path: Path) -> Account | None:
+        """Whose address it is by configuration, in the order of I-25 and I-28."""
         if self._is_host_postmaster(path):
             return self._postmaster
         if path.domain is None or self._settings(path.domain) is None:

@@ -254,6 +254,9 @@ class IAccounts(Interface):
     def account_of(path: Path) -> Account | None:
         """The account that receives mail for C{path}; L{None}: no such user here."""
 
+    def owner_of(path: Path) -> Account | None:
+        """The same, without an account that takes what is for nobody: who logs in as C{path}."""
+
     def is_local(domain: Host | None) -> bool:
         """Whether we are a final destination of C{domain}; L{None} is the bare postmaster's."""
 

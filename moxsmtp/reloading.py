@@ -31,6 +31,10 @@ class LiveAccounts:
         """The account that receives mail for C{path}."""
         return self.directory.account_of(path)
 
+    def owner_of(self, path: Path) -> Account | None:
+        """Who logs in as C{path}."""
+        return self.directory.owner_of(path)
+
     def is_local(self, domain: Host | None) -> bool:
         """Whether we are a final destination of C{domain}."""
         return self.directory.is_local(domain)

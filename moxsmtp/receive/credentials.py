@@ -126,7 +126,7 @@ class Credentials:
         if len(self._lock.waiting) >= _WAITING:
             raise Refused(_BUSY)
         path = _address(attempt.login)
-        account = path and self._accounts.account_of(path)
+        account = path and self._accounts.owner_of(path)
         # The same look-up for the unknown, who have no hash.
         phc = await self._hashes.password_hash(account.name if account else "")
         password = unicodedata.normalize("NFC", attempt.password)

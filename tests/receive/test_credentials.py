@@ -104,6 +104,21 @@ class CredentialsTests(SynchronousTestCase):
         outcomes = {name: self.verify(*attempt) for name, attempt in attempts.items()}
         self.assertEqual(dict.fromkeys(attempts), outcomes)
 
+    def test_default_account(self) -> None:
+        """Who takes mail for everybody logs in with addresses of his own only."""
+        self.directory = Directory(
+            [Account("alice", addresses=("alice@example.org",))],
+            domains={EXAMPLE: DomainSettings()},
+            hosts=set(),
+            postmaster="alice",
+            default_account="alice",
+        )
+        self.credentials = self.made(self.pool)
+        password = "caf\u00e9 au lait"
+        self.assertIsNotNone(self.verify("alice@example.org", password))
+        self.assertIsNone(self.verify("bob@example.org", password))
+        self.assertIsNone(self.verify("alice@away.example", password))
+
     def test_authorization_identity(self) -> None:
         """It may be left out or be the login; another is refused (S-46)."""
         password = "caf\u00e9 au lait"
