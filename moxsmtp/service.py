@@ -147,6 +147,7 @@ class Server(Service):
             parts.mail,
             parts.hooks,
             parts.hand_over,
+            parts.watch,
             *self._housekeeping(),
             self._control(),
         ]
