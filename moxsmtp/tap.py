@@ -295,6 +295,7 @@ class _Process(Service):
         self._options = options
         self._reactor = reactor
         self._is_failing = False
+        self._is_stopping = False
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -362,6 +363,21 @@ class _Process(Service):
             self._reactor.callFromThread(self.reload)
 
         signal.signal(signal.SIGHUP, hear)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._end_on(number)
+
+    def _end_on(self, number: int) -> None:
+        """The first signal stops the reactor, as Twisted has it; a second ends the process."""
+        stop = signal.getsignal(number)
+
+        def end(number: int, frame: FrameType | None) -> None:
+            if self._is_stopping:
+                _leave()
+            self._is_stopping = True
+            if callable(stop):
+                stop(number, frame)
+
+        signal.signal(number, end)
 
     def reload(self) -> None:
         """Obey the configuration as it is now; if it is wrong, go on with the old one."""

@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python import usage
 from twisted.trial import unittest
 
+from moxsmtp import tap
 from moxsmtp.config import ConfigError, Mistake, Settings
 from moxsmtp.localserve import Loopback
 from moxsmtp.logs import printable
@@ -360,9 +361,25 @@ class LogTests(TapTestCase):
 class ReloadTests(TapTestCase):
     """SIGHUP."""
 
+    def test_end(self) -> None:
+        """The first SIGTERM is Twisted's to stop the reactor, the second ends at once (S-15)."""
+        heard: list[str] = []
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        signal.signal(signal.SIGTERM, lambda *_: heard.append("stop"))
+        self.patch(tap, "_leave", lambda: heard.append("leave"))
+        self.service(options("-c", self.write(LEAST))).startService()
+        for hook, _, _ in self.reactor.whenRunningHooks:
+            hook()
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(["stop"], heard)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertIn("leave", heard)
+
     def test_signal(self) -> None:
         """Once the reactor runs, SIGHUP reloads, in the reactor's thread."""
-        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         service = self.service(options("-c", self.write(LEAST)))
         service.startService()
         ours = [hook for hook, _, _ in self.reactor.whenRunningHooks]
