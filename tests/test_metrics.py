@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,6 +12,51 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import IMetrics
 from moxsmtp.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics
+
+RULES = Path(__file__).parent / "data" / "mox-prometheus.rules"
+
+#: What mox's alert rules watch that we do not have, or not yet.
+ABSENT = frozenset(
+    {
+        "mox_authentication_ratelimited_total",
+        "mox_autotls_cert_request_errors_total",
+        "mox_dmarcdb_policy_evaluated_total",
+        "mox_dnsbl_ips_success",
+        "mox_httpserver_request_duration_seconds_count",
+        "mox_tlsrptdb_session_total",
+        "mox_webmail_errors_total",
+        "mox_webmailsubmission_total",
+        "mox_webmail_submission_total",
+        "sherpa_errors_total",
+    }
+)
+
+
+class RulesTests(SynchronousTestCase):
+    """mox's alert rules, as it publishes them."""
+
+    def test_rules(self) -> None:
+        """What they watch exists under its name, but for the parts that we lack."""
+        exposed = {f"{name}_total" for name, _, _ in COUNTERS}
+        exposed |= {f"{name}_count" for name, _, _, _ in HISTOGRAMS}
+        exposed |= {name for name, _, _ in GAUGES}
+        watched = {
+            name
+            for line in RULES.read_text("utf-8").splitlines()
+            if "expr:" in line
+            for name in re.findall(r"\b(?:mox|sherpa)_\w+", line)
+        }
+        self.assertEqual(set(), watched - ABSENT - exposed)
+        self.assertTrue(len(watched & exposed) >= 8, watched & exposed)
+
+    def test_labels(self) -> None:
+        """The labels that they choose by are there."""
+        labels = {f"{name}_total": set(names) for name, _, names in COUNTERS}
+        labels |= {f"{name}_count": set(names) for name, _, names, _ in HISTOGRAMS}
+        for name, chosen in re.findall(r"\b(mox_\w+)\{([^}]*)\}", RULES.read_text("utf-8")):
+            if name in labels:
+                used = set(re.findall(r"(\w+)[!=]", chosen))
+                self.assertEqual(set(), used - labels[name], name)
 
 
 class MetricsTests(SynchronousTestCase):
