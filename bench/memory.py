@@ -1,6 +1,9 @@
 """
 Memory while a large message comes in, is stored, and leaves.
 
+The client that submits it has logged in before: Argon2 takes 19 MiB for the 30 ms
+of a login, whatever comes after.
+
 C{python -m bench.memory [MIB]}
 """
 
@@ -87,11 +90,12 @@ def main() -> None:
             pid = server.process.pid
             # What the first messages load and keep is not the large one's.
             for size in (1000, 1000, 200_000):
-                _in_and_out(server, sink, size)
+                _in_and_out(server, sink, _submission(server), size)
                 print(f"after {size} octets in and out: {peak_rss(pid)} KiB at most", flush=True)
+            outward = _submission(server)
             reset_peak_rss(pid)
             before = peak_rss(pid)
-            _in_and_out(server, sink, octets)
+            _in_and_out(server, sink, outward, octets)
             after = peak_rss(pid)
         finally:
             server.end()
@@ -102,7 +106,7 @@ def main() -> None:
     )
 
 
-def _in_and_out(server: Server, sink: Sink, octets: int) -> None:
+def _in_and_out(server: Server, sink: Sink, outward: Client, octets: int) -> None:
     """A message for an account, and one that leaves."""
     before = len(sink.receipts)
     connection = socket.create_connection(("127.0.0.1", server.ports["smtp"]), 120)
@@ -110,7 +114,6 @@ def _in_and_out(server: Server, sink: Sink, octets: int) -> None:
     inward.say("EHLO client.test")
     inward.send("peer@there.test", ADDRESS, octets)
     inward.close()
-    outward = _submission(server)
     outward.send(ADDRESS, f"user@[{_SINK}]", octets)
     outward.close()
     until(lambda: len(sink.receipts) > before, within=120, what="it left the queue", log=server.log)
