@@ -219,7 +219,8 @@ def _size(keyword: str, value: str | None) -> int:
 def _body(value: str | None) -> BodyType:
     """RFC 6152."""
     try:
-        return BodyType((value or "").upper())
+        # Only ASCII has two cases here: some letters of others become ASCII in upper case.
+        return BodyType(value.upper() if value and value.isascii() else "")
     except ValueError:
         raise Refused(_NO_SUCH_BODY) from None
 

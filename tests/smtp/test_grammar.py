@@ -126,6 +126,7 @@ class GrammarTests(unittest.SynchronousTestCase):
             "MAIL FROM:<> BODY=7bit": Mail(None, body=BodyType.SEVEN_BIT),
             "MAIL FROM:<> BODY=8BitMime": Mail(None, body=BodyType.EIGHT_BIT),
             "MAIL FROM:<> BODY=BINARYMIME": "555 5.5.4",
+            "MAIL FROM:<> BODY=8b\u0131tm\u0131me SMTPUTF8": "555 5.5.4",
             "MAIL FROM:<> BODY": "555 5.5.4",
         })  # fmt: skip
 
