@@ -7,7 +7,8 @@ domain of ours only after it, so that nobody can ask for names one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from mmap import mmap
 from typing import Final
@@ -83,7 +84,7 @@ class Delivery(Receiver):
         """
         envelope = self.envelope
         header = parse_header(spooled.header)
-        _check(header)
+        self._check(header)
         arrival = Incoming(
             client,
             spooled,
@@ -98,7 +99,8 @@ class Delivery(Receiver):
         if accepted:
             await self._store(arrival, accepted)
         for refusal in refusals:
-            self._count("unknownuser" if refusal.reply == _NO_SUCH_USER else "delivererror")
+            if refusal.reply == _NO_SUCH_USER:
+                self._count("unknownuser")
         if not accepted:
             raise Refused(folded(refusals))
         if refusals:
@@ -118,7 +120,8 @@ class Delivery(Receiver):
                 refusals.append(Refusal(recipient.path, _NO_SUCH_USER))
                 continue
             try:
-                await self.house.policy.delivery(recipient.path)
+                with self.policy_refusals():
+                    await self.house.policy.delivery(recipient.path)
             except Refused as refused:
                 refusals.append(Refusal(recipient.path, refused.reply))
             else:
@@ -127,7 +130,7 @@ class Delivery(Receiver):
 
     async def _store(self, arrival: Incoming, accepted: Sequence[tuple[Account, Path]]) -> None:
         """Content and rows together, durably."""
-        with storage_refusals():
+        with self._counted_failures(len(accepted)), storage_refusals():
             report = await self._is_dsn(arrival)
             author = author_of(arrival.header)
             address = author.address if author else ""
@@ -250,13 +253,35 @@ class Delivery(Receiver):
                 reason=refused.reason,
             )
 
-    def _count(self, result: str) -> None:
-        self.house.metrics.count("mox_smtpserver_delivery_total", result=result, reason="")
+    def _check(self, header: Header) -> None:
+        """@raise Refused: It goes in circles, or its author cannot be told."""
+        if header.count("Received") > MAXIMUM_HOPS:
+            self._count("reject", "loop")
+            raise Refused(
+                Reply(550, "4.6", f"more than {MAXIMUM_HOPS} Received fields: a mail loop")
+            )
+        if header.count("From") > 1:
+            self._count("reject", "several-from")
+            raise Refused(Reply(550, "6.0", "more than one From field"))
 
+    @contextmanager
+    def policy_refusals(self) -> Iterator[None]:
+        """Counted at every step (S-110)."""
+        try:
+            yield
+        except Refused:
+            self._count("delivererror", self.house.policy.reason)
+            raise
 
-def _check(header: Header) -> None:
-    """@raise Refused: It goes in circles, or its author cannot be told."""
-    if header.count("Received") > MAXIMUM_HOPS:
-        raise Refused(Reply(550, "4.6", f"more than {MAXIMUM_HOPS} Received fields: a mail loop"))
-    if header.count("From") > 1:
-        raise Refused(Reply(550, "6.0", "more than one From field"))
+    @contextmanager
+    def _counted_failures(self, recipients: int) -> Iterator[None]:
+        """Within, what is refused has failed for so many recipients."""
+        try:
+            yield
+        except Refused:
+            for _ in range(recipients):
+                self._count("delivererror")
+            raise
+
+    def _count(self, result: str, reason: str = "") -> None:
+        self.house.metrics.count("mox_smtpserver_delivery_total", result=result, reason=reason)

@@ -14,6 +14,7 @@ __all__ = ["IPolicy", "Welcome"]
 class IPolicy(Interface):
     """Asked at each step of a transaction; refuses by raising L{Refused}."""
 
+    reason = Attribute("A label of the metrics for its refusals.")
     reports_refusals = Attribute(
         "Whether a sender is sent a DSN for recipients that were refused after the content."
     )
@@ -35,6 +36,7 @@ class IPolicy(Interface):
 class Welcome:
     """Takes what the accounts allow."""
 
+    reason = ""
     reports_refusals = True
 
     async def sender(self, path: Path | None) -> None:

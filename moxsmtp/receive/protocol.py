@@ -383,7 +383,7 @@ class ESMTPFactory(Factory[ESMTPServer]):
     def drain(self) -> Deferred[None]:
         """
         Stop (S-15): new connections and next commands get 421; after three
-        seconds, what is left is cut.  Stop listening first.
+        seconds, what is left is cut.  Stop listening only then.
 
         @return: Fires when no connection is left, or a second after the cut.
         """

@@ -148,12 +148,14 @@ class Receiver(ABC):
 
     async def authenticate(self, client: Client, attempt: PasswordAttempt) -> Login | None:  # noqa: ARG002 - the port's form
         """L{None}: the credentials are wrong."""
-        return await self.house.credentials.verify(attempt)
+        with storage_refusals():
+            return await self.house.credentials.verify(attempt)
 
     async def mail(self, client: Client, command: Mail) -> Reply:
         """Begin a transaction (S-67)."""
         self.check_sender(client, command.reverse_path)
-        await self.house.policy.sender(command.reverse_path)
+        with self.policy_refusals():
+            await self.house.policy.sender(command.reverse_path)
         self.reset()
         self._envelope = Envelope(command)
         return Reply(250, "1.0", "sender accepted")
@@ -168,7 +170,8 @@ class Receiver(ABC):
                 Reply(452, "5.3", f"at most {MAXIMUM_RECIPIENTS} recipients in a transaction")
             )
         recipient = Recipient(command.forward_path, self.account_of(client, command.forward_path))
-        await self.house.policy.recipient(command.forward_path)
+        with self.policy_refusals():
+            await self.house.policy.recipient(command.forward_path)
         canonical = self.house.accounts.canonical(command.forward_path)
         if canonical not in self._known:
             self._known.add(canonical)
@@ -188,6 +191,11 @@ class Receiver(ABC):
         """Forget the transaction, if there is one."""
         self._envelope = None
         self._known = set()
+
+    @contextmanager
+    def policy_refusals(self) -> Iterator[None]:
+        """Within, the policy may refuse; who counts that says so here."""
+        yield
 
     @abstractmethod
     def check_sender(self, client: Client, path: Path | None) -> None:

@@ -50,6 +50,7 @@ class Rehearsal:
     sent a DSN for it: who rehearses sees the reply.
     """
 
+    reason = "localserve"
     reports_refusals = False
 
     def __init__(self, clock: IReactorTime) -> None:

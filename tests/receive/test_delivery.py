@@ -17,6 +17,8 @@ from moxsmtp.interfaces import (
     HookTarget,
     InsufficientStorage,
     IReceiver,
+    Login,
+    PasswordAttempt,
     StorageUnavailable,
     TLSInfo,
 )
@@ -256,6 +258,22 @@ class MessageTests(DeliveryTestCase):
         self.assertEqual(
             {InsufficientStorage: "452 4.3.1", StorageUnavailable: "451 4.3.0"}, replies
         )
+        self.assertEqual(
+            {'mox_smtpserver_delivery_total{reason="",result="delivererror"}': 2},
+            self.metrics.counts,
+        )
+
+    def test_login_without_storage(self) -> None:
+        """A database that is away is no reason to call credentials wrong (S-46)."""
+
+        class Away:
+            async def verify(self, attempt: PasswordAttempt) -> Login | None:
+                raise StorageUnavailable("locked")
+
+        receiver = self.made_receiver(replace(self.house, credentials=Away()))  # type: ignore[arg-type]  # it has what is asked
+        asked = receiver.authenticate(CLIENT, PasswordAttempt("", "a@b.example", "secret"))
+        refused = self.failureResultOf(Deferred.fromCoroutine(asked), Refused)
+        self.assertEqual(451, refused.value.reply.code)
 
     def test_no_room_for_content(self) -> None:
         """Where no content can begin, DATA is refused before 354 (S-75)."""
@@ -278,6 +296,10 @@ class MessageTests(DeliveryTestCase):
         """Two From fields would let readers and checks see different authors."""
         content = b"From: a@b.example\r\n" + HELLO
         self.assertEqual("550 5.6.0", self.deliver(content, "alice@ours.example"))
+        self.assertEqual(
+            {'mox_smtpserver_delivery_total{reason="several-from",result="reject"}': 1},
+            self.metrics.counts,
+        )
 
     def test_dsn_noticed(self) -> None:
         """A delivery status notification is marked as one, another report is not."""
@@ -331,6 +353,10 @@ class RehearsedTests(DeliveryTestCase):
         self.begin(self.receiver, CLIENT, None)
         rcptto = Rcpt(path("rcptto553@ours.example"))
         self.assertEqual("553 5.0.0", self.codes(self.receiver.recipient(CLIENT, rcptto)))
+        self.assertEqual(
+            {'mox_smtpserver_delivery_total{reason="localserve",result="delivererror"}': 2},
+            self.metrics.counts,
+        )
 
     def test_different_refusals(self) -> None:
         """
@@ -347,6 +373,10 @@ class RehearsedTests(DeliveryTestCase):
             self.receiver, CLIENT, HELLO, None, "a-550@ours.example", "b-451@ours.example"
         )
         self.assertEqual((554, "5.3.0"), (reply.code, reply.enhanced_status))
+        self.assertEqual(
+            {'mox_smtpserver_delivery_total{reason="localserve",result="delivererror"}': 2},
+            self.metrics.counts,
+        )
         lines = reply.text.split("\n")
         self.assertEqual(3, len(lines))
         self.assertTrue(lines[0].startswith("a-550@ours.example: 550 5.0.0 "), lines)
