@@ -145,10 +145,14 @@ class Entrances:
         return [f"{door.role.value} on {door.socket}" for door in self._doors]
 
     async def close(self) -> None:
-        """Take no more connections, end those that are open (S-15)."""
-        closing = [Deferred.fromCoroutine(door.socket.close()) for door in self._doors]
-        draining = [door.factory.drain() for door in self._doors if door.factory is not None]
-        await gatherResults([*closing, *draining])
+        """
+        End the connections that are open; who comes meanwhile is told so, too
+        (S-15).  Then take no more.
+        """
+        await gatherResults(
+            [door.factory.drain() for door in self._doors if door.factory is not None]
+        )
+        await gatherResults([Deferred.fromCoroutine(door.socket.close()) for door in self._doors])
 
     def _entrance(
         self, settings: Settings, listener: ListenerSettings, door: _Door, hall: Hall

@@ -54,6 +54,9 @@ ADDRESS: Final = "mox@localhost"
 #: Known to everybody; the server is on loopback only.
 PASSWORD: Final = "moxmoxmox"  # noqa: S105 - see above
 
+#: How long the queue's history can be looked at (Q-89).
+_RETENTION: Final = dt.timedelta(hours=72)
+
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
 
 
@@ -91,7 +94,14 @@ def settings(directory: str, ports: Ports = Ports()) -> Settings:
         data_directory=directory,
         listeners=(listener,),
         domains={localhost: DomainSettings(separator="+")},
-        accounts=(Account(name=ACCOUNT, addresses=(ADDRESS,)),),
+        accounts=(
+            Account(
+                name=ACCOUNT,
+                addresses=(ADDRESS,),
+                keep_retired_messages=_RETENTION,
+                keep_retired_webhooks=_RETENTION,
+            ),
+        ),
         http=HTTPSettings(addresses=(_LOOPBACK,), port=ports.http),
         default_account=ACCOUNT,
     )

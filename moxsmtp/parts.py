@@ -171,14 +171,19 @@ class Parts:
 
     # -- mail in ------------------------------------------------------------------------
 
-    def receivers(self, reply_ids: ReplyIds) -> ReceiverMaker:
+    def receivers(self, reply_ids: ReplyIds, nobody: str) -> ReceiverMaker:
         """
         What each socket makes a receiver with, for each connection.
 
         @param reply_ids: Known once the database answers.
+        @param nobody: The hash of a password that nobody knows.
         """
         credentials = Credentials(
-            self.accounts, self.hashes, reactor=self.reactor, pool=self.engine.pool
+            self.accounts,
+            self.hashes,
+            nobody=nobody,
+            reactor=self.reactor,
+            pool=self.engine.pool,
         )
         house = House(
             hostname=self.settings.hostname,

@@ -13,6 +13,7 @@ import itertools
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.sockets import Socket
 from moxsmtp.store.sweep import sweep
 from moxsmtp.surroundings import Surroundings
+from moxsmtp.tls.server import CertificateError
 
 __all__ = ["Server", "make_service"]
 
@@ -96,6 +98,9 @@ class Server(Service):
         self._http: list[Socket] = []
         self._services: list[IService] = []
         self._starting: Deferred[None] | None = None
+        self._is_up = False
+        #: To be obeyed once we are up.
+        self._pending: Settings | None = None
         self._entrances: Entrances
         self._hall: Hall
 
@@ -134,8 +139,9 @@ class Server(Service):
         )
         reply_ids = ReplyIds(secret[:16], secret[16:])
         await self._set_passwords()
+        nobody = await self._hashed(secrets.token_urlsafe(32))
         self._hall = Hall(
-            receivers=parts.receivers(reply_ids),
+            receivers=parts.receivers(reply_ids, nobody),
             # Numbers of later runs are higher, so they are unique in the log (S-9).
             session_ids=itertools.count(int(reactor.seconds() * 1000)),
             reply_id=reply_ids.encode,
@@ -162,8 +168,10 @@ class Server(Service):
             socket.serve(site, reactor)
         # What stands by now lives as long as the server: the collector of
         # garbage need not look at it again and again.
-        gc.collect()
         gc.freeze()
+        self._is_up = True
+        if self._pending is not None:
+            self._obey_pending(self._pending)
         for text in self._entrances.listening():
             self._log.info("listening for {what}", what=text)
         announcement = parts.surroundings.announcement(settings)
@@ -176,10 +184,12 @@ class Server(Service):
         parts = self._parts
         for account, password in parts.surroundings.passwords.items():
             if await parts.hashes.password_hash(account) is None:
-                phc = await deferToThreadPool(
-                    parts.reactor, parts.engine.pool, hash_password, password
-                )
-                await parts.hashes.set_password_hash(account, phc)
+                await parts.hashes.set_password_hash(account, await self._hashed(password))
+
+    def _hashed(self, password: str) -> Deferred[str]:
+        """In a thread: it takes 30 ms on purpose."""
+        parts = self._parts
+        return deferToThreadPool(parts.reactor, parts.engine.pool, hash_password, password)
 
     def _housekeeping(self) -> list[IService]:
         """What is done again and again (Q-1)."""
@@ -250,21 +260,31 @@ class Server(Service):
     def reload(self, settings: Settings) -> None:
         """
         Obey other settings as far as that is possible without a restart:
-        accounts, domains, certificates, limits.
+        accounts, domains, certificates, limits.  While the server starts, they
+        are kept until it is up.
 
         @raise CertificateError: A certificate cannot be used; then nothing
             has changed.
         """
-        needs_restart = list(self._entrances.reload(settings, self._hall))
-        needs_restart += [
-            name
-            for name in _FIXED
-            if getattr(settings, name) != getattr(self._parts.settings, name)
-        ]
+        if not self._is_up:
+            self._pending = settings
+            return
+        old = self._parts.settings
+        fixed = {name: getattr(old, name) for name in _FIXED}
+        needs_restart = [name for name in _FIXED if getattr(settings, name) != fixed[name]]
+        # The rest is obeyed as if these had not been touched, not half and half.
+        settings = replace(settings, **fixed)
+        needs_restart += self._entrances.reload(settings, self._hall)
         self._parts.accounts.directory = settings.directory()
         self._settings = settings
         for what in needs_restart:
             self._log.warn("a restart is needed before this change counts: {what}", what=what)
+
+    def _obey_pending(self, settings: Settings) -> None:
+        try:
+            self.reload(settings)
+        except CertificateError as error:
+            self._log.error("the configuration was not reloaded: {error}", error=error)
 
     # -- stop ---------------------------------------------------------------------------------
 

@@ -107,15 +107,17 @@ class Credentials:
         accounts: IAccounts,
         hashes: IPasswordHashes,
         *,
+        nobody: str,
         reactor: IReactorFromThreads,
         pool: ThreadPool,
     ) -> None:
+        """@param nobody: A hash, as of a password that nobody knows."""
         self._accounts = accounts
         self._hashes = hashes
         self._reactor = reactor
         self._pool = pool
         self._lock = DeferredLock()
-        self._nobody = hash_password(secrets.token_urlsafe(32))
+        self._nobody = nobody
 
     async def verify(self, attempt: PasswordAttempt) -> Login | None:
         """

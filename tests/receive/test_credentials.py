@@ -47,6 +47,7 @@ class CredentialsTests(SynchronousTestCase):
 
     #: One hash for all tests; making it takes its time on purpose.
     hash = hash_password("caf\u00e9 au lait")
+    nobody = hash_password("unknown to anybody")
 
     def setUp(self) -> None:
         accounts = (
@@ -65,7 +66,9 @@ class CredentialsTests(SynchronousTestCase):
         self.credentials = self.made(self.pool)
 
     def made(self, pool: InlinePool) -> Credentials:
-        return Credentials(self.directory, self.hashes, reactor=InlineReactor(), pool=pool)
+        return Credentials(
+            self.directory, self.hashes, nobody=self.nobody, reactor=InlineReactor(), pool=pool
+        )
 
     def verify(self, login: str, password: str, authorization: str = "") -> Login | None:
         attempt = PasswordAttempt(authorization, login, password)
