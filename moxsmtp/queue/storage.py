@@ -58,9 +58,10 @@ class IJobStore(ILeases):
     ) -> Awaitable[Batch | None]:
         """
         The leader due first and its co-recipients (Q-16), each marked as begun
-        (Q-10): attempts counted, last attempt set, the next one already set to
-        C{next_attempt(job)} where C{job.attempts} includes this one.
+        (Q-10): attempts counted, last attempt set, the next one already set.
 
+        @param next_attempt: Called once, with the leader, whose attempts include
+            this one; its answer counts for all, so that they stay together.
         @return: L{None} if nothing is due.
         @raise LeaseLost: The destination is not ours any more.
         """

@@ -180,10 +180,10 @@ class JobStore(Leases):
                         )
                     },
                 )  # fmt: skip
-            return Batch(
-                tuple(_begun(tx, read_job(row), moment, next_attempt) for row in rows),
-                started=now,
-            )
+            begun = [_begun(read_job(row), moment) for row in rows]
+            # One for all: each with a jitter of its own, they would be parted for good.
+            following = next_attempt(begun[0])
+            return Batch(tuple(_marked(tx, each, moment, following) for each in begun), started=now)
 
         return await self._database.transact(work)
 
@@ -275,20 +275,23 @@ def _first_due(jobs: Sequence[NewJob], now: int) -> Mapping[str, int]:
     return first
 
 
-def _begun(tx: Transaction, waiting: Job, now: int, next_attempt: Callable[[Job], datetime]) -> Job:
+def _begun(waiting: Job, now: int) -> Job:
+    """A job with the attempt that begins counted."""
+    return replace(waiting, attempts=waiting.attempts + 1, last_attempt=read_time(now))
+
+
+def _marked(tx: Transaction, begun: Job, now: int, next_attempt: datetime) -> Job:
     """Mark a job before anything is sent (Q-10)."""
-    begun = replace(waiting, attempts=waiting.attempts + 1, last_attempt=read_time(now))
-    begun = replace(begun, next_attempt=next_attempt(begun))
     tx.execute(
         _BEGIN,
         {
             "id": begun.id,
             "attempts": begun.attempts,
             "now": now,
-            "next_attempt": write_time(begun.next_attempt),
+            "next_attempt": write_time(next_attempt),
         },
     )
-    return begun
+    return replace(begun, next_attempt=next_attempt)
 
 
 def _applied(tx: Transaction, settlement: Settlement) -> bool:

@@ -219,7 +219,7 @@ class MemoryJobs(MemoryLeases):
         if not self.batches:
             return None
         batch = self.batches.pop(0)
-        self.planned += [next_attempt(job) for job in batch.jobs]
+        self.planned.append(next_attempt(batch.leader))
         return batch
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:

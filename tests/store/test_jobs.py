@@ -11,6 +11,8 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import IQueue, OutgoingEvent, RequireTLS
 from moxsmtp.queue.job import FromIdInUse, Job, Retired, Retry, Settlement
+from moxsmtp.queue.schedule import next_attempt
+from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.schema import job as job_table
@@ -220,6 +222,27 @@ class TakeTests(Contract):
             self.settle(lease, Settlement(job, Retry(NOW), result()))
         self.assertEqual([job.id for job in self.take(lease)], [one])
         self.assertEqual([job.id for job in self.take(lease)], [two])
+
+    def test_co_recipients_stay_together(self) -> None:
+        """Put off together, co-recipients are tried together again, whatever the jitter (Q-16)."""
+        numbers = self.add(*(new_job(f"{name}@example.org") for name in "abc"))
+        (lease,) = self.claim()
+        jitter = iter((4, -5, 3, -4))
+
+        def jittered(job: Job) -> datetime:
+            return next_attempt(
+                self.time, job.attempts, QueueSettings(), lambda _low, _high: next(jitter)
+            )
+
+        for attempt in (1, 2):
+            batch = self.result(self.jobs.take(lease, self.time, jittered))
+            assert batch is not None
+            self.assertEqual([job.id for job in batch.jobs], numbers)
+            self.assertEqual({job.attempts for job in batch.jobs}, {attempt})
+            self.settle(
+                lease, *(Settlement(job, Retry(job.next_attempt), result()) for job in batch.jobs)
+            )
+            self.time = batch.leader.next_attempt
 
     def test_co_recipients_of_equal_transport(self) -> None:
         """One that was given another transport does not go along (Q-16)."""
