@@ -10,7 +10,8 @@ from typing import Any, Final
 from twisted.internet.threads import deferToThreadPool
 
 from moxsmtp.engine import Engine
-from moxsmtp.interfaces import Account, IPasswordHashes, NewHook, OutgoingEvent
+from moxsmtp.interfaces import Account, IContent, IPasswordHashes, NewHook, OutgoingEvent
+from moxsmtp.mailbox.content import NoMaildir
 from moxsmtp.queue.job import Failed, Job, Result
 from moxsmtp.receive.credentials import hash_password
 from moxsmtp.reloading import LiveAccounts
@@ -62,12 +63,27 @@ class MailOperations:
         self._store = store
         self._remove_file = remove_file
         self.list_messages = store.list_messages
-        self.open = store.open
+
+    async def open(self, account: str, number: int) -> tuple[StoredMessage, IContent] | None:
+        """
+        A message with its whole content; L{None}: the account has no such message.
+
+        @raise StoreError: It cannot be had, in one line.
+        """
+        try:
+            return await self._store.open(account, number)
+        except NoMaildir as error:
+            raise StoreError(f"{error}; message {number} is in the one it had") from None
 
     async def delete(self, account: str, numbers: Sequence[int]) -> Sequence[StoredMessage]:
-        """Files first: what is left of a crash in between is a row without a message."""
+        """
+        Files first: what is left of a crash in between is a row without a message.
+
+        @raise StoreError: A file cannot be reached, in one line.
+        @raise Vanished: The same: the whole Maildir is not there.
+        """
         for number in numbers:
-            found = await self._store.open(account, number)
+            found = await self.open(account, number)
             if found is not None and found[0].maildir_name is not None:
                 await self._remove_file(account, found[0].maildir_name)
         return await self._store.delete(account, numbers)

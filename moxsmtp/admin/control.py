@@ -30,7 +30,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.admin.wire import MAXIMUM_REQUEST, decoded, encoded, short_path
-from moxsmtp.interfaces import InsufficientStorage
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
+from moxsmtp.mailbox.maildir import Vanished
 from moxsmtp.store.errors import StoreError
 
 __all__ = ["Command", "CommandFailed", "ControlFactory", "ControlService", "Send"]
@@ -147,7 +148,7 @@ class _Control(Protocol):
             await self._obey(line)
         except CommandFailed as error:
             self._finish({"error": str(error)})
-        except (StoreError, InsufficientStorage, OSError) as error:
+        except (StoreError, InsufficientStorage, StorageUnavailable, Vanished, OSError) as error:
             self._finish({"error": _plain(error)})
         else:
             self._finish({"done": True})

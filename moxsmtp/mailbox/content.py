@@ -8,14 +8,18 @@ from typing import Final
 from zope.interface import implementer
 
 from moxsmtp.interfaces import IContent
-from moxsmtp.mailbox.maildir import Tree
+from moxsmtp.mailbox.maildir import Tree, Vanished
 from moxsmtp.mailbox.names import wire_size
 from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
 
-__all__ = ["MaildirContent", "MaildirReader"]
+__all__ = ["MaildirContent", "MaildirReader", "NoMaildir"]
 
 #: Octets of a file that are turned into wire form at a time.
 _PIECE: Final = 64 * 1024
+
+
+class NoMaildir(LookupError):
+    """The configuration has no Maildir for an account: not any more, if mail is in one."""
 
 
 class MaildirReader:
@@ -30,9 +34,10 @@ class MaildirReader:
         The message called C{name}, prefix and all.  It is looked for when it
         is read.
 
-        @raise LookupError: The account has no Maildir, or the name is not ours.
+        @raise NoMaildir: The account has none.
+        @raise LookupError: The name is not ours.
         """
-        content: IContent = MaildirContent(self._in_thread, self._tree(account), name)
+        content: IContent = MaildirContent(self._in_thread, self._tree(account), name, account)
         return content
 
     async def remove(self, account: str, name: str) -> bool:
@@ -40,16 +45,25 @@ class MaildirReader:
         Remove the file, in whichever folder it is.
 
         @return: Whether it was there.
-        @raise LookupError: The account has no Maildir.
+        @raise NoMaildir: The account has none.
         @raise Vanished: Its Maildir is not there.
         """
-        return await self._in_thread(self._tree(account).remove, name)
+        tree = self._tree(account)
+        try:
+            return await self._in_thread(tree.remove, name)
+        except Vanished:
+            raise _vanished(account, tree) from None
 
     def _tree(self, account: str) -> Tree:
         maildir = self._maildirs().get(account)
         if maildir is None:
-            raise LookupError(f"account {account} has no Maildir")
+            raise NoMaildir(f"account {account} has no Maildir in the configuration")
         return tree_of(maildir)
+
+
+def _vanished(account: str, tree: Tree) -> Vanished:
+    """The same for people: whose it is."""
+    return Vanished(f"the Maildir of {account} at {tree.root} is not there; is its disk mounted?")
 
 
 @implementer(IContent)
@@ -59,7 +73,7 @@ class MaildirContent:
     offsets are in the file is remembered every 64 KiB.
     """
 
-    def __init__(self, in_thread: InThread, tree: Tree, name: str) -> None:
+    def __init__(self, in_thread: InThread, tree: Tree, name: str, account: str) -> None:
         """@raise LookupError: The name does not tell the size."""
         size = wire_size(name)
         if size is None:
@@ -68,6 +82,7 @@ class MaildirContent:
         self._in_thread = in_thread
         self._tree = tree
         self._name = name
+        self._account = account
         self._path = ""
         #: Offsets with CRLF, and where they are in the file.
         self._wire = [0]
@@ -78,10 +93,14 @@ class MaildirContent:
         See L{IContent.read}.
 
         @raise FileNotFoundError: It is in no folder of the Maildir.
+        @raise Vanished: The Maildir is not there.
         """
         if offset >= self.size or length <= 0:
             return b""
-        return await self._in_thread(self._read, offset, length)
+        try:
+            return await self._in_thread(self._read, offset, length)
+        except Vanished:
+            raise _vanished(self._account, self._tree) from None
 
     def _read(self, offset: int, length: int) -> bytes:
         if self._path:

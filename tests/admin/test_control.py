@@ -17,7 +17,8 @@ from twisted.trial import unittest
 
 from moxsmtp.admin.control import CommandFailed, ControlFactory, ControlService, Send
 from moxsmtp.admin.wire import MAXIMUM_REQUEST, SOCKET
-from moxsmtp.interfaces import InsufficientStorage
+from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
+from moxsmtp.mailbox.maildir import Vanished
 from moxsmtp.store.errors import DatabaseUnavailable
 
 
@@ -155,6 +156,10 @@ class RequestTests(ControlTestCase):
             CommandFailed("no such thing"): "no such thing",
             DatabaseUnavailable("locked"): "locked",
             InsufficientStorage("disk full"): "disk full",
+            StorageUnavailable("not now"): "not now",
+            Vanished("the Maildir of alice at /m is not there"): (
+                "the Maildir of alice at /m is not there"
+            ),
             OSError(13, "Permission denied", "/x"): "/x: Permission denied",
         }.items():
             self.error = error

@@ -14,8 +14,8 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import IContent, Maildir
 from moxsmtp.mailbox import content
-from moxsmtp.mailbox.content import MaildirReader
-from moxsmtp.mailbox.maildir import Tree
+from moxsmtp.mailbox.content import MaildirReader, NoMaildir
+from moxsmtp.mailbox.maildir import Tree, Vanished
 from tests.mailbox.doubles import RECEIVED, inline
 
 
@@ -127,8 +127,23 @@ class ContentTests(unittest.SynchronousTestCase):
 
     def test_no_maildir(self) -> None:
         """An account without a Maildir, or a foreign name, is refused at once."""
-        self.assertRaises(LookupError, self.reader.open, "bob", self.deliver(b"x"))
+        error = self.assertRaises(NoMaildir, self.reader.open, "bob", self.deliver(b"x"))
+        self.assertEqual(str(error), "account bob has no Maildir in the configuration")
         self.assertRaises(LookupError, self.reader.open, "alice", "1700000000.foreign")
+
+    def test_vanished(self) -> None:
+        """A Maildir that is not there is told with its owner and its place."""
+        name = self.deliver(b"one\r\n")
+        found = self.reader.open("alice", name)
+        self.root.rename(self.root.with_name("elsewhere"))
+        for asked in (found.read(0, 5), self.reader.remove("alice", name)):
+            failure = self.failureResultOf(
+                Deferred.fromCoroutine(asked),  # type: ignore[arg-type]  # it is a coroutine
+                Vanished,
+            )
+            self.assertIn(
+                f"the Maildir of alice at {self.root} is not there", failure.getErrorMessage()
+            )
 
     def test_remove(self) -> None:
         """A message is removed, and it is said whether it was there."""
