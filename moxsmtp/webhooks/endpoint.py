@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI
@@ -183,6 +183,9 @@ class _Bounded(WrappingFactory):
     def __init__(self, clock: IReactorTime, factory: IProtocolFactory) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted gives it no types
         self.clock = clock
+        if isinstance(factory, Factory):
+            # An agent makes one for each connection; each start and stop would be a line.
+            factory.noisy = False
 
 
 @implementer(IStreamClientEndpoint)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from twisted.internet.interfaces import (
     IProtocol,
 )
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial import unittest
@@ -219,6 +221,21 @@ class RequestTests(PostTestCase):
         line.say(OK)
         self.successResultOf(second)
         self.assertEqual(len(self.called), 1)
+
+    def test_quiet(self) -> None:
+        """A connection, with or without TLS, leaves no line of the factories' own in the log."""
+        for url in ("http://hooks.example/", "https://hooks.example/"):
+            done = self.post(url=url)
+            lines: list[object] = []
+            hear = cast("ILogObserver", lines.append)
+            globalLogPublisher.addObserver(hear)
+            factory = self.reactor.tcpClients[-1][2]
+            factory.doStart()
+            factory.doStop()
+            globalLogPublisher.removeObserver(hear)
+            done.cancel()
+            self.failureResultOf(done, CancelledError)
+            self.assertEqual(lines, [])
 
     def test_tls(self) -> None:
         """An https URL is called with TLS for its host, on port 443."""
