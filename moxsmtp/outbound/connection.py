@@ -35,6 +35,8 @@ PIECE: Final = 65_536
 _SESSION_LIMIT: Final = timedelta(minutes=30)
 _HANDSHAKE_LIMIT: Final = timedelta(seconds=60)
 _WRITE_LIMIT: Final = timedelta(seconds=30)
+# From the last fate to the end of the session; nothing depends on it.
+_LEAVE_LIMIT: Final = timedelta(seconds=5)
 # A peer may never answer our close_notify.
 _CLOSE_LIMIT: Final = timedelta(seconds=5)
 
@@ -49,8 +51,9 @@ class ESMTPClient(Protocol):
     One session, from connecting to QUIT.
 
     @ivar exchange: What is said, and the fates of the recipients.
-    @ivar over: Fires once all is known, and never fails; cancelling it cuts
-        the connection.
+    @ivar over: Fires once every fate is known, and never fails; cancelling it
+        cuts the connection.  QUIT is answered, or not, after that: a result
+        that waits for it is one that a crash forgets (Q-68).
     @ivar is_late: A time limit ended the session.
     """
 
@@ -152,6 +155,8 @@ class ESMTPClient(Protocol):
                         self._awaited = step
                         self._set_timer(limit, "no reply in time")
                     self._busy = False
+                    if self.exchange.is_decided and not self.over.called:
+                        self._take_leave()
                     return
                 case BeginTLS():
                     self._set_timer(_HANDSHAKE_LIMIT, "no TLS handshake in time")
@@ -212,6 +217,19 @@ class ESMTPClient(Protocol):
 
     # -- the end --
 
+    def abort(self) -> None:
+        """Cut the connection, whatever is under way."""
+        if not self.over.called:
+            self.over.cancel()
+        elif self._is_connected:
+            self.transport.abortConnection()
+
+    def _take_leave(self) -> None:
+        """Nobody has to wait any more; what is left to be said has little time."""
+        self._stop_session_timer()
+        self._session_timer = self._later(_LEAVE_LIMIT, "the session took too long")
+        self.over.callback(None)
+
     def _give_up(self, error: str) -> None:
         self._abandon(Refusal(permanent=False, error=error, status="4.2"))
 
@@ -240,7 +258,7 @@ class ESMTPClient(Protocol):
 
     def _cancel(self, over: Deferred[None]) -> None:
         del over
-        self.exchange.abandon(Refusal(permanent=False, error="the attempt was cut off"))
+        self.exchange.drop()
         self._is_finished = True
         self._stop_timers()
         if self._sending is not None:
@@ -268,6 +286,9 @@ class ESMTPClient(Protocol):
 
     def _stop_timers(self) -> None:
         self._stop_timer()
+        self._stop_session_timer()
+
+    def _stop_session_timer(self) -> None:
         timer, self._session_timer = self._session_timer, None
         if timer is not None and timer.active():
             timer.cancel()

@@ -104,7 +104,7 @@ class Exchange:
 
     @property
     def is_over(self) -> bool:
-        """Nothing will happen any more, and all fates are known."""
+        """Nothing will happen any more; all fates are known unless it was L{drop}ped."""
         return self._over is not None
 
     @property
@@ -140,11 +140,22 @@ class Exchange:
         """
         if self._over is not None:
             return
+        if self._begun_tls and not self.uses_tls and not self.is_decided:
+            self.tls_failed = refusal.error
+        self.drop()
+        self._settle(refusal)
+
+    def drop(self) -> None:
+        """
+        We have ended the session ourselves.  Fates that the server has not told
+        stay unknown; replies that came before count.
+        """
+        if self._over is not None:
+            return
         if self._sending:
             self._heed_early_reply()
-        if self._begun_tls and not self.uses_tls:
-            self.tls_failed = refusal.error
-        self._settle(self._mail_refusal or refusal)
+        if self._mail_refusal is not None:
+            self._settle(self._mail_refusal)
         self._over = Over(clean=False)
         self._session.close()
 

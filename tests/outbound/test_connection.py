@@ -88,6 +88,7 @@ class DeliveryTests(ConnectionTestCase):
         self.assertNoResult(session.client.over)
         session.wire.say(b"250 queued\r\n")
         self.assertEqual(session.wire.take(), b"QUIT\r\n")
+        self.assertEqual(session.wire.closed, "")
         session.wire.say(b"221 bye\r\n")
         self.assertOver(session, "ok 250", "closed")
 
@@ -270,13 +271,30 @@ class TimeTests(ConnectionTestCase):
         self.assertEqual(set(session.fates), {"transient 0 4.2"})
 
     def test_quit(self) -> None:
-        """QUIT is waited for 5 s, and the message is delivered all the same (Q-68)."""
+        """
+        The result is there with the reply to the content; QUIT has 5 s, in which
+        nobody waits, and then the connection is cut (Q-68).
+        """
         session = Session()
         session.until_content()
         session.wire.say(b"250 queued\r\n")
-        session.clock.advance(5)
+        self.successResultOf(session.client.over)
+        self.assertEqual(session.wire.take()[-6:], b"QUIT\r\n")
+        session.clock.advance(4.9)
+        self.assertEqual(session.wire.closed, "")
+        session.clock.advance(0.1)
         self.assertFalse(session.client.is_late)
         self.assertOver(session, "ok 250", "aborted")
+
+    def test_leave(self) -> None:
+        """All refused, and DATA unanswered: nobody waits, and 5 s later it ends (Q-68)."""
+        session = Session()
+        for data in (*OPENING, b"250 ok\r\n550 who\r\n"):
+            session.wire.say(data)
+        self.successResultOf(session.client.over)
+        self.assertEqual(session.wire.closed, "")
+        session.clock.advance(5)
+        self.assertOver(session, "permanent 550", "aborted")
 
     def test_slow_close(self) -> None:
         """A peer that never closes is cut off."""
@@ -330,7 +348,7 @@ class EndTests(ConnectionTestCase):
 
     def test_cancel(self) -> None:
         """Cancelling cuts the connection, at whatever stage, and leaves no timer."""
-        stages = (*OPENING, ACCEPTED, b"250 queued\r\n")
+        stages = (*OPENING, ACCEPTED)
         for stage in range(len(stages) + 1):
             session = Session(Text(b"0123456789abcdef\r\n" * 20_000))
             session.wire.blocked = stage == 3
@@ -341,7 +359,24 @@ class EndTests(ConnectionTestCase):
             self.assertEqual(session.wire.closed, "aborted")
             session.wire.lose()
             self.assertEqual(session.clock.getDelayedCalls(), [])
-            self.assertNotIn("none", session.fates)
+            self.assertEqual(session.client.exchange.fates, [None])
+
+    def test_abort(self) -> None:
+        """Leave-taking can be cut off; the fate stays, and no timer is left."""
+        session = Session()
+        session.until_content()
+        session.wire.say(b"250 queued\r\n")
+        session.client.abort()
+        self.assertOver(session, "ok 250", "aborted")
+
+    def test_cancel_keeps_fates(self) -> None:
+        """What the server has said before the cut stays known; the rest stays unknown (Q-19)."""
+        session = Session(message=mailing("b", "c"))
+        for data in (*OPENING, b"250 ok\r\n250 ok\r\n452 many\r\n354 go\r\n", b"250 queued\r\n"):
+            session.wire.say(data)
+        session.client.over.cancel()
+        self.failureResultOf(session.client.over, CancelledError)
+        self.assertEqual(session.fates, ["ok 250", "none"])
 
 
 class TLSTests(ConnectionTestCase):
