@@ -17,6 +17,8 @@ from moxsmtp.receive.credentials import hash_password
 from moxsmtp.reloading import LiveAccounts
 from moxsmtp.store.backup import back_up
 from moxsmtp.store.errors import StoreError
+from moxsmtp.store.files import ContentFiles
+from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.message_rows import StoredMessage
 from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
@@ -101,8 +103,12 @@ class QueueOperations:
         self.list_jobs = admin.list_jobs
         self.job = admin.job
 
-    async def drop(self, numbers: Sequence[int]) -> int:
-        """Take jobs out of the queue, without a DSN (Q-23)."""
+    async def drop(self, numbers: Sequence[int]) -> Sequence[int]:
+        """
+        Take jobs out of the queue, without a DSN (Q-23).
+
+        @return: Numbers of those that waited.
+        """
         now = self._now()
 
         def keep_until(job: Job) -> datetime | None:
@@ -149,8 +155,17 @@ class BackupOperations:
         await deferToThreadPool(
             self._reactor,
             self._engine.pool,
-            back_up,
-            self._engine.folder.database,
+            _back_up,
+            self._engine.folder,
             self._engine.files,
             Path(folder),
         )
+
+
+def _back_up(folder: DataFolder, files: ContentFiles, target: Path) -> None:
+    """In a thread.  @raise StoreError: It did not work, in one line."""
+    if not target.parent.is_dir():
+        raise StoreError(f"the folder {target.parent} is not there; make it first")
+    if target.resolve().is_relative_to(folder.path.resolve()):
+        raise StoreError(f"{target} is in the data folder {folder.path}; choose another place")
+    back_up(folder.database, files, target)

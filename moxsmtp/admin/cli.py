@@ -342,7 +342,7 @@ def queue_drop(server: _Server, numbers: tuple[int, ...]) -> None:
         if server.as_json:
             _print_json(entry)
         else:
-            click.echo(f"dropped {entry['dropped']} of {len(set(numbers))}")
+            click.echo(f"dropped {entry['id']}")
 
 
 # -- backup -------------------------------------------------------------------------
@@ -351,11 +351,18 @@ def queue_drop(server: _Server, numbers: tuple[int, ...]) -> None:
 @_command(main, "backup", "moxsmtp backup /var/backups/moxsmtp-monday")
 @click.argument("folder")
 def backup(server: _Server, folder: str) -> None:
-    """Copy all data into FOLDER, which must not exist, while the server goes on."""
+    """
+    Copy the data folder into FOLDER while the server goes on.
+
+    FOLDER is empty or not there, the folder around it is, and it is not in the
+    data folder.  Mail that was handed over to Maildirs is not in the copy: back
+    the Maildirs up as files.
+    """
     absolute = os.path.abspath(folder)  # noqa: PTH100 - keeps symlinks
     # A large store takes its time, and the server says nothing until it is done.
     for entry in server.call("backup", {"folder": absolute}, time_limit=None):
         if server.as_json:
             _print_json(entry)
         else:
-            click.echo(f"copied everything to {printable(str(entry['folder']))}")
+            click.echo(f"copied the data folder to {printable(str(entry['folder']))}")
+            click.echo("Mail in Maildirs is not in it: back the Maildirs up as files.")

@@ -139,9 +139,11 @@ class Commands:
     async def _queue_drop(self, arguments: Mapping[str, Any], send: Send) -> None:
         numbers = _numbers(arguments)
         dropped = await self._queue.drop(numbers)
-        await send({"dropped": dropped})
-        if not dropped:
-            raise CommandFailed(f"the queue has no job {_joined(numbers)}")
+        for number in dropped:
+            await send({"id": number})
+        missing = sorted(set(numbers).difference(dropped))
+        if missing:
+            raise CommandFailed(f"the queue has no job {_joined(missing)}")
 
     # -- backup --
 

@@ -50,8 +50,12 @@ class QueueAdmin(Protocol):
     def job(self, number: int) -> Awaitable[Job | RetiredJob | None]:
         """From the queue or its history; L{None}: neither knows it."""
 
-    def drop(self, numbers: Sequence[int]) -> Awaitable[int]:
-        """Take jobs out of the queue, without a DSN.  @return: How many waited."""
+    def drop(self, numbers: Sequence[int]) -> Awaitable[Sequence[int]]:
+        """
+        Take jobs out of the queue, without a DSN.
+
+        @return: Numbers of those that waited.
+        """
 
 
 class AccountAdmin(Protocol):
@@ -73,7 +77,8 @@ class Backup(Protocol):
 
     def backup(self, folder: str) -> Awaitable[None]:
         """
-        Copy all data into a new folder while the server goes on.
+        Copy all data but Maildirs into a new folder while the server goes on.
 
-        @param folder: Absolute.
+        @param folder: Absolute; outside of the data folder, and the one that it
+            is made in is there.
         """

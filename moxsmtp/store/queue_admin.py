@@ -107,7 +107,7 @@ class QueueAdmin:
         *,
         keep_until: Callable[[Job], datetime | None],
         hook: Callable[[Job, Result], NewHook | None],
-    ) -> int:
+    ) -> Sequence[int]:
         """
         Take jobs out of the queue without a DSN.  An attempt under way is not
         cut, but nothing comes of it.
@@ -115,12 +115,12 @@ class QueueAdmin:
         @param keep_until: How long the history keeps a job; L{None}: not at all.
         @param hook: The webhook call that tells of it, C{canceled}.  Both are
             pure functions and run in a thread.
-        @return: How many waited.
+        @return: Numbers of those that waited, ascending.
         """
         now = self._now()
         result = Result(start=now, duration=timedelta(), success=False, error=CANCELED)
 
-        def work(tx: Transaction) -> tuple[int, frozenset[str]]:
+        def work(tx: Transaction) -> tuple[Sequence[int], frozenset[str]]:
             dropped = [
                 waiting for number in sorted(set(numbers)) for waiting in _locked(tx, number)
             ]
@@ -131,12 +131,12 @@ class QueueAdmin:
             accounts = frozenset(new.account for new in hooks)
             keep = {account: self._keep_hooks(account) for account in accounts}
             add_hooks(tx, hooks, now=write_time(now), keep=keep)
-            return len(dropped), accounts
+            return [each.id for each in dropped], accounts
 
-        count, accounts = await self._database.transact(work)
+        gone, accounts = await self._database.transact(work)
         if accounts:
             self._stored(accounts)
-        return count
+        return gone
 
 
 def _locked(tx: Transaction, number: int) -> Sequence[Job]:

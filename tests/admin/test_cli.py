@@ -305,9 +305,13 @@ class QueueTests(CLITestCase):
         self.assertIn("\nattempt:\n  start: 2026\n  code:  451\n  error: 451 \\x07\n", text)
 
     def test_drop(self) -> None:
-        """How many of those asked for."""
-        self.answer = [{"dropped": 1}]
-        self.assertEqual(self.run_cli("queue", "drop", "5", "6").stdout, "dropped 1 of 2\n")
+        """What is gone is told, one object a line as JSON, before what was not there."""
+        self.answer = [{"id": 5}, {"id": 7}, CommandRefused("the queue has no job 6")]
+        result = self.run_cli("queue", "drop", "5", "6", "7", status=1)
+        self.assertEqual(result.stdout, "dropped 5\ndropped 7\n")
+        self.assertEqual(result.stderr, "moxsmtp: the queue has no job 6\n")
+        lines = self.run_cli("queue", "drop", "5", "6", "7", "--json", status=1).stdout
+        self.assertEqual([json.loads(line) for line in lines.splitlines()], self.answer[:2])
 
     def test_backup(self) -> None:
         """The folder is the caller's, the time limit none."""
@@ -316,3 +320,11 @@ class QueueTests(CLITestCase):
         ((_, command, arguments, limit),) = self.calls
         self.assertEqual((command, limit), ("backup", None))
         self.assertEqual(arguments, {"folder": str(Path("b").absolute())})
+
+    def test_backup_without_maildirs(self) -> None:
+        """Who makes a copy is told, before and after, that Maildirs are not in it."""
+        self.answer = [{"folder": "/b"}]
+        for words in (("backup", "b"), ("backup", "--help")):
+            text = " ".join(self.run_cli(*words).stdout.split())
+            self.assertIn("back the Maildirs up as files", text)
+        self.assertNotIn("Maildirs", self.run_cli("backup", "b", "--json").stdout)
