@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from moxsmtp.config.mistakes import Findings, KeyPath, key_name
@@ -18,6 +19,7 @@ from moxsmtp.interfaces import MailboxKind
 from moxsmtp.names import Domain, InvalidName, IPAddress, parse_domain
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, SubmissionSettings
 from moxsmtp.smtp.address import Path as MailPath
+from moxsmtp.webhooks.policy import AddressPolicy
 
 __all__ = ["check", "maildir_path"]
 
@@ -176,13 +178,21 @@ def _check_accounts(table: FileTable, findings: Findings, accounts: Collection[s
         for key in ("outgoing_webhook", "incoming_webhook"):
             hook = getattr(account, key)
             if hook is not None:
-                _check_hook(hook, (*at, key), findings)
+                policy = AddressPolicy(table.webhooks.allow_private, allow_loopback=False)
+                _check_hook(hook, policy, (*at, key), findings)
 
 
-def _check_hook(hook: IncomingHookTable, at: KeyPath, findings: Findings) -> None:
+def _check_hook(
+    hook: IncomingHookTable, policy: AddressPolicy, at: KeyPath, findings: Findings
+) -> None:
     wrong = _url_fault(hook.url)
     if wrong:
         findings.add((*at, "url"), f'{wrong}; write a URL like "https://example.org/hook"')
+    else:
+        wrong = _host_fault(urlsplit(hook.url).hostname or "", policy)
+        is_unsure = "allow_private" in wrong and findings.touches("webhooks", "allow_private")
+        if wrong and not is_unsure:
+            findings.add((*at, "url"), wrong)
     if not hook.authorization.isascii():
         findings.add((*at, "authorization"), "a header value is ASCII")
     if hook.authorization and hook.authorization_file:
@@ -206,6 +216,29 @@ def _url_fault(url: str) -> str:
         "port 0 cannot be called": port == 0,
     }
     return next((fault for fault, is_so in faults.items() if is_so), "")
+
+
+def _host_fault(host: str, policy: AddressPolicy) -> str:
+    """Empty if something by this name may be called."""
+    loopback = "is this machine, which only localserve calls; write a name that others call it by"
+    name = host.removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3
+        return f"{host} {loopback}"
+    try:
+        address = ip_address(name)
+    except ValueError:
+        pass
+    else:
+        if address.is_loopback or address.is_unspecified:
+            return f"{host} {loopback}"
+        if not policy.allows(address):
+            return f'{host} is not public; write allow_private = ["{host}/32"] in [webhooks]'
+        return ""
+    try:
+        parse_domain(name)
+    except InvalidName as error:
+        return f'"{host}" is no host name: {error}; write one like "hooks.example.org"'
+    return ""
 
 
 def _check_addresses(table: FileTable, findings: Findings) -> None:

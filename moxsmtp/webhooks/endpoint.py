@@ -6,8 +6,8 @@ elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, cast
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -32,14 +32,12 @@ from zope.interface import implementer
 from moxsmtp.dns.records import Answer, Question, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import IPAddress
+from moxsmtp.webhooks.policy import AddressPolicy
 
-__all__ = ["AddressPolicy", "AddressRefused", "CheckedEndpoints", "IReactorTCPTime", "TLSFor"]
+__all__ = ["AddressRefused", "CheckedEndpoints", "IReactorTCPTime", "TLSFor"]
 
 #: TLS towards a host that has to prove its name.
 TLSFor = Callable[[str], IOpenSSLClientConnectionCreator]
-
-#: RFC 6052: IPv4 inside IPv6; where a translator stands, anything may be behind it.
-_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 
 #: Seconds for one TCP connection.
 _CONNECT: Final = 10
@@ -57,45 +55,6 @@ class IReactorTCPTime(IReactorTCP, IReactorTime):
 
 class AddressRefused(Exception):
     """A host has no address that may be called."""
-
-
-class AddressPolicy:
-    """Which addresses may be called."""
-
-    def __init__(
-        self, allow_private: Iterable[IPv4Network | IPv6Network], *, allow_loopback: bool
-    ) -> None:
-        """
-        @param allow_private: Networks that may be called though not public.
-        @param allow_loopback: Whether this machine itself may be called, which
-            no network above allows.
-        """
-        self._allow_private = tuple(allow_private)
-        self.allow_loopback = allow_loopback
-
-    def allows(self, address: IPAddress) -> bool:
-        """Whether C{address}, and any IPv4 address that it stands for, may be called."""
-        return all(self._allows_one(one) for one in (address, *_embedded(address)))
-
-    def _allows_one(self, address: IPAddress) -> bool:
-        # Connecting to the unspecified address reaches this machine.
-        if address.is_loopback or address.is_unspecified:
-            return self.allow_loopback
-        if any(address in network for network in self._allow_private):
-            return True
-        return address.is_global and not address.is_multicast and not _is_translated(address)
-
-
-def _is_translated(address: IPAddress) -> bool:
-    return isinstance(address, IPv6Address) and address in _TRANSLATED
-
-
-def _embedded(address: IPAddress) -> Sequence[IPv4Address]:
-    """The IPv4 addresses that an IPv6 address leads to."""
-    if isinstance(address, IPv4Address):
-        return ()
-    teredo = address.teredo or ()
-    return [one for one in (address.ipv4_mapped, address.sixtofour, *teredo) if one is not None]
 
 
 @implementer(IAgentEndpointFactory)

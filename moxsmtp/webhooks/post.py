@@ -24,12 +24,12 @@ from moxsmtp.dns.records import LookupFailed
 from moxsmtp.interfaces import IResolver
 from moxsmtp.queue.job import Hook, HookResult
 from moxsmtp.webhooks.endpoint import (
-    AddressPolicy,
     AddressRefused,
     CheckedEndpoints,
     IReactorTCPTime,
     TLSFor,
 )
+from moxsmtp.webhooks.policy import AddressPolicy
 from moxsmtp.webhooks.settings import WebhookSettings
 
 __all__ = ["Poster", "mistake_in_url"]

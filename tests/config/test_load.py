@@ -533,6 +533,18 @@ retry_after = "soon"
             "https://example.com:0/": "port",
             "https://exa mple.com/": "spaces",
             "https://[x/": "URL",
+            "https://under_score.example/": '"under_score.example" is no host name',
+            "https://a..example/": "hooks.example.org",
+            "https://127.1/": "no host name",
+            "http://localhost:8080/": "only localserve",
+            "http://LOCALHOST./": "only localserve",
+            "http://x.localhost/": "only localserve",
+            "http://127.0.0.1/": "only localserve",
+            "http://127.255.0.3:1/": "only localserve",
+            "http://0.0.0.0/": "only localserve",
+            "http://10.1.2.3/": 'allow_private = ["10.1.2.3/32"] in [webhooks]',
+            "http://169.254.169.254/": "allow_private",
+            "http://224.0.0.1/": "not public",
         }.items():
             text = LEAST + f'[account.alice.incoming_webhook]\nurl = "{url}"\n'
             self.assertMistake(text, 12, "account.alice.incoming_webhook.url", word)
@@ -544,6 +556,20 @@ retry_after = "soon"
             LEAST + '[account.alice.incoming_webhook]\nurl = "http://x.example"\nevents = []\n',
             13, "account.alice.incoming_webhook.events", "unknown key",
         )  # fmt: skip
+
+    def test_webhook_hosts(self) -> None:
+        """Names in any script, public addresses and private ones that are allowed are good."""
+        networks = '[webhooks]\nallow_private = ["10.0.0.0/8", "127.0.0.0/8"]\n'
+        hook = '[account.alice.incoming_webhook]\nurl = "{}"\n'
+        for host in ("b\u00fccher.example", "a.example.", "single", "198.41.0.4", "10.1.2.3"):
+            self.loaded(LEAST + hook.format(f"http://{host}/") + networks)
+        self.assertMistake(
+            LEAST + hook.format("http://127.0.0.1/") + networks,
+            12, "account.alice.incoming_webhook.url", "only localserve",
+        )  # fmt: skip
+        # Whether an address is allowed is not known while the networks have a mistake.
+        text = LEAST + hook.format("http://10.1.2.3/") + '[webhooks]\nallow_private = ["x"]\n'
+        self.assertMistake(text, 14, "webhooks.allow_private[0]", "")
 
     def test_header_injection(self) -> None:
         """An Authorization header cannot hold a line end."""

@@ -30,7 +30,7 @@ from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import OutgoingEvent
 from moxsmtp.queue.job import Hook, HookResult
 from moxsmtp.testing import MemoryResolver
-from moxsmtp.webhooks.endpoint import AddressPolicy
+from moxsmtp.webhooks.policy import AddressPolicy
 from moxsmtp.webhooks.post import Poster, mistake_in_url
 from moxsmtp.webhooks.settings import WebhookSettings
 
