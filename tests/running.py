@@ -1,0 +1,248 @@
+"""A server without a reactor that runs: what tests of its joints stand on."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet import address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from moxsmtp.config.settings import HTTPSettings, Settings
+from moxsmtp.directory import DomainSettings
+from moxsmtp.dns.records import Answer, Question
+from moxsmtp.interfaces import Account, IOwnResolver, IResolver
+from moxsmtp.names import parse_domain
+from moxsmtp.outbound.next_hop import FixedRoute
+from moxsmtp.receive.policy import IPolicy, Welcome
+from moxsmtp.receive.settings import ListenerSettings, ServiceSettings
+from moxsmtp.store.settings import StoreSettings
+from moxsmtp.testing import MemoryResolver
+
+__all__ = ["LOOPBACK", "STARTED", "Alone", "Port", "RunningCase", "StillReactor", "Visitor"]
+
+T = TypeVar("T")
+
+LOOPBACK = IPv4Address("127.0.0.1")
+
+#: When the clock of L{StillReactor} begins.
+STARTED = 1_700_000_000
+
+#: Seconds of real time for a thread's answer; then none is to be expected.
+_PATIENCE = 5.0
+
+
+class Port:
+    """A socket that was handed to the reactor."""
+
+    def __init__(self, factory: Any) -> None:
+        self.factory = factory
+        self.is_open = True
+
+    def stopListening(self) -> Deferred[None]:
+        """See C{IListeningPort}."""
+        self.is_open = False
+        return succeed(None)
+
+
+@implementer(IReactorFromThreads)
+class StillReactor(MemoryReactorClock):
+    """
+    Time passes when a test says so, and threads are heard while it waits.
+
+    @ivar ports: Sockets in the order in which they came.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rightNow = float(STARTED)
+        self.ports: list[Port] = []
+        self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+    def adoptStreamPort(self, fileno: int, addressFamily: int, factory: Any) -> Port:
+        """See C{IReactorSocket}."""
+        self.ports.append(Port(factory))
+        return self.ports[-1]
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: Any,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> Port:
+        """See C{IReactorUNIX}."""
+        super().listenUNIX(address, factory, backlog, mode, wantPID)
+        return Port(factory)
+
+    def callFromThread(
+        self,
+        callable: Callable[..., Any],  # noqa: A002  # the interface calls it so
+        *args: object,
+        **kwargs: object,
+    ) -> None:
+        """See C{IReactorFromThreads}."""
+        self._queue.put(lambda: callable(*args, **kwargs))
+
+    def until(self, done: Callable[[], object]) -> None:
+        """
+        Hear threads.
+
+        @raise AssertionError: It does not come to pass.
+        """
+        self.advance(0)
+        while not done():
+            try:
+                self._queue.get(timeout=_PATIENCE)()
+            except queue.Empty:
+                raise AssertionError("nothing happens any more") from None
+            self.advance(0)
+
+    def sleeps(self, seconds: float) -> bool:
+        """Whether something waits just so long."""
+        due = self.seconds() + seconds
+        return any(abs(call.getTime() - due) < 0.01 for call in self.getDelayedCalls())
+
+
+class Visitor:
+    """Talks SMTP to what a socket serves."""
+
+    def __init__(self, reactor: StillReactor, factory: Any) -> None:
+        self._reactor = reactor
+        self.transport = StringTransport(
+            hostAddress=address.IPv4Address("TCP", "127.0.0.1", 25),
+            peerAddress=address.IPv4Address("TCP", "127.0.0.1", 9),
+        )
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+
+    def reply(self) -> list[str]:
+        """The lines of the next one."""
+
+        def lines() -> list[str]:
+            written: bytes = self.transport.value()
+            return written.decode().split("\r\n")
+
+        self._reactor.until(lambda: len(lines()) > 1 and lines()[-2][3:4] == " ")
+        found = lines()[:-1]
+        self.transport.clear()
+        return found
+
+    def say(self, line: str) -> list[str]:
+        """A command and its reply."""
+        self.protocol.dataReceived(line.encode() + b"\r\n")
+        return self.reply()
+
+    def code(self, line: str) -> str:
+        """A command and the code of its reply."""
+        return self.say(line)[-1][:3]
+
+
+@implementer(IOwnResolver)
+class _Resolver(MemoryResolver):
+    """One that can be closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def lookup(self, question: Question) -> Deferred[Answer]:
+        """See L{IResolver}."""
+        return super().lookup(question)
+
+    def close(self) -> Deferred[None]:
+        """See L{IOwnResolver}."""
+        self.is_closed = True
+        return succeed(None)
+
+
+class Alone:
+    """
+    Surroundings with nothing in them; mail leaves for port 2525 of this machine.
+
+    @ivar trouble: Of the resolver.
+    """
+
+    allow_loopback = True
+    passwords: Mapping[str, str] = {}
+    unknown_delay = timedelta()
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+        self.own = _Resolver()
+
+    def prepare(self, settings: Settings, now: datetime) -> None:
+        """Nothing."""
+
+    def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
+        """One that knows nothing."""
+        return self.own
+
+    def route(self, settings: Settings, resolver: IResolver, reactor: Any) -> FixedRoute:
+        """Away."""
+        return FixedRoute(LOOPBACK, 2525)
+
+    def policy(self, reactor: Any) -> IPolicy:
+        """Everybody is welcome."""
+        return Welcome()
+
+    async def resolver_trouble(self, resolver: IResolver) -> str | None:
+        """As the test says."""
+        return self.trouble
+
+    def announcement(self, settings: Settings) -> str:
+        """Nothing."""
+        return ""
+
+
+class RunningCase(SynchronousTestCase):
+    """
+    @ivar folder: Vanishes with the test.
+    """
+
+    def setUp(self) -> None:
+        """A folder and a reactor."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.reactor = StillReactor()
+
+    def settings(self, **others: Any) -> Settings:
+        """Of a server with one account, alice, and port 25 on a port of the system's choice."""
+        chosen: dict[str, Any] = {
+            "hostname": parse_domain("mx.ours.example"),
+            "postmaster": "alice",
+            "data_directory": str(self.folder / "data"),
+            "listeners": (
+                ListenerSettings(
+                    name="public",
+                    addresses=(LOOPBACK,),
+                    smtp=ServiceSettings(enabled=True, port=0),
+                ),
+            ),
+            "domains": {parse_domain("ours.example"): DomainSettings()},
+            "accounts": (Account("alice", addresses=("alice@ours.example",)),),
+            "http": HTTPSettings(port=0),
+            "store": StoreSettings(minimum_free=0),
+        }
+        return Settings(**{**chosen, **others})
+
+    def result(self, asked: Awaitable[T]) -> T:
+        """What it comes to."""
+
+        async def answered() -> T:
+            return await asked
+
+        answer = Deferred.fromCoroutine(answered())
+        self.reactor.until(lambda: answer.called)
+        return self.successResultOf(answer)

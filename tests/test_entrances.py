@@ -1,0 +1,298 @@
+"""Tests for L{moxsmtp.entrances}; they bind, but nothing travels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from moxsmtp.config import Settings
+from moxsmtp.entrances import Entrances, Hall
+from moxsmtp.interfaces import IReceiver, Role
+from moxsmtp.receive.entrance import Entrance
+from moxsmtp.receive.session_log import SessionLog
+from moxsmtp.receive.settings import (
+    ListenerSettings,
+    ServiceSettings,
+    SubmissionSettings,
+    TLSFiles,
+)
+from moxsmtp.testing import MemoryMetrics
+from moxsmtp.tls.server import CertificateError
+from tests.receive.wires import Told
+from tests.running import LOOPBACK, RunningCase, Visitor
+from tests.tls.test_server import certificate_files, shake_hands
+
+
+class EntrancesCase(RunningCase):
+    """
+    @ivar made: Receivers asked for: by role, and whether TLS is needed.
+    """
+
+    def setUp(self) -> None:
+        """A hall."""
+        super().setUp()
+        self.made: list[tuple[Role, bool]] = []
+        self.told = Told()
+
+        def receivers(role: Role, requires_tls: bool) -> Callable[[SessionLog], IReceiver]:
+            self.made.append((role, requires_tls))
+            return lambda _: self.told
+
+        self.metrics = MemoryMetrics()
+        self.hall = Hall(receivers, itertools.count(77), str, self.reactor, self.metrics)
+        self.files = TLSFiles(**certificate_files(str(self.folder / "tls"), "mx.ours.example"))
+
+    def listener(self, **others: Any) -> ListenerSettings:
+        """All three services, with a certificate."""
+        chosen: dict[str, Any] = {
+            "name": "all",
+            "addresses": (LOOPBACK,),
+            "tls": self.files,
+            "smtp": ServiceSettings(enabled=True, port=0),
+            "submission": SubmissionSettings(enabled=True, port=0),
+            "submissions": SubmissionSettings(enabled=True, port=0),
+        }
+        return ListenerSettings(**{**chosen, **others})
+
+    def served(self, settings: Settings) -> Entrances:
+        """Open."""
+        entrances = Entrances(settings)
+        self.addCleanup(entrances.unbind)
+        entrances.serve(settings, self.hall)
+        return entrances
+
+    def opened(self, *listeners: ListenerSettings) -> Entrances:
+        """Open, with these listeners."""
+        return self.served(self.settings(listeners=listeners))
+
+    def factory(self, number: int) -> Any:
+        """What serves a socket, beneath TLS if there is any."""
+        factory = self.reactor.ports[number].factory
+        return factory.wrappedFactory if isinstance(factory, TLSMemoryBIOFactory) else factory
+
+    def entrance(self, number: int) -> Entrance:
+        """As it is in force on a socket."""
+        entrance: Entrance = self.factory(number).entrance
+        return entrance
+
+    def visit(self, number: int = 0) -> tuple[str, list[str]]:
+        """Greeting, and what EHLO is told."""
+        visitor = Visitor(self.reactor, self.factory(number))
+        greeting = visitor.reply()[0]
+        return greeting, [line[4:] for line in visitor.say("EHLO client.example")]
+
+
+class ServiceTests(EntrancesCase):
+    """What a listener's settings come to."""
+
+    def test_services(self) -> None:
+        """Each service that is enabled has a socket on each address, others have none (S-1)."""
+        entrances = self.opened(self.listener(submission=SubmissionSettings(port=0)))
+        roles = [text.split()[0] for text in entrances.listening()]
+        self.assertEqual(["smtp", "submissions"], roles)
+        self.assertEqual(2, len(self.reactor.ports))
+
+    def test_hostname(self) -> None:
+        """Greeting and EHLO name the listener's host, or the server's if it has none (S-2)."""
+        self.opened(
+            self.listener(hostname="in.ours.example"),
+            self.listener(name="other"),
+        )
+        for number, host in ((0, "in.ours.example"), (3, "mx.ours.example")):
+            greeting, said = self.visit(number)
+            self.assertEqual(host, greeting.split()[1])
+            self.assertEqual(host, said[0].split()[0])
+
+    def test_size(self) -> None:
+        """SIZE is the listener's, or 104857600 if it sets none (S-3)."""
+        self.opened(self.listener(max_message_size=12345), self.listener(name="other"))
+        self.assertIn("SIZE 12345", self.visit(0)[1])
+        self.assertIn("SIZE 104857600", self.visit(3)[1])
+
+    def test_clear_passwords(self) -> None:
+        """Port 587 takes passwords in clear text if it is told to, and not otherwise (S-4)."""
+        lenient = SubmissionSettings(enabled=True, port=0, no_require_starttls=True)
+        self.opened(self.listener(), self.listener(name="lenient", submission=lenient))
+        self.assertFalse([line for line in self.visit(1)[1] if line.startswith("AUTH")])
+        self.assertTrue([line for line in self.visit(4)[1] if line.startswith("AUTH")])
+        clear = [self.entrance(number).clear_passwords for number in range(6)]
+        self.assertEqual([True, False, False, True, True, False], clear)
+
+    def test_requires_tls(self) -> None:
+        """RCPT needs TLS where users are, and on port 25 if it is told so (S-4)."""
+        strict = ServiceSettings(enabled=True, port=0, require_starttls=True)
+        lenient = SubmissionSettings(enabled=True, port=0, no_require_starttls=True)
+        self.opened(self.listener(), self.listener(name="other", smtp=strict, submission=lenient))
+        self.assertEqual(
+            [
+                (Role.SMTP, False), (Role.SUBMISSION, True), (Role.SUBMISSIONS, True),
+                (Role.SMTP, True), (Role.SUBMISSION, False), (Role.SUBMISSIONS, True),
+            ],
+            self.made,
+        )  # fmt: skip
+
+    def test_starttls(self) -> None:
+        """STARTTLS is offered where there is a certificate, save on a port 25 without (S-8)."""
+        without = ServiceSettings(enabled=True, port=0, no_starttls=True)
+        self.opened(self.listener(), self.listener(name="other", smtp=without))
+        self.opened(self.listener(tls=None))
+        offered = ["STARTTLS" in self.visit(number)[1] for number in (0, 1, 3, 4, 6, 7)]
+        self.assertEqual([True, True, False, True, False, False], offered)
+
+    def test_tls_first(self) -> None:
+        """Only port 465 begins with TLS: nobody is greeted there in clear text (S-1)."""
+        self.opened(self.listener())
+        wrapped = [isinstance(port.factory, TLSMemoryBIOFactory) for port in self.reactor.ports]
+        self.assertEqual([False, False, True], wrapped)
+        self.assertIs(Role.SUBMISSIONS, self.entrance(2).role)
+
+    def test_tickets(self) -> None:
+        """TLS sessions can be resumed where users are, and not on port 25 (S-4)."""
+        self.opened(self.listener())
+        self.assertEqual([False, True, True], [self.is_resumed(number) for number in range(3)])
+
+    def is_resumed(self, number: int) -> bool:
+        """Whether a socket goes on with the TLS session of a client that came before."""
+        creator: Any = self.entrance(number).tls
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        keys = []
+        session = None
+        for _ in range(2):
+            client = SSL.Connection(context, None)
+            if session is not None:
+                client.set_session(session)
+            shake_hands(creator.serverConnectionForTLS(None), client)
+            session = client.get_session()
+            keys.append(client.master_key())
+            # What is dropped without a goodbye may not be resumed.
+            client.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
+        return keys[0] == keys[1]
+
+    def test_connections(self) -> None:
+        """A listener's sockets share one count of connections, its own (S-16)."""
+        self.opened(self.listener(max_connections=1), self.listener(name="other"))
+        self.assertEqual("220", Visitor(self.reactor, self.factory(0)).reply()[0][:3])
+        self.assertEqual("421", Visitor(self.reactor, self.factory(1)).reply()[0][:3])
+        self.assertEqual("220", Visitor(self.reactor, self.factory(3)).reply()[0][:3])
+
+    def test_session_ids(self) -> None:
+        """Sessions are numbered over all sockets (S-9)."""
+        self.opened(self.listener())
+        greetings = [self.visit(number)[0] for number in (0, 1, 0)]
+        self.assertEqual([], self.told.contents)
+        numbers = [client.session_id for client in self.told.clients]
+        self.assertEqual([77, 78, 79], numbers, greetings)
+
+
+class BindTests(EntrancesCase):
+    """What cannot be had."""
+
+    def test_all_or_none(self) -> None:
+        """If one socket cannot be bound, none stays bound (S-1)."""
+        taken = Entrances(self.settings())
+        self.addCleanup(taken.unbind)
+        port = int(taken.listening()[0].rpartition(":")[2])
+        free = Entrances(self.settings())
+        freed = int(free.listening()[0].rpartition(":")[2])
+        free.unbind()
+        listeners = (
+            self.listener(smtp=ServiceSettings(enabled=True, port=freed)),
+            self.listener(name="other", smtp=ServiceSettings(enabled=True, port=port)),
+        )
+        self.assertRaises(CannotListenError, Entrances, self.settings(listeners=listeners))
+        again = Entrances(self.settings(listeners=listeners[:1]))
+        again.unbind()
+
+    def test_certificate(self) -> None:
+        """A certificate that cannot be used is told."""
+        bad = TLSFiles(certificate=str(self.folder / "none"), key=self.files.key)
+        self.assertRaises(CertificateError, self.opened, self.listener(tls=bad))
+
+
+class ReloadTests(EntrancesCase):
+    """Other settings while connections come."""
+
+    def as_bound(self, entrances: Entrances, listener: ListenerSettings) -> ListenerSettings:
+        """The listener as if its ports had been written down."""
+        smtp, submission, submissions = (
+            int(text.rpartition(":")[2]) for text in entrances.listening()
+        )
+        return replace(
+            listener,
+            smtp=replace(listener.smtp, port=smtp),
+            submission=replace(listener.submission, port=submission),
+            submissions=replace(listener.submissions, port=submissions),
+        )
+
+    def reload(self, entrances: Entrances, *listeners: ListenerSettings) -> list[str]:
+        """Obey these."""
+        return list(entrances.reload(self.settings(listeners=listeners), self.hall))
+
+    def test_obeyed(self) -> None:
+        """The next connection meets the new limits, and no restart is needed."""
+        entrances = self.opened(self.listener())
+        before = self.as_bound(entrances, self.listener())
+        after = replace(before, max_message_size=999, hostname="new.ours.example")
+        self.assertEqual([], self.reload(entrances, replace(after, max_connections=2)))
+        greeting, said = self.visit()
+        self.assertIn("new.ours.example", greeting)
+        self.assertIn("SIZE 999", said)
+        self.assertEqual("220", Visitor(self.reactor, self.factory(0)).reply()[0][:3])
+        self.assertEqual("421", Visitor(self.reactor, self.factory(0)).reply()[0][:3])
+
+    def test_certificate(self) -> None:
+        """The next connection is shown the new certificate; a bad one changes nothing (S-5)."""
+        before = self.listener()
+        entrances = self.opened(before)
+        creator: Any = self.entrance(0).tls
+        old = creator.serverConnectionForTLS(None).get_context()
+        bad = TLSFiles(certificate=str(self.folder / "none"), key=self.files.key)
+        smaller = replace(before, tls=bad, max_message_size=999)
+        self.assertRaises(CertificateError, self.reload, entrances, smaller)
+        self.assertIs(old, creator.serverConnectionForTLS(None).get_context())
+        self.assertIn("SIZE 104857600", self.visit()[1])
+        self.reload(entrances, before)
+        self.assertIsNot(old, creator.serverConnectionForTLS(None).get_context())
+
+    def test_restart(self) -> None:
+        """Sockets that would have to come or go are told."""
+        entrances = self.opened(self.listener())
+        fewer = replace(self.as_bound(entrances, self.listener()), submissions=SubmissionSettings())
+        other = self.listener(name="new", submission=SubmissionSettings())
+        told = self.reload(entrances, fewer, other)
+        self.assertEqual(
+            [("all", "submissions"), ("new", "smtp"), ("new", "submissions")],
+            sorted((text.split()[1].strip(","), text.split()[2]) for text in told),
+        )
+
+
+class CloseTests(EntrancesCase):
+    """The end."""
+
+    def test_closed(self) -> None:
+        """Stopping closes every listening socket (S-15)."""
+        entrances = self.opened(self.listener())
+        self.successResultOf(Deferred.fromCoroutine(entrances.close()))
+        self.assertEqual([False] * 3, [port.is_open for port in self.reactor.ports])
+
+    def test_drained(self) -> None:
+        """Who talks while we stop gets 421 to the next command, who comes at once (S-15)."""
+        entrances = self.opened(self.listener())
+        visitor = Visitor(self.reactor, self.factory(0))
+        visitor.reply()
+        closing = Deferred.fromCoroutine(entrances.close())
+        self.assertNoResult(closing)
+        self.assertEqual("421", visitor.code("NOOP"))
+        late = Visitor(self.reactor, self.factory(0))
+        self.assertEqual("421", late.reply()[0][:3])
+        self.reactor.pump([3, 1])
+        self.successResultOf(closing)
+        self.assertFalse(any(port.is_open for port in self.reactor.ports))
