@@ -5,7 +5,8 @@ recipient is delivered or refused for good.  RFC 5321 section 5.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import IContent, IMetrics
-from moxsmtp.names import AddressLiteral, Host, IPAddress
+from moxsmtp.names import Host, IPAddress
 from moxsmtp.outbound.connection import ESMTPClient
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops, Unreachable
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, Outcome, RemoteMTA
@@ -91,12 +92,17 @@ class _Connection:
 
 
 class _Work:
-    """What is known of a batch so far."""
+    """
+    What is known of a batch so far.
+
+    @ivar sessions: Those begun; some may be taking leave.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.left = list(batch.jobs)
         self.dialed: dict[str, tuple[IPAddress, ...]] = {}
+        self.sessions: list[ESMTPClient] = []
         self._outcomes: dict[int, Outcome] = {}
 
     def record(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
@@ -105,6 +111,15 @@ class _Work:
             self._outcomes[job.id] = outcome
             if isinstance(outcome, Delivered) or outcome.permanent:
                 self.left.remove(job)
+
+    def heed(self, fates: Sequence[Fate | None], remote: RemoteMTA) -> None:
+        """What a host said to those that are left."""
+        told = [
+            (job, _outcome(fate, remote))
+            for job, fate in zip(self.left, fates, strict=True)
+            if fate is not None
+        ]
+        self.record([job for job, _ in told], [outcome for _, outcome in told])
 
     def fail(self, failed: Failed) -> None:
         """For all that are left."""
@@ -118,6 +133,19 @@ class _Work:
         for job in self.left:
             self._outcomes.setdefault(job.id, Failed(permanent=False, error="not tried"))
         return Attempt(self._outcomes, self.dialed)
+
+    @property
+    def final(self) -> Attempt:
+        """Only what no other host can change."""
+        left = {job.id for job in self.left}
+        outcomes = {n: outcome for n, outcome in self._outcomes.items() if n not in left}
+        return Attempt(outcomes, self.dialed)
+
+
+class _Ending:
+    """@ivar word: How something that is measured ended; empty: it goes on elsewhere."""
+
+    word = "error"
 
 
 class Deliver:
@@ -154,13 +182,20 @@ class Deliver:
     async def attempt(self, batch: Batch) -> Attempt:
         """
         Try once.  Answers for every job of the batch, whatever happens.
-        Cancelling it cuts the connection.
+
+        Cancelling it cuts the connection.  Then the answer is for those jobs
+        alone that were delivered or refused for good; if there are none, the
+        attempt ends in L{CancelledError}.
         """
         work = _Work(batch)
         try:
             await self._deliver(work)
         except CancelledError:
-            raise
+            for client in work.sessions:
+                client.abort()
+            if not work.final.outcomes:
+                raise
+            return work.final
         except Exception:  # noqa: BLE001 -- a bug must not lose track of the batch; cancelling passes above
             self._log.failure("an attempt to deliver went wrong", job=batch.leader.id)
             self._metrics.count("mox_panic_total", pkg="outbound")
@@ -171,51 +206,60 @@ class Deliver:
 
     async def _deliver(self, work: _Work) -> None:
         route = self._route
-        if isinstance(route, FixedRoute):
-            literal = AddressLiteral(route.address)
-            await self._try_addresses(
-                work, literal, route.name, (route.address,), route.port, _DIAL_LIMIT
-            )
-            return
-        next_hop = await route.hosts(work.batch.leader.destination)
-        if isinstance(next_hop, Unreachable):
-            work.fail(_failed(next_hop))
-            return
+        with self._measured(work, self._tlsmode) as ending:
+            next_hop = await route.hosts(work.batch.leader.destination)
+            if isinstance(next_hop, Unreachable):
+                ending.word = _unreachable(work, next_hop)
+                return
+            ending.word = ""
         for host in next_hop.hosts:
             await self._try_host(work, route, host)
             if not work.left:
                 return
 
-    async def _try_host(self, work: _Work, route: NextHops, host: Host) -> None:
+    async def _try_host(self, work: _Work, route: NextHops | FixedRoute, host: Host) -> None:
+        """Hand over; where TLS fails, once more over a new connection without it (Q-60)."""
+        with self._measured(work, self._tlsmode) as ending:
+            reached = await self._reach(work, route, host, ending)
+            if reached is None:
+                return
+            connection, client = reached
+            await self._exchange(work, connection, client, ending)
+        failed = client.exchange.tls_failed
+        if not failed:
+            return
+        self._log.info(
+            "TLS with {host} failed, going on without: {error}", host=connection.name, error=failed
+        )
+        with self._measured(work, "skip") as ending:
+            client = self._client(work, connection, starttls=False)
+            error = await self._dial(client, connection, _DIAL_LIMIT)
+            if error:
+                ending.word = _unreached(work, error)
+                return
+            await self._exchange(work, connection, client, ending)
+
+    async def _reach(
+        self, work: _Work, route: NextHops | FixedRoute, host: Host, ending: _Ending
+    ) -> tuple[_Connection, ESMTPClient] | None:
+        """The first address that can be connected to decides (Q-50)."""
         started = self._clock.seconds()
         addresses = await route.addresses(host)
         if isinstance(addresses, Unreachable):
-            work.fail(_failed(addresses))
-            return
+            ending.word = _unreachable(work, addresses)
+            return None
+        name = route.name if isinstance(route, FixedRoute) else host.ascii
         left = _DIAL_LIMIT - (self._clock.seconds() - started)
-        await self._try_addresses(work, host, host.ascii, addresses, route.port, left)
-
-    async def _try_addresses(
-        self,
-        work: _Work,
-        host: Host,
-        name: str,
-        addresses: Sequence[IPAddress],
-        port: int,
-        seconds: float,
-    ) -> None:
-        """The first that can be connected to decides (Q-50)."""
-        share = max(seconds / len(addresses), _SHORTEST_DIAL)
+        share = max(left / len(addresses), _SHORTEST_DIAL)
         for address in addresses:
-            connection = _Connection(host, name, address, port)
+            connection = _Connection(host, name, address, route.port)
             client = self._client(work, connection, starttls=self._tls is not None)
             error = await self._dial(client, connection, share)
-            if error:
-                work.fail(Failed(permanent=False, error=error, status="4.1"))
-                continue
-            work.note_dialed(name, address)
-            await self._session(work, connection, client)
-            return
+            if not error:
+                work.note_dialed(name, address)
+                return connection, client
+            ending.word = _unreached(work, error)
+        return None
 
     async def _dial(self, client: ESMTPClient, connection: _Connection, seconds: float) -> str:
         """@return: Why it cannot be connected to; empty if it is."""
@@ -255,52 +299,65 @@ class Deliver:
             clock=self._clock,
         )
 
-    async def _session(self, work: _Work, connection: _Connection, client: ESMTPClient) -> None:
-        """Hand over; where TLS fails, once more over a new connection without it (Q-60)."""
-        await self._exchange(work, client, "skip" if self._tls is None else "opportunistic")
-        failed = client.exchange.tls_failed
-        if failed:
-            self._log.info(
-                "TLS with {host} failed, going on without: {error}",
-                host=connection.name,
-                error=failed,
-            )
-            client = self._client(work, connection, starttls=False)
-            error = await self._dial(client, connection, _DIAL_LIMIT)
-            if error:
-                work.fail(Failed(permanent=False, error=error, status="4.1"))
-                return
-            await self._exchange(work, client, "skip")
-        fates = client.exchange.fates
-        work.record(tuple(work.left), [_outcome(fate, connection.remote) for fate in fates])
-
-    async def _exchange(self, work: _Work, client: ESMTPClient, tlsmode: str) -> None:
-        started = self._clock.seconds()
-        result = "error"
+    async def _exchange(
+        self, work: _Work, connection: _Connection, client: ESMTPClient, ending: _Ending
+    ) -> None:
+        """Fates are recorded, when this is cancelled those that are known; not if TLS failed."""
+        work.sessions.append(client)
         try:
             await client.over
-            result = "timeout" if client.is_late else _result(client.exchange.fates)
+        finally:
+            if not client.exchange.tls_failed:
+                work.heed(client.exchange.fates, connection.remote)
+        fates = client.exchange.fates
+        ending.word = "timeout" if client.is_late else _result(fates)
+
+    @property
+    def _tlsmode(self) -> str:
+        return "skip" if self._tls is None else "opportunistic"
+
+    @contextmanager
+    def _measured(self, work: _Work, tlsmode: str) -> Iterator[_Ending]:
+        """
+        The time until a host's answer is known or there is none (Q-91).
+
+        @param tlsmode: What would be used, also where it does not come to that.
+        """
+        started = self._clock.seconds()
+        ending = _Ending()
+        try:
+            yield ending
         except CancelledError:
-            result = "canceled"
+            ending.word = "canceled"
+            raise
+        except BaseException:
+            ending.word = "error"
             raise
         finally:
-            self._metrics.observe(
-                "mox_queue_delivery_duration_seconds",
-                self._clock.seconds() - started,
-                attempt=str(work.batch.leader.attempts),
-                transport="",
-                tlsmode=tlsmode,
-                result=result,
-            )
+            if ending.word:
+                self._metrics.observe(
+                    "mox_queue_delivery_duration_seconds",
+                    self._clock.seconds() - started,
+                    attempt=str(work.batch.leader.attempts),
+                    transport="",
+                    tlsmode=tlsmode,
+                    result=ending.word,
+                )
 
 
-def _failed(unreachable: Unreachable) -> Failed:
-    return Failed(
-        permanent=unreachable.permanent, error=unreachable.error, status=unreachable.status
-    )
+def _unreachable(work: _Work, found: Unreachable) -> str:
+    """@return: The word for the metric."""
+    work.fail(Failed(permanent=found.permanent, error=found.error, status=found.status))
+    return "permerror" if found.permanent else "temperror"
 
 
-def _outcome(fate: Fate | None, remote: RemoteMTA) -> Outcome:
+def _unreached(work: _Work, error: str) -> str:
+    """@return: The word for the metric."""
+    work.fail(Failed(permanent=False, error=error, status="4.1"))
+    return "temperror"
+
+
+def _outcome(fate: Fate, remote: RemoteMTA) -> Outcome:
     match fate:
         case Accepted(reply=reply, status=status):
             return Delivered(remote, code=reply.code, status=status, reply=reply.text)
@@ -313,8 +370,6 @@ def _outcome(fate: Fate | None, remote: RemoteMTA) -> Outcome:
                 remote=remote,
                 reply=fate.reply.text if fate.reply is not None else "",
             )
-        case None:
-            raise ValueError("the session is over and a recipient has no fate")
 
 
 def _result(fates: Sequence[Fate | None]) -> str:

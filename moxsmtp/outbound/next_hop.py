@@ -64,6 +64,16 @@ class FixedRoute:
     port: int
     name: str = "localhost"
 
+    async def hosts(self, destination: Host) -> NextHop | Unreachable:
+        """As L{NextHops.hosts}."""
+        del destination
+        return NextHop((AddressLiteral(self.address),))
+
+    async def addresses(self, host: Host) -> tuple[IPAddress, ...] | Unreachable:
+        """As L{NextHops.addresses}."""
+        del host
+        return (self.address,)
+
 
 class NextHops:
     """

@@ -114,6 +114,10 @@ class AttemptTestCase(SynchronousTestCase):
             wire.say(line)
             wire.take()
 
+    def durations(self) -> list[dict[str, str]]:
+        """How attempts ended, as it is measured."""
+        return self.labels("mox_queue_delivery_duration_seconds")
+
     def labels(self, name: str) -> list[dict[str, str]]:
         """What was counted under C{name}."""
         return [labels for counted, labels in self.counts.counted if counted == name]
@@ -280,14 +284,18 @@ class HostOrderTests(AttemptTestCase):
                     (permanent, status, 0, None),
                 )
         self.assertEqual(self.dials, [])
+        self.assertEqual(
+            [labels["result"] for labels in self.durations()], ["permerror", "temperror"]
+        )
 
     def test_host_without_address(self) -> None:
-        """A host that the DNS does not know is passed over."""
+        """A host that the DNS does not know is passed over, and measured once (Q-91)."""
         del self.dns.zone[Question("mx1.example", RRType.A)]
         attempt = self.begin()
         self.assertEqual([dial[0] for dial in self.dials], [TWO])
         self.play(self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n")
         self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.assertEqual([labels["result"] for labels in self.durations()], ["temperror", "ok"])
 
 
 class DialTests(AttemptTestCase):
@@ -334,6 +342,15 @@ class DialTests(AttemptTestCase):
         self.assertIn("mx1.example", outcome.error)
         self.assertEqual(result.dialed, {})
 
+    def test_unreached_is_measured(self) -> None:
+        """A host that cannot be connected to is one transient failure in the metric (Q-91)."""
+        self.refused = {ONE: Refused(), TWO: TooLate(), SIX: Refused()}
+        self.successResultOf(self.begin())
+        self.assertEqual(
+            self.durations(),
+            [{"attempt": "1", "transport": "", "tlsmode": "skip", "result": "temperror"}],
+        )
+
 
 class TLSTests(AttemptTestCase):
     """Opportunistic TLS."""
@@ -369,7 +386,7 @@ class TLSTests(AttemptTestCase):
 
     def test_plain_after_failure(self) -> None:
         """After a failed handshake a new connection to the same address goes in clear (Q-60)."""
-        for ending in (b"454 no\r\n221 bye\r\n", b"220 go\r\n"):
+        for ending in (b"454 no\r\n221 bye\r\n", b"554 no\r\n221 bye\r\n", b"220 go\r\n"):
             self.setUp()
             attempt = self.begin()
             self.play(self.wires[0], self.OFFER)
@@ -385,6 +402,11 @@ class TLSTests(AttemptTestCase):
             result = self.successResultOf(attempt)
             self.assertIsInstance(result.outcomes[1], Delivered)
             self.assertEqual(result.dialed, {"mx1.example": (ONE,)})
+            self.assertEqual(
+                [(labels["tlsmode"], labels["result"]) for labels in self.durations()],
+                [("opportunistic", "permerror" if ending[:1] == b"5" else "temperror"),
+                 ("skip", "ok")],
+            )  # fmt: skip
 
     def test_once(self) -> None:
         """The connection in clear is tried once, and then it is the next host's turn (Q-60)."""
@@ -442,6 +464,65 @@ class TroubleTests(AttemptTestCase):
         )
         self.wires[0].lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancel_between_hosts(self) -> None:
+        """
+        Cancelled while the second host is talked to, an attempt still tells whom
+        the first one took or refused for good, and of nobody else (Q-19); the
+        leave that is taken of the first is cut off too.
+        """
+        attempt = self.begin(job(1), job(2), job(3))
+        self.play(
+            self.wires[0], GREETING,
+            b"250 ok\r\n250 ok\r\n550 5.1.1 who\r\n450 4.2.1 busy\r\n354 go\r\n250 ok\r\n",
+        )  # fmt: skip
+        self.play(self.wires[1], GREETING)
+        attempt.cancel()
+        found = self.successResultOf(attempt)
+        self.assertEqual(
+            {number: type(outcome) for number, outcome in found.outcomes.items()},
+            {1: Delivered, 2: Failed},
+        )
+        self.assertEqual(found.dialed, {"mx1.example": (ONE,), "mx2.example": (TWO,)})
+        self.assertEqual([wire.closed for wire in self.wires], ["aborted", "aborted"])
+        self.assertEqual(
+            [labels["result"] for labels in self.durations()], ["okpartial", "canceled"]
+        )
+        for wire in self.wires:
+            wire.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancel_between_transactions(self) -> None:
+        """Recipients of an earlier transaction on the connection are not forgotten (Q-18)."""
+        attempt = self.begin(job(1), job(2))
+        self.play(
+            self.wires[0], GREETING,
+            b"250 ok\r\n250 ok\r\n452 many\r\n354 go\r\n250 ok\r\n",
+        )  # fmt: skip
+        attempt.cancel()
+        found = self.successResultOf(attempt)
+        self.assertEqual(list(found.outcomes), [1])
+        self.assertIsInstance(found.outcomes[1], Delivered)
+
+    def test_without_quit(self) -> None:
+        """An attempt ends with the reply to its content; QUIT is not measured (Q-68, Q-91)."""
+        attempt = self.begin()
+        self.play(self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n")
+        self.assertNoResult(attempt)
+        self.play(self.wires[0], b"250 ok\r\n")
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.assertEqual([labels["result"] for labels in self.durations()], ["ok"])
+        self.assertEqual(self.wires[0].closed, "")
+        self.clock.advance(5)
+        self.assertEqual(self.wires[0].closed, "aborted")
+
+    def test_cancel_look_up(self) -> None:
+        """Cancelled while hosts are looked for, an attempt is measured as that (Q-91)."""
+        self.patch(self.dns, "lookup", lambda _: Deferred())
+        attempt = self.begin()
+        attempt.cancel()
+        self.failureResultOf(attempt, CancelledError)
+        self.assertEqual([labels["result"] for labels in self.durations()], ["canceled"])
 
     def test_cancel_dial(self) -> None:
         """Cancelling while connecting gives up the connecting."""
