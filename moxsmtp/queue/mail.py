@@ -6,6 +6,7 @@ deliver it, settle what became of each recipient.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -54,7 +55,8 @@ class MailWork:
         unique: Callable[[], str],
     ) -> None:
         """
-        @param deliver: Tries once, and says what each job of the batch met.
+        @param deliver: Tries once, and says what each job of the batch met; if
+            it is cancelled, what is known of some.
         @param hostname: Who reports in DSNs.
         @param unique: Unguessable letters and digits, different in each call.
         """
@@ -77,27 +79,32 @@ class MailWork:
         )
 
     async def attempt(self, task: Batch) -> Attempt:
-        """Try to deliver."""
+        """Try to deliver.  Cancelled, it tells the fates that are known, if any."""
         return await self._deliver(task)
 
-    def unfinished(self, task: Batch, error: str) -> Attempt:
-        """An attempt that was cut or broke down: a transient failure for all."""
+    def unfinished(self, task: Batch, error: str, known: Attempt | None = None) -> Attempt:
+        """An attempt that was cut or broke down: a transient failure for all the rest."""
+        known = known or Attempt({})
         failed = Failed(permanent=False, error=error)
-        return Attempt({job.id: failed for job in task.jobs})
+        return replace(
+            known, outcomes={job.id: known.outcomes.get(job.id, failed) for job in task.jobs}
+        )
 
     async def settle(self, lease: Lease, task: Batch, found: Attempt) -> bool:
         """
-        Record what became of each job, in one transaction.
+        Record what became of each job that C{found} knows of, in one
+        transaction; the others stay under way.
 
         @return: Whether the destination is in trouble.
         """
         now = self._now()
+        jobs = [job for job in task.jobs if job.id in found.outcomes]
         header = b""
-        if any(bounces(job, outcome_of(job, found), self._settings) for job in task.jobs):
+        if any(bounces(job, outcome_of(job, found), self._settings) for job in jobs):
             header = await self._header(task.leader)
         settlements = [
             self._settlement(job, found, self._circumstances(job, task.started, now, header))
-            for job in task.jobs
+            for job in jobs
         ]
         await self._store.settle(lease, settlements)
         for settlement in settlements:

@@ -69,6 +69,9 @@ _LEASE: Final = timedelta(seconds=30)
 #: Seconds without claiming after the database failed (Q-9).
 _AFTER_ERROR: Final = 60.0
 
+#: Seconds to record what was known of attempts when they were cut short.
+_LAST: Final = 5.0
+
 #: Between two rounds however often we are woken.
 _GAP: Final = 0.02
 
@@ -327,23 +330,36 @@ class Runner(Service, Generic[Task, Found]):
         under_way = [d for d in (self._rounds, *self._workers.values()) if d is not None]
         ended: Deferred[None] = Deferred()
         _ = DeferredList(under_way).addCallback(lambda _: self._all_ended(ended))
-        limit = self._clock.callLater(self._grace, self._cut_short, ended)
+        limits = [
+            self._clock.callLater(self._grace, self._cut_short, ended),
+            self._clock.callLater(self._grace + _LAST, self._all_ended, ended),
+        ]
         await ended
-        if limit.active():
-            limit.cancel()
+        for limit in limits:
+            if limit.active():
+                limit.cancel()
+        for done in list(self._workers.values()):
+            if done is not None:
+                done.cancel()
         if self._renewal.running:
             self._renewal.stop()
 
     def _cut_short(self, ended: Deferred[None]) -> None:
+        """End at once, save where something is known that is to be recorded (Q-1)."""
         if self._workers:
             self._log.info("cutting {count} attempts short", count=len(self._workers))
+        settling = []
         for worker, done in list(self._workers.items()):
             worker.abandon()
-            if done is not None:
+            if done is None:
+                continue
+            if worker.is_settling:
+                settling.append(done)
+            else:
                 done.cancel()
         if self._rounds is not None:
             self._rounds.cancel()
-        self._all_ended(ended)
+        _ = DeferredList(settling).addCallback(lambda _: self._all_ended(ended))
 
     def _all_ended(self, ended: Deferred[None]) -> None:
         if not ended.called:

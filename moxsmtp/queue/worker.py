@@ -37,20 +37,32 @@ _BROKEN: Final = "attempt ended in an internal error"
 
 
 class Work(Protocol[Task, Found]):
-    """What a runner runs.  Only L{attempt} is ever cut."""
+    """
+    What a runner runs.  Only L{attempt} is ever cancelled: if it is I{cut} to make
+    room, what it has left undone has failed; if it is I{abandoned}, because the
+    process ends or the lease is lost, that stays under way, to be repeated once
+    and not counted (Q-10).
+    """
 
     def take(self, lease: Lease) -> Awaitable[Task | None]:
         """Begin the task longest due, recorded as begun; L{None}: nothing is due."""
 
     def attempt(self, task: Task) -> Awaitable[Found]:
-        """Carry it out.  May be cancelled."""
+        """
+        Carry it out.  May be cancelled; then it tells what is known for good by
+        then, or ends in C{CancelledError} if nothing is.
+        """
 
-    def unfinished(self, task: Task, error: str) -> Found:
-        """What an attempt that was cut or broke counts as: a transient failure."""
+    def unfinished(self, task: Task, error: str, known: Found | None = None) -> Found:
+        """
+        What an attempt that was cut or broke counts as: a transient failure,
+        save for what is C{known}.
+        """
 
     def settle(self, lease: Lease, task: Task, found: Found) -> Awaitable[bool]:
         """
-        Record what came of it; repeated after errors.
+        Record what came of it; repeated after errors.  Of what C{found} does not
+        tell nothing is recorded.
 
         @return: Whether the destination is in trouble.
         @raise LeaseLost: It belongs to someone else by now.
@@ -110,6 +122,7 @@ class Worker(Generic[Task, Found]):
         self._work = work
         self._slots = slots
         self._troubled = lease.troubled
+        self._settling = False
         self._end: _End | None = None
         self._attempt: Deferred[Found] | None = None
         self._began = clock.seconds()
@@ -123,8 +136,13 @@ class Worker(Generic[Task, Found]):
         """End the attempt under way; it has failed."""
         self._interrupt(_End.CUT)
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether something is known that is not recorded yet."""
+        return self._settling
+
     def abandon(self) -> None:
-        """End the attempt under way; nothing is recorded of it."""
+        """End the attempt under way; only what is known of it by now is recorded."""
         self._interrupt(_End.ABANDONED)
 
     async def run(self) -> None:
@@ -154,7 +172,11 @@ class Worker(Generic[Task, Found]):
             self.productive = True
             found = await self._attempted(task)
             crawled, self.crawling = self.crawling, False
+            abandoned = self._end is _End.ABANDONED
             self._troubled = await self._settled(task, found) or crawled
+            if abandoned:
+                # The lease is kept: what was left undone is repeated after its end.
+                raise CancelledError
             if self._troubled or self._turn_is_over():
                 return
             self._slots.recovered(self)
@@ -163,7 +185,8 @@ class Worker(Generic[Task, Found]):
         timer = self._clock.callLater(CRAWLING, self._crawls)
         self._attempt = Deferred.fromCoroutine(self._begin(task))
         try:
-            return await self._attempt
+            found = await self._attempt
+            return self._work.unfinished(task, _CUT, found) if self.is_cut else found
         except CancelledError:
             if self._end is _End.ABANDONED:
                 raise
@@ -180,6 +203,13 @@ class Worker(Generic[Task, Found]):
         return await self._work.attempt(task)
 
     async def _settled(self, task: Task, found: Found) -> bool:
+        self._settling = True
+        try:
+            return await self._settle(task, found)
+        finally:
+            self._settling = False
+
+    async def _settle(self, task: Task, found: Found) -> bool:
         for delay in _SETTLE_AGAIN:
             try:
                 return await self._work.settle(self.lease, task, found)

@@ -68,9 +68,9 @@ class HookWork:
         """Make the call."""
         return await self._post(task.hook)
 
-    def unfinished(self, task: Call, error: str) -> HookResult:
-        """A call that was cut or broke down: a failure."""
-        return HookResult(
+    def unfinished(self, task: Call, error: str, known: HookResult | None = None) -> HookResult:
+        """A call that was cut or broke down: a failure, unless it ended all the same."""
+        return known or HookResult(
             start=task.started,
             duration=self._now() - task.started,
             url=task.hook.url,

@@ -161,9 +161,9 @@ class Errands:
         finally:
             self.under_way.remove(task)
 
-    def unfinished(self, task: str, error: str) -> str:
+    def unfinished(self, task: str, error: str, known: str | None = None) -> str:
         """Says so."""
-        return f"failed: {error}"
+        return f"{known}, failed: {error}" if known else f"failed: {error}"
 
     async def settle(self, lease: Lease, task: str, found: str) -> bool:
         """In trouble unless all went well; what failed is due again later."""

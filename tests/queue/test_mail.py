@@ -245,9 +245,40 @@ class MailWorkTests(MailTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.store.settlements, [])
 
+    def test_stopped_with_known_fates(self) -> None:
+        """
+        Q-1, Q-10: of an attempt cut by the end of the process, the fates that are
+        known are settled; the other jobs stay under way.
+        """
+        self.answers = [
+            Deferred(lambda answer: answer.callback(Attempt({17: DELIVERED, 19: PERMANENT})))
+        ]
+        runner = self.start(job(), job(id=18), job(id=19))
+        stopped = runner.stopService()
+        for _ in range(21):
+            self.clock.advance(1)
+        self.successResultOf(stopped)
+        (settlements,) = self.store.settlements
+        self.assertEqual(
+            [(each.job.id, each.fate) for each in settlements],
+            [
+                (17, Retired(OutgoingEvent.DELIVERED, None)),
+                (19, Retired(OutgoingEvent.FAILED, None)),
+            ],
+        )
+
     def test_cut_counts(self) -> None:
         """A slow attempt that is cut is a transient failure with words for the history."""
         attempt = self.work.unfinished(Batch((job(), job(id=18)), NOW), "cut")
         cut = Failed(permanent=False, error="cut")
         self.assertEqual(attempt, Attempt({17: cut, 18: cut}))
         self.assertNotIsInstance(cut, Delivered)
+
+    def test_cut_keeps_known_fates(self) -> None:
+        """Q-19: whom the server took before an attempt was cut stays delivered."""
+        known = Attempt({18: DELIVERED}, {"mx.example": ()})
+        attempt = self.work.unfinished(Batch((job(), job(id=18)), NOW), "cut", known)
+        self.assertEqual(
+            attempt,
+            Attempt({17: Failed(permanent=False, error="cut"), 18: DELIVERED}, {"mx.example": ()}),
+        )

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from moxsmtp.interfaces import StorageUnavailable
+from moxsmtp.queue.job import Lease
 from moxsmtp.queue.runner import Runner
 from tests.queue.doubles import Errands, MemoryLeases
 
@@ -16,6 +17,11 @@ from tests.queue.doubles import Errands, MemoryLeases
 def hanging() -> Deferred[str]:
     """A tarpit."""
     return Deferred()
+
+
+def partly_known() -> Deferred[str]:
+    """One that hangs, and tells what it knows when it is cancelled."""
+    return Deferred(lambda attempt: attempt.callback("one of two"))
 
 
 class RunnerTestCase(unittest.SynchronousTestCase):
@@ -216,6 +222,19 @@ class TroubleTests(RunnerTestCase):
         self.assertIn("cut", outcome)
         self.assertTrue(self.leases.destinations["t2"].troubled)
         self.assertFalse(self.leases.destinations["t2"].owned)
+
+    def test_cut_keeps_what_is_known(self) -> None:
+        """Q-19: what an attempt knows when it is cut stands beside the failure of the rest."""
+        for n in range(3):
+            self.leases.add(f"t{n}", self.clock.seconds())
+            self.work.behaviour[f"t{n}"] = partly_known
+        self.leases.add("good", self.clock.seconds() + 12)
+        self.runner(limit=3)
+        self.pass_time(15)
+        name, outcome = self.work.settled[0]
+        self.assertEqual(name, "t2")
+        self.assertTrue(outcome.startswith("one of two, failed: attempt was slow and was cut"))
+        self.assertTrue(self.leases.destinations["t2"].troubled)
 
     def test_long_attempts_are_left_alone(self) -> None:
         """With nobody waiting, all slots may crawl, and nothing is cut."""
@@ -480,6 +499,40 @@ class StopTests(RunnerTestCase):
         self.assertEqual(self.work.cancelled, ["a"])
         self.assertEqual(self.work.settled, [])
         self.assertTrue(self.leases.destinations["a"].owned)
+
+    def test_known_fates_are_recorded(self) -> None:
+        """Q-1: what an attempt knows when it is cut short is recorded before the end."""
+        recorded: Deferred[None] = Deferred()
+        settle = self.work.settle
+
+        async def slowly(lease: Lease, task: str, found: str) -> bool:
+            await recorded
+            return await settle(lease, task, found)
+
+        self.patch(self.work, "settle", slowly)
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = partly_known
+        runner = self.runner()
+        stopped = runner.stopService()
+        self.pass_time(22)
+        self.assertNoResult(stopped)
+        recorded.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.work.settled, [("a", "one of two")])
+        self.assertTrue(self.leases.destinations["a"].owned)
+
+    def test_recording_has_a_limit(self) -> None:
+        """A store that does not record what is known keeps the process 5 seconds at most."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = partly_known
+        self.work.unsettled = 1_000
+        runner = self.runner()
+        stopped = runner.stopService()
+        self.pass_time(24.5)
+        self.assertNoResult(stopped)
+        self.pass_time(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_idle(self) -> None:
         """An idle runner stops at once, in the pause after an error too."""
