@@ -180,7 +180,8 @@ class Attempt:
     """
     What a batch met.
 
-    @ivar outcomes: One for each job of the batch, by its number.
+    @ivar outcomes: One for each job of the batch, by its number; of an attempt
+        that was cancelled, those that are known for good.
     @ivar dialed: Addresses connected to in this attempt, by host.
     """
 

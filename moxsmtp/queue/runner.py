@@ -35,8 +35,9 @@ is a delivery repeated; only after a quarter of an hour, or when the lease is
 lost, are they dropped with a line in the log.
 
 B{Stopping.}  Nothing new is begun; attempts under way get a time of grace and
-are then cancelled.  Those are not settled and their destinations not given
-back: the task stays in flight, and the next start (or another node, once the
+are then cancelled.  What is known of those by then is settled, for which there
+are a few seconds more; nothing else is, and their destinations are not given
+back: the rest of the task stays in flight, and the next start (or another node, once the
 lease has run out) repeats it, once and not counted, as after a crash (Q-10).
 """
 
