@@ -147,12 +147,17 @@ class WebhookTests(ServerTestCase):
         until(lambda: "refused" in server.log(), within=30, what="the log tells", log=server.log)
 
     def test_private_address(self) -> None:
-        """An address that is not public and not allowed is never called."""
+        """A name with an address that is not public and not allowed is never called."""
+        self.require("unbound")
         if ip_address(self.address).is_global:
             self.unavailable("this machine's address is public")
         web = self.web()
-        account = f'[account.alice.incoming_webhook]\nurl = "{web.url}/in"\n'
-        server = self.start(Layout(account=account))
+        # The address itself would be a mistake in the configuration.
+        dns = Unbound(self.folder / "unbound", {"there.test": f"@ 60 IN A {self.address}\n"})
+        self.addCleanup(dns.end)
+        url = f"{web.url}/in".replace(self.address, "there.test")
+        account = f'[account.alice.incoming_webhook]\nurl = "{url}"\n'
+        server = self.start(Layout(account=account, tables={"resolver": resolver(dns)}))
         server.deliver()
         until(lambda: "not allowed" in server.log(), within=30, what="the refusal", log=server.log)
         self.assertEqual(web.calls, [])
