@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,9 +13,12 @@ from typing import Any, TypeVar
 
 from twisted.internet import address
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Site
 from zope.interface import implementer
 
 from moxsmtp.config.settings import HTTPSettings, Settings
@@ -25,6 +29,7 @@ from moxsmtp.names import parse_domain
 from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.receive.policy import IPolicy, Welcome
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings
+from moxsmtp.service import Server
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.testing import MemoryResolver
 
@@ -147,6 +152,21 @@ class Visitor:
         """A command and the code of its reply."""
         return self.say(line)[-1][:3]
 
+    def send(self, recipient: str, sender: str = "somebody@far.example") -> str:
+        """Hand in a message; the code of the last reply, or of the first that refuses."""
+        code = ""
+        for line, wanted in (
+            (f"MAIL FROM:<{sender}>", "250"),
+            (f"RCPT TO:<{recipient}>", "250"),
+            ("DATA", "354"),
+            (f"From: <{sender}>\r\nSubject: a\r\n\r\nb\r\n.", "250"),
+        ):
+            code = self.code(line)
+            if code != wanted:
+                self.code("RSET")
+                break
+        return code
+
 
 @implementer(IOwnResolver)
 class _Resolver(MemoryResolver):
@@ -246,3 +266,37 @@ class RunningCase(SynchronousTestCase):
         answer = Deferred.fromCoroutine(answered())
         self.reactor.until(lambda: answer.called)
         return self.successResultOf(answer)
+
+    def running(self, server: Server) -> Server:
+        """Start it and wait until all is served; it is stopped with the test."""
+        server.privilegedStartService()
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(self.stop, server)
+        server.startService()
+        self.reactor.until(lambda: any(isinstance(port.factory, Site) for port in self.ports))
+        return server
+
+    @property
+    def ports(self) -> list[Port]:
+        """Sockets that the server has, those for mail first."""
+        return self.reactor.ports
+
+    def stop(self, server: Server) -> None:
+        """Wait for its end."""
+        if server.running:
+            stopped = server.stopService()
+            for _ in range(3):
+                self.reactor.advance(10)
+            self.result(stopped)
+
+    def get(self, path: str) -> bytes:
+        """What monitors are answered, with its status line."""
+        (site,) = (port.factory for port in self.ports if isinstance(port.factory, Site))
+        protocol: Any = site.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        self.reactor.until(transport.value)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        answer: bytes = transport.value()
+        return answer

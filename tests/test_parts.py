@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
@@ -45,9 +44,16 @@ def mailbox(text: str) -> Address:
     return Address(local_part, parse_domain(domain))
 
 
-def job(recipient: str) -> NewJob:
+def job(recipient: str, next_attempt: datetime | None = None) -> NewJob:
     """Of alice."""
-    return NewJob("alice", mailbox("alice@ours.example"), mailbox(recipient), b"", f"<{recipient}>")
+    return NewJob(
+        "alice",
+        mailbox("alice@ours.example"),
+        mailbox(recipient),
+        b"",
+        f"<{recipient}>",
+        next_attempt=next_attempt,
+    )
 
 
 def hook(account: str, url: str, queue_id: int = 0) -> NewHook:
@@ -263,4 +269,4 @@ class MaildirTests(PartsCase):
         self.start(parts.hand_over)
         self.settled(parts)
         self.deliver(parts, "alice")
-        self.reactor.until(lambda: list(Path(folder, "new").iterdir()))
+        self.reactor.until(lambda: list(folder.glob("new/*")))

@@ -1,0 +1,188 @@
+"""Tests for L{moxsmtp.localserve}: what it is made of, and a whole one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import stat
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from twisted.internet.defer import Deferred
+
+from moxsmtp.config import Settings
+from moxsmtp.dns.records import LookupFailed, Question, RRType
+from moxsmtp.interfaces import IReceiver, Login, PasswordAttempt, Role
+from moxsmtp.localserve import (
+    ACCOUNT,
+    ADDRESS,
+    PASSWORD,
+    Loopback,
+    Ports,
+    announcement,
+    ensure_certificate,
+    settings,
+)
+from moxsmtp.outbound.next_hop import FixedRoute
+from moxsmtp.receive.settings import TLSFiles
+from moxsmtp.service import Server, make_service
+from moxsmtp.tls.server import server_context
+from tests.receive.houses import CLIENT, session_log
+from tests.running import LOOPBACK, STARTED, RunningCase, Visitor
+
+NOW = dt.datetime.fromtimestamp(STARTED, dt.UTC)
+
+
+class SettingsTests(RunningCase):
+    """What it is told to be."""
+
+    def test_ports(self) -> None:
+        """Ports, account and separator are those of mox's localserve, on loopback only (Q-89)."""
+        made = settings("/data")
+        (listener,) = made.listeners
+        self.assertEqual(
+            [(True, 1025), (True, 1587), (True, 1465)],
+            [
+                (service.enabled, service.port)
+                for service in (listener.smtp, listener.submission, listener.submissions)
+            ],
+        )
+        self.assertEqual((LOOPBACK,), listener.addresses)
+        self.assertEqual(((LOOPBACK,), 1080), (made.http.addresses, made.http.port))
+        self.assertEqual(["mox@localhost"], [*made.accounts[0].addresses])
+        self.assertEqual(["+"], [domain.separator for domain in made.domains.values()])
+        self.assertEqual("mox", made.default_account)
+
+    def test_route(self) -> None:
+        """All queued mail goes to its own port 25, wherever that is (Q-89)."""
+        for ports, port in ((Ports(), 1025), (Ports(smtp=2525), 2525)):
+            loopback = Loopback()
+            made = settings("/data", ports)
+            resolver = loopback.resolver(made, self.reactor)
+            route = loopback.route(made, resolver, self.reactor)
+            self.assertEqual(FixedRoute(LOOPBACK, port, "localhost"), route)
+
+    def test_resolver(self) -> None:
+        """The DNS is not asked, and nothing is wrong with that (Q-89)."""
+        loopback = Loopback()
+        resolver = loopback.resolver(settings("/data"), self.reactor)
+        self.failureResultOf(resolver.lookup(Question("far.example", RRType.MX)), LookupFailed)
+        trouble = Deferred.fromCoroutine(loopback.resolver_trouble(resolver))
+        self.assertIsNone(self.successResultOf(trouble))
+        self.successResultOf(resolver.close())
+
+    def test_announcement(self) -> None:
+        """Who runs it is told each port, account, password, and where the data is."""
+        made = settings("/some data", Ports(2001, 2002, 2003, 2004))
+        text = Loopback().announcement(made)
+        self.assertEqual(announcement("/some data", Ports(2001, 2002, 2003, 2004)), text)
+        for told in ("2001", "2002", "2003", "2004", ADDRESS, PASSWORD, "/some data"):
+            self.assertIn(told, text)
+        self.assertIn("--cacert '/some data/localhost.crt'", text)
+
+
+class CertificateTests(RunningCase):
+    """The certificate it makes for itself."""
+
+    def setUp(self) -> None:
+        """There is none yet."""
+        super().setUp()
+        self.files = TLSFiles(
+            str(self.folder / "localhost.crt"), str(self.folder / "localhost.key")
+        )
+
+    def test_made(self) -> None:
+        """It is for localhost and its addresses, good now and for years, and usable."""
+        ensure_certificate(self.files, NOW)
+        server_context(certificate=self.files.certificate, key=self.files.key, tickets=True)
+        made = x509.load_pem_x509_certificate(Path(self.files.certificate).read_bytes())
+        names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual(["localhost"], names.get_values_for_type(x509.DNSName))
+        addresses = [str(one) for one in names.get_values_for_type(x509.IPAddress)]
+        self.assertEqual(["127.0.0.1", "::1"], addresses)
+        self.assertLess(made.not_valid_before_utc, NOW)
+        self.assertGreater(made.not_valid_after_utc, NOW + dt.timedelta(days=365))
+
+    def test_private(self) -> None:
+        """Nobody else may read the key, and nothing half-written is left beside it."""
+        ensure_certificate(self.files, NOW)
+        self.assertEqual(0o600, stat.S_IMODE(Path(self.files.key).stat().st_mode))
+        names = sorted(path.name for path in self.folder.iterdir())
+        self.assertEqual(["localhost.crt", "localhost.key"], names)
+
+    def test_kept(self) -> None:
+        """It stays the same, so that it may be trusted; half of it is no certificate."""
+        ensure_certificate(self.files, NOW)
+        key = Path(self.files.key).read_bytes()
+        ensure_certificate(self.files, NOW)
+        self.assertEqual(key, Path(self.files.key).read_bytes())
+        Path(self.files.certificate).unlink()
+        ensure_certificate(self.files, NOW)
+        server_context(certificate=self.files.certificate, key=self.files.key, tickets=True)
+
+
+class Localserve(RunningCase):
+    """A whole one."""
+
+    def served(self) -> Server:
+        """On ports of the system's choice."""
+        folder = self.folder / "data"
+        made: Settings = settings(str(folder), Ports(0, 0, 0, 0))
+        made = replace(made, store=replace(made.store, minimum_free=0))
+        self.terminal = io.StringIO()
+        self.patch(sys, "__stdout__", self.terminal)
+        gave_up: list[BaseException] = []
+        server = make_service(made, Loopback(), self.reactor, gave_up.append)
+        self.running(server)
+        self.assertEqual([], gave_up)
+        return server
+
+    def login(self, password: str) -> Login | None:
+        """On the submission port."""
+        entrance = self.ports[1].factory.entrance
+        self.assertIs(Role.SUBMISSION, entrance.role)
+        receiver: IReceiver = entrance.receiver(session_log())
+        client = replace(CLIENT, role=Role.SUBMISSION)
+        return self.result(receiver.authenticate(client, PasswordAttempt("", ADDRESS, password)))
+
+    def test_announced(self) -> None:
+        """Whoever started it is told so once it works."""
+        self.served()
+        self.assertIn(PASSWORD, self.terminal.getvalue())
+
+    def test_password(self) -> None:
+        """Its account has the password that everybody knows, from the first start on (Q-89)."""
+        self.served()
+        self.assertIsNone(self.login("wrong"))
+        self.assertEqual(Login(ACCOUNT, ADDRESS), self.login(PASSWORD))
+
+    def test_password_kept(self) -> None:
+        """A password that was set since stays (Q-89)."""
+        server = self.served()
+        hashes: Any = server._parts.hashes
+        self.result(hashes.set_password_hash(ACCOUNT, "another"))
+        self.stop(server)
+        self.reactor.ports.clear()
+        again = self.served()
+        kept = again._parts.hashes.password_hash(ACCOUNT)
+        self.assertEqual("another", self.result(kept))
+
+    def test_rehearsal(self) -> None:
+        """Local-parts ask for failures, anybody else is taken for mox (S-109)."""
+        self.served()
+        visitor = Visitor(self.reactor, self.ports[0].factory)
+        visitor.reply()
+        visitor.say("EHLO client.example")
+        self.assertEqual("452", visitor.send("rcptto452@localhost"))
+        self.assertEqual("250", visitor.send("anybody@far.example"))
+
+    def test_certificate(self) -> None:
+        """TLS is offered with a certificate that is there from the first start on."""
+        self.served()
+        visitor = Visitor(self.reactor, self.ports[0].factory)
+        visitor.reply()
+        self.assertIn("250-STARTTLS", visitor.say("EHLO client.example"))
+        self.assertTrue((self.folder / "data" / "localhost.crt").exists())

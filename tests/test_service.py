@@ -1,0 +1,274 @@
+"""Tests for L{moxsmtp.service}: a whole server, without a reactor that runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
+
+from moxsmtp.config import Settings
+from moxsmtp.engine import open_engine
+from moxsmtp.interfaces import Account, HookTarget, Maildir, NewMessage
+from moxsmtp.names import parse_domain
+from moxsmtp.parts import Parts
+from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSFiles
+from moxsmtp.service import Server
+from moxsmtp.store.database import Transaction
+from moxsmtp.store.message_rows import StoredMessage
+from moxsmtp.store.schema import job as job_table
+from moxsmtp.store.schema import retired_job
+from moxsmtp.store.settings import StoreSettings
+from moxsmtp.tls.server import CertificateError
+from tests.running import LOOPBACK, STARTED, Alone, RunningCase, Visitor
+from tests.test_parts import SPOOLED, hook, job, mailbox
+
+
+class ServerCase(RunningCase):
+    """
+    @ivar parts: Of the server.
+    @ivar told: Why it gave up.
+    """
+
+    def setUp(self) -> None:
+        """Nothing has gone wrong yet."""
+        super().setUp()
+        self.told: list[BaseException] = []
+        self.alone = Alone()
+
+    def made(self, settings: Settings) -> Server:
+        """Not started."""
+        engine = open_engine(settings.data_directory, settings.store, self.reactor)
+        self.parts = Parts(settings, self.alone, engine, self.reactor)
+        return Server(self.parts, self.told.append)
+
+    def started(self, **others: Any) -> Server:
+        """Running."""
+        return self.running(self.made(self.settings(**others)))
+
+    def visitor(self) -> Visitor:
+        """Greeted on port 25."""
+        visitor = Visitor(self.reactor, self.ports[0].factory)
+        visitor.reply()
+        visitor.say("EHLO client.example")
+        return visitor
+
+    def deliver(self, account: str, **others: Any) -> None:
+        """Store mail for it."""
+        to = mailbox(f"{account}@ours.example")
+        message = NewMessage(account, b"", self.parts.now(), None, to, **others)
+        self.result(self.parts.mail_store.deliver(SPOOLED, [message]))
+
+    def queue(self, *recipients: str) -> Sequence[int]:
+        """Queue mail, not to be tried today."""
+        later = self.parts.now() + timedelta(days=1)
+        jobs = [job(each, next_attempt=later) for each in recipients]
+        return self.result(self.parts.job_store.add(SPOOLED, jobs))
+
+
+class StartTests(ServerCase):
+    """What runs once it has begun."""
+
+    def test_session_ids(self) -> None:
+        """Sessions are numbered from the time of the start on, in milliseconds (S-9)."""
+        self.started()
+        entrance = self.ports[0].factory.entrance
+        self.assertEqual(STARTED * 1000, next(entrance.session_ids))
+
+    def test_queue(self) -> None:
+        """The queue is worked on (Q-1)."""
+        self.started()
+        _ = self.result(self.parts.job_store.add(SPOOLED, [job("a@far.example")]))
+        self.reactor.advance(0.1)
+        self.reactor.until(lambda: self.reactor.tcpClients)
+
+    def test_hooks(self) -> None:
+        """Webhooks are called (Q-1)."""
+        target = HookTarget("http://127.0.0.1:8080/")
+        alice = Account("alice", ("alice@ours.example",), incoming_webhook=target)
+        self.started(accounts=(alice,))
+        self.deliver("alice", hook=hook("alice", target.url))
+        self.reactor.advance(0.1)
+        self.reactor.until(lambda: self.reactor.tcpClients)
+
+    def test_maildirs(self) -> None:
+        """Mail goes into Maildirs, and what is done with it there is noticed."""
+        folder = self.folder / "mail"
+        alice = Account("alice", ("alice@ours.example",), maildir=Maildir(str(folder)))
+        self.started(accounts=(alice,))
+        self.deliver("alice", hand_over=True)
+        self.passes(lambda: self.message().maildir_name is not None and any(folder.glob("new/*")))
+        (file,) = folder.glob("new/*")
+        file.rename(folder / "cur" / f"{file.name}:2,S")
+        self.passes(lambda: "S" in self.message().flags)
+
+    def message(self) -> StoredMessage:
+        """The only one."""
+        (message,) = self.result(self.parts.mail_store.list_messages("alice"))
+        return message
+
+    def passes(self, done: Callable[[], bool]) -> None:
+        """That it comes to pass within a few of the watch's looks."""
+        for _ in range(200):
+            if done():
+                return
+            self.result(deferToThreadPool(self.reactor, self.parts.engine.pool, int))
+            self.reactor.advance(1)
+        self.fail("it never came to pass")
+
+    def test_control(self) -> None:
+        """Operators are listened to, and nobody else is."""
+        self.started()
+        ((_, _, _, mode, _),) = self.reactor.unixServers
+        self.assertEqual(0o600, mode)
+
+    def test_certificate(self) -> None:
+        """What keeps it from starting once the reactor runs is told."""
+        listener = ListenerSettings(
+            name="public",
+            addresses=(LOOPBACK,),
+            tls=TLSFiles(certificate="/none", key="/none"),
+            smtp=ServiceSettings(enabled=True, port=0),
+        )
+        server = self.made(self.settings(listeners=(listener,)))
+        server.privilegedStartService()
+        self.addCleanup(self.stop, server)
+        server.startService()
+        self.reactor.until(lambda: self.told)
+        self.assertIsInstance(self.told[0], CertificateError)
+
+
+class HousekeepingTests(ServerCase):
+    """What is done again and again."""
+
+    def test_clean_up(self) -> None:
+        """Content that nobody refers to is removed, and only once it is old."""
+        self.started()
+        files = self.parts.engine.files
+        old, young = files.path(files.new_name()), files.path(files.new_name())
+        for path, age in ((old, 25), (young, 23)):
+            path.write_bytes(b"x")
+            os.utime(path, (STARTED - age * 3600,) * 2)
+        self.reactor.advance(5)
+        self.reactor.until(lambda: not old.exists())
+        self.assertTrue(young.exists())
+
+    def test_retired(self) -> None:
+        """History whose time is over is forgotten (Q-1)."""
+        self.started()
+        numbers = self.queue("a@far.example", "b@far.example")
+        times = dict(zip(numbers, (-1, 7200), strict=True))
+        _ = self.result(
+            self.parts.queue_admin.drop(
+                numbers,
+                keep_until=lambda dropped: self.parts.now() + timedelta(seconds=times[dropped.id]),
+                hook=lambda *_: None,
+            )
+        )
+
+        def left() -> int:
+            def work(tx: Transaction) -> int:
+                ((count,),) = tx.execute(select(func.count()).select_from(retired_job))
+                return int(count)
+
+            return self.result(self.parts.engine.database.read(work))
+
+        self.assertEqual(2, left())
+        self.reactor.advance(3)
+        self.result(self.parts.engine.database.transact(lambda _: None))
+        self.assertEqual(1, left())
+
+    def test_levels(self) -> None:
+        """Monitors are told how much mail waits, and how much of it is on hold."""
+        self.started()
+        numbers = self.queue("a@far.example", "b@far.example", "c@far.example")
+        hold = update(job_table).where(job_table.c.id == numbers[0]).values(hold=1)
+        self.result(self.parts.engine.database.transact(lambda tx: tx.execute(hold)))
+        self.reactor.advance(1)
+        self.reactor.until(lambda: b"\nmoxsmtp_queue_messages 3.0\n" in self.get("/metrics"))
+        self.assertIn(b"\nmox_queue_hold 1.0\n", self.get("/metrics"))
+
+
+class ReadyTests(ServerCase):
+    """What C{/readyz} says."""
+
+    def test_ready(self) -> None:
+        """All is well."""
+        self.started()
+        self.assertIn(b" 200 ", self.get("/readyz"))
+
+    def test_no_room(self) -> None:
+        """Mail is not to be had while less disk is free than has to be."""
+        self.started(store=StoreSettings(minimum_free=1 << 62))
+        answer = self.get("/readyz")
+        self.assertIn(b" 503 ", answer)
+        self.assertIn(b"database: less disk space is free than has to be\n", answer)
+
+    def test_resolver(self) -> None:
+        """Nor while names cannot be looked up."""
+        self.started()
+        self.alone.trouble = "no answer"
+        answer = self.get("/readyz")
+        self.assertIn(b" 503 ", answer)
+        self.assertIn(b"resolver: no answer\n", answer)
+
+
+class ReloadTests(ServerCase):
+    """Other settings while it runs."""
+
+    def test_accounts(self) -> None:
+        """Mail is taken for accounts that are new, and for others no more."""
+        server = self.started()
+        visitor = self.visitor()
+        self.assertEqual("550", visitor.send("bob@ours.example"))
+        bob = Account("bob", addresses=("bob@ours.example",))
+        server.reload(self.settings(accounts=(bob,), postmaster="bob"))
+        self.assertEqual("250", visitor.send("bob@ours.example"))
+        self.assertEqual("550", visitor.send("alice@ours.example"))
+
+    def test_restart(self) -> None:
+        """What cannot be obeyed without a restart is told."""
+        server = self.started()
+        logged: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: dict[str, object]) -> None:
+            logged.append(str(event.get("what")))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        server.reload(self.settings(hostname=parse_domain("new.ours.example")))
+        self.assertIn("hostname", logged)
+        self.assertNotIn("queue", logged)
+
+
+class StopTests(ServerCase):
+    """The end."""
+
+    def test_sockets(self) -> None:
+        """Nothing listens any more, for mail or for monitors (S-15)."""
+        server = self.started()
+        self.stop(server)
+        self.assertEqual([False, False], [port.is_open for port in self.ports])
+
+    def test_sessions(self) -> None:
+        """Who is connected when it stops gets 421 to the next command (S-15)."""
+        server = self.started()
+        visitor = self.visitor()
+        stopped = server.stopService()
+        self.assertEqual("421", visitor.code("NOOP"))
+        self.reactor.pump([3, 1, 10])
+        self.result(stopped)
+
+    def test_again(self) -> None:
+        """All is let go of: another server may take the same data folder."""
+        self.stop(self.started())
+        self.assertTrue(self.alone.own.is_closed)
+        self.reactor.ports.clear()
+        self.started()
+        self.assertIn(b" 200 ", self.get("/readyz"))
