@@ -17,7 +17,7 @@ class ReplyIds:
     One block of AES-128: eight octets of this installation, then the number.
     """
 
-    __slots__ = ("_cipher", "_prefix")
+    __slots__ = ("_encrypted", "_prefix")
 
     def __init__(self, key: bytes, prefix: bytes) -> None:
         """
@@ -27,11 +27,12 @@ class ReplyIds:
         if len(key) != 16 or len(prefix) != 8:
             raise ValueError("16 octets of key and 8 of prefix are needed")
         # One block, each different from the others: nothing that a mode could hide.
-        self._cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - one block
+        cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - one block
+        # No block depends on another: one context serves all.
+        self._encrypted = cipher.encryptor().update
         self._prefix = prefix
 
     def encode(self, session_id: int) -> str:
         """22 characters of base64url, without padding."""
-        encryptor = self._cipher.encryptor()
-        block = encryptor.update(self._prefix + session_id.to_bytes(8, "big"))
+        block = self._encrypted(self._prefix + session_id.to_bytes(8, "big"))
         return base64.urlsafe_b64encode(block)[:22].decode("ascii")
