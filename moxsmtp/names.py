@@ -65,8 +65,7 @@ class AddressLiteral:
     @property
     def ascii(self) -> str:
         """With brackets: C{[192.0.2.1]}, C{[IPv6:2001:db8::1]}."""
-        tag = "IPv6:" if self.address.version == 6 else ""
-        return f"[{tag}{self.address}]"
+        return _literal(self.address)
 
     @property
     def unicode(self) -> str:
@@ -137,6 +136,12 @@ def parse_host(text: str) -> Host:
     @raise InvalidName: The text is neither a domain nor an address literal.
     """
     return parse_address_literal(text) if text.startswith("[") else parse_domain(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _literal(address: IPAddress) -> str:
+    tag = "IPv6:" if address.version == 6 else ""
+    return f"[{tag}{address}]"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from moxsmtp.message.header import Header
 from moxsmtp.message.words import readable
 from moxsmtp.message.writing import CONTROL
-from moxsmtp.names import Host, InvalidName, parse_host
+from moxsmtp.names import Host, InvalidName, parse_domain, parse_host
 from moxsmtp.smtp.address import MAXIMUM_LOCAL_PART, Path
 
 __all__ = [
@@ -50,6 +50,30 @@ class Mailbox:
         return self.path.unicode if self.path else self.text
 
 
+#: Characters of a list that may be a usual one.
+_USUAL_LENGTH: Final = 512
+
+# What most people's From looks like: "Alice Example <alice@example.org>", or the
+# address alone.  Nothing in it can mean anything else.
+_USUAL: Final = re.compile(
+    r"(?:(?P<name>[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+) (?P<bracket><))?"
+    r"(?P<local>[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+)@(?P<domain>[A-Za-z0-9.-]++)"
+    r"(?(bracket)>)"
+)
+
+
+def _usual(value: str) -> Mailbox | None:
+    """The one entry of a usual list; L{None}: it takes a real reader."""
+    match = _USUAL.fullmatch(value)
+    if match is None or len(match["local"]) > MAXIMUM_LOCAL_PART:
+        return None
+    try:
+        path = Path(match["local"], parse_domain(match["domain"]))
+    except InvalidName:
+        return None
+    return Mailbox(match["name"] or "", path)
+
+
 def parse_addresses(value: str, limit: int = MAXIMUM_LIST) -> tuple[Mailbox, ...]:
     """
     Read an address list.  Groups give their members; empty places are allowed
@@ -59,6 +83,9 @@ def parse_addresses(value: str, limit: int = MAXIMUM_LIST) -> tuple[Mailbox, ...
     @param limit: Characters that are read; longer lists end with a L{Mailbox}
         that is no address.
     """
+    usual = _usual(value) if len(value) <= min(limit, _USUAL_LENGTH) else None
+    if usual is not None:
+        return (usual,)
     lost = value[limit:]
     found = _Reader().read(value[:limit])
     return (*found, Mailbox("", None, readable(lost[:80]))) if lost else tuple(found)

@@ -7,6 +7,7 @@ grammar.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -50,9 +51,7 @@ class Path:
     @property
     def quoted_local_part(self) -> str:
         """The local-part as it stands in a command, quoted only if it must be."""
-        if _DOT_STRING.fullmatch(self.local_part):
-            return self.local_part
-        return '"' + self.local_part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return _quoted(self.local_part)
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -102,3 +101,10 @@ def parse_mailbox(text: str) -> Path:
         return Path(local_part, parse_host(text[match.end() + 1 :]))
     except InvalidName as error:
         raise InvalidPath(str(error)) from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _quoted(local_part: str) -> str:
+    if _DOT_STRING.fullmatch(local_part):
+        return local_part
+    return '"' + local_part.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -228,3 +228,29 @@ class PropertyTests(SynchronousTestCase):
     def test_what_follows(self, text: str) -> None:
         """A good address in front stays the first entry, whatever follows the comma."""
         self.assertEqual(parse_addresses("a@b.example," + text)[0], box("", "a@b.example"))
+
+
+class UsualTests(SynchronousTestCase):
+    """The short way for usual addresses."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.text('ab1 .<>@_-+\t("', max_size=30)
+        | st.builds("{} <{}@{}>".format, *[st.text("ab1 .-_", max_size=9)] * 3)
+        | st.builds("{}@{}".format, *[st.text("ab1.-_+", max_size=9)] * 2)
+    )
+    def test_same(self, value: str) -> None:
+        """A comma behind it, which goes the long way, changes nothing."""
+        if set(value) & set('("') or value.count("<") != value.count(">"):
+            return  # what is not closed would take the comma in
+        self.assertEqual(parse_addresses(f"{value},"), parse_addresses(value))
+
+    def test_names(self) -> None:
+        """A name of words stands with its address; one of other characters, too."""
+        alice = Path("alice.e", parse_domain("mail.example"))
+        expected = {
+            "Alice B Example <alice.e@mail.example>": Mailbox("Alice B Example", alice),
+            "alice.e@mail.example": Mailbox("", alice),
+            "A. Example <alice.e@mail.example>": Mailbox("A. Example", alice),
+        }
+        self.assertEqual(expected, {text: parse_addresses(text)[0] for text in expected})
