@@ -35,6 +35,9 @@ _PORTS: Final = range(20_000, 32_000)
 #: Loaded here: between fork and exec is no time for it.
 _LIBC: Final = ctypes.CDLL(None)
 
+#: Nobody may listen there yet who was told to.
+_given: Final[set[int]] = set()
+
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -47,7 +50,10 @@ def free_port(*addresses: str) -> int:
     """A TCP and UDP port that nobody uses on any of C{addresses} (127.0.0.1)."""
     for _ in range(200):
         port = secrets.choice(_PORTS)
+        if port in _given:
+            continue
         if all(_is_free(address, port) for address in addresses or ("127.0.0.1",)):
+            _given.add(port)
             return port
     raise AssertionError("no free port")
 
