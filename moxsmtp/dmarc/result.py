@@ -1,0 +1,70 @@
+"""Whether a message's author is who it says, and what its domain asks for.  RFC 9989."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from moxsmtp.dmarc.record import Policy, Record
+from moxsmtp.names import Domain
+
+__all__ = ["Alignment", "Result", "Status", "Step"]
+
+
+class Status(enum.StrEnum):
+    """RFC 8601 section 2.7.4 (registered by RFC 7489 section 11.2)."""
+
+    NONE = "none"
+    PASS = "pass"  # noqa: S105 - a result, no password
+    FAIL = "fail"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+class Alignment(enum.StrEnum):
+    """How well the author's domain is vouched for, whatever its policy asks (I-19, I-20)."""
+
+    STRICT = "strict"
+    DMARC = "dmarc"
+    RELAXED = "relaxed"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    One question of a tree walk, for the trace.
+
+    @ivar name: What was asked, C{_dmarc.} and all.
+    @ivar outcome: What was found, for people: the record, or why there is none.
+    """
+
+    name: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    @ivar author: The author's domain; L{None} where there is none to judge (I-7).
+    @ivar policy: What applies to this author domain (C{p}, C{sp} or C{np}); L{None}: no record.
+    @ivar rejects: The policy asks for the message to be refused; C{quarantine}
+        counts as C{reject} (I-22), a record in testing refuses nothing.
+    @ivar record: That of C{policy_domain}.
+    @ivar organizational_domain: By tree walk; L{None} as C{author} is, or if the walk failed.
+    @ivar problem: What is wrong, with C{TEMPERROR} and C{PERMERROR}.
+    @ivar walk: What was asked and found, in order.
+    @ivar authentic: The record, or its absence, was validated (DNSSEC).
+    """
+
+    status: Status
+    alignment: Alignment = Alignment.NONE
+    author: Domain | None = None
+    policy: Policy | None = None
+    rejects: bool = False
+    record: Record | None = None
+    policy_domain: Domain | None = None
+    organizational_domain: Domain | None = None
+    problem: str = ""
+    walk: tuple[Step, ...] = ()
+    authentic: bool = False

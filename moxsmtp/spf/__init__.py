@@ -1,0 +1,5 @@
+"""Whether a client may send in a domain's name.  RFC 7208."""
+
+from moxsmtp.spf.result import Identity, Result, Scope, Status
+
+__all__ = ["Identity", "Result", "Scope", "Status"]
