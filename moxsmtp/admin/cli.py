@@ -7,101 +7,28 @@ data folder; it needs no reactor.
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
 from moxsmtp import __version__
 from moxsmtp.admin import display
-from moxsmtp.admin.client import CommandRefused, NoServer, call
+from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.wire import octets
-from moxsmtp.config import ConfigError, Mistake, data_directory, load, localserve_directory
+from moxsmtp.config import ConfigError, Mistake, load
 from moxsmtp.logs import printable
 
 __all__ = ["main"]
 
 _Function = Callable[..., None]
 
-_JSON: Final[Callable[[_Function], _Function]] = click.option(
-    "--json", "as_json", is_flag=True, help="Print one object a line."
-)
 _LIMIT: Final[Callable[[_Function], _Function]] = click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many."
 )
-
-
-class Trouble(click.ClickException):
-    """One line on standard error, exit status 1."""
-
-    def show(self, file: Any = None) -> None:
-        """Print it."""
-        for line in self.message.splitlines():
-            click.echo(f"moxsmtp: {printable(line)}", file=file or sys.stderr)
-
-
-@dataclass(slots=True)
-class _Server:
-    """
-    Which server, and how to print what it says.
-
-    @ivar as_json: Asked for before the command; it may be asked for behind it too.
-    """
-
-    directory: str | None
-    config: str | None
-    as_json: bool = False
-
-    def folder(self) -> str:
-        """Its data folder: as given, else by the environment, else localserve's."""
-        environment = os.environ
-        given = self.directory
-        config = self.config
-        if not given and not config:
-            given = environment.get("MOXSMTP_DIRECTORY")
-            config = environment.get("MOXSMTP_CONFIG")
-        if given:
-            return os.path.abspath(given)  # noqa: PTH100 - keeps symlinks
-        if not config:
-            return localserve_directory(environment, sys.platform)
-        try:
-            return data_directory(config)
-        except ConfigError as error:
-            raise Trouble(str(error)) from None
-
-    def call(
-        self, command: str, arguments: Mapping[str, object], time_limit: float | None = 120.0
-    ) -> Iterator[dict[str, Any]]:
-        """Ask the server.  @raise Trouble: It is not there, or says no."""
-        try:
-            yield from call(self.folder(), command, arguments, time_limit=time_limit)
-        except (NoServer, CommandRefused) as error:
-            raise Trouble(str(error)) from None
-
-
-def _command(group: click.Group, name: str, example: str) -> Callable[[_Function], click.Command]:
-    """A command of C{group} with an example in its help, C{--json}, and the server."""
-
-    def decorate(function: _Function) -> click.Command:
-        @functools.wraps(function)
-        def run(as_json: bool, **given: Any) -> None:
-            server = click.get_current_context().ensure_object(_Server)
-            server.as_json = server.as_json or as_json
-            function(server, **given)
-
-        epilog = f"Example: {example}"
-        return group.command(name, epilog=epilog)(_JSON(run))
-
-    return decorate
-
-
-def _print_json(entry: Mapping[str, object]) -> None:
-    click.echo(json.dumps(entry, ensure_ascii=True))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,7 +52,7 @@ def main(context: click.Context, directory: str | None, config: str | None, as_j
     """
     if directory and config:
         raise click.UsageError("give --directory or --config, not both")
-    context.obj = _Server(directory, config, as_json)
+    context.obj = Server(directory, config, as_json)
 
 
 # -- configuration ------------------------------------------------------------------
@@ -136,14 +63,14 @@ def config_group() -> None:
     """The configuration file; needs no server."""
 
 
-@_command(config_group, "test", "moxsmtp config test moxsmtp.toml")
+@command(config_group, "test", "moxsmtp config test moxsmtp.toml")
 @click.argument("file")
-def config_test(server: _Server, file: str) -> None:
+def config_test(server: Server, file: str) -> None:
     """Report every mistake in FILE, or in a folder of *.toml files."""
 
     def warn(mistake: Mistake) -> None:
         if server.as_json:
-            _print_json({**asdict(mistake), "severity": "warning"})
+            print_json({**asdict(mistake), "severity": "warning"})
         else:
             click.echo(f"{mistake} (a warning)", err=True)
 
@@ -152,7 +79,7 @@ def config_test(server: _Server, file: str) -> None:
     except ConfigError as error:
         for mistake in error.mistakes:
             if server.as_json:
-                _print_json({**asdict(mistake), "severity": "mistake"})
+                print_json({**asdict(mistake), "severity": "mistake"})
             else:
                 click.echo(str(mistake), err=True)
         raise SystemExit(1) from None
@@ -168,10 +95,10 @@ def account() -> None:
     """Accounts."""
 
 
-@_command(account, "set-password", "moxsmtp account set-password alice")
+@command(account, "set-password", "moxsmtp account set-password alice")
 @click.argument("name", metavar="ACCOUNT")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read one line of standard input.")
-def set_password(server: _Server, name: str, *, from_stdin: bool) -> None:
+def set_password(server: Server, name: str, *, from_stdin: bool) -> None:
     """
     Set the password of ACCOUNT, a name or an address.
 
@@ -185,7 +112,7 @@ def set_password(server: _Server, name: str, *, from_stdin: bool) -> None:
         raise Trouble("the password is empty")
     for entry in server.call("account.set-password", {"account": name, "password": password}):
         if server.as_json:
-            _print_json(entry)
+            print_json(entry)
         else:
             click.echo(f"the password of {printable(str(entry['account']))} is set")
 
@@ -199,7 +126,7 @@ def mail() -> None:
 
 
 def _print_table(
-    server: _Server,
+    server: Server,
     entries: Iterator[dict[str, Any]],
     columns: Mapping[str, Callable[[dict[str, Any]], str]],
     *,
@@ -208,7 +135,7 @@ def _print_table(
 ) -> None:
     if server.as_json:
         for entry in entries:
-            _print_json(entry)
+            print_json(entry)
         return
     rows = [[cell(entry) for cell in columns.values()] for entry in entries]
     if not rows:
@@ -231,20 +158,20 @@ _MAIL_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
 }
 
 
-@_command(mail, "list", "moxsmtp mail list alice@example.org")
+@command(mail, "list", "moxsmtp mail list alice@example.org")
 @click.argument("name", metavar="ACCOUNT")
 @_LIMIT
-def mail_list(server: _Server, name: str, limit: int) -> None:
+def mail_list(server: Server, name: str, limit: int) -> None:
     """List the messages of ACCOUNT, a name or an address, the newest first."""
     entries = server.call("mail.list", {"account": name, "limit": limit})
     _print_table(server, entries, _MAIL_COLUMNS, limit=limit, nothing="no messages")
 
 
-@_command(mail, "show", "moxsmtp mail show alice 17 --raw > message.eml")
+@command(mail, "show", "moxsmtp mail show alice 17 --raw > message.eml")
 @click.argument("name", metavar="ACCOUNT")
 @click.argument("number", metavar="ID", type=int)
 @click.option("--raw", is_flag=True, help="Nothing but the message, octet by octet.")
-def mail_show(server: _Server, name: str, number: int, *, raw: bool) -> None:
+def mail_show(server: Server, name: str, number: int, *, raw: bool) -> None:
     """Show message ID of ACCOUNT, a name or an address."""
     entries = server.call("mail.show", {"account": name, "numbers": [number]})
     text = display.TextDecoder()
@@ -254,7 +181,7 @@ def mail_show(server: _Server, name: str, number: int, *, raw: bool) -> None:
             _show_head(server, entry, raw=raw)
         elif server.as_json:
             if raw:
-                _print_json(entry)
+                print_json(entry)
         elif raw:
             binary.write(octets(entry))
         else:
@@ -264,24 +191,24 @@ def mail_show(server: _Server, name: str, number: int, *, raw: bool) -> None:
     binary.flush()
 
 
-def _show_head(server: _Server, entry: Mapping[str, Any], *, raw: bool) -> None:
+def _show_head(server: Server, entry: Mapping[str, Any], *, raw: bool) -> None:
     if server.as_json:
-        _print_json(entry)
+        print_json(entry)
     elif not raw:
         for line in display.fields(entry):
             click.echo(line)
         click.echo("")
 
 
-@_command(mail, "delete", "moxsmtp mail delete alice 17 18")
+@command(mail, "delete", "moxsmtp mail delete alice 17 18")
 @click.argument("name", metavar="ACCOUNT")
 @click.argument("numbers", metavar="ID...", type=int, nargs=-1, required=True)
-def mail_delete(server: _Server, name: str, numbers: tuple[int, ...]) -> None:
+def mail_delete(server: Server, name: str, numbers: tuple[int, ...]) -> None:
     """Delete messages of ACCOUNT, a name or an address.  They are gone for good."""
     arguments = {"account": name, "numbers": list(numbers)}
     for entry in server.call("mail.delete", arguments):
         if server.as_json:
-            _print_json(entry)
+            print_json(entry)
         else:
             click.echo(f"deleted {entry['id']}")
 
@@ -305,24 +232,24 @@ _QUEUE_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
 }
 
 
-@_command(queue, "list", "moxsmtp queue list --recipient @example.org")
+@command(queue, "list", "moxsmtp queue list --recipient @example.org")
 @click.option("--account", "name", metavar="ACCOUNT", default="", help="Sent by this one only.")
 @click.option("--recipient", metavar="TEXT", default="", help="With this in the recipient only.")
 @_LIMIT
-def queue_list(server: _Server, name: str, recipient: str, limit: int) -> None:
+def queue_list(server: Server, name: str, recipient: str, limit: int) -> None:
     """List the jobs of the queue, one for each recipient, the newest first."""
     arguments = {"account": name, "recipient": recipient, "limit": limit}
     entries = server.call("queue.list", arguments)
     _print_table(server, entries, _QUEUE_COLUMNS, limit=limit, nothing="the queue is empty")
 
 
-@_command(queue, "show", "moxsmtp queue show 5")
+@command(queue, "show", "moxsmtp queue show 5")
 @click.argument("number", metavar="ID", type=int)
-def queue_show(server: _Server, number: int) -> None:
+def queue_show(server: Server, number: int) -> None:
     """Show job ID with all attempts, from the queue or its history."""
     for entry in server.call("queue.show", {"numbers": [number]}):
         if server.as_json:
-            _print_json(entry)
+            print_json(entry)
             continue
         results = entry.pop("results", [])
         for line in display.fields(entry):
@@ -334,13 +261,13 @@ def queue_show(server: _Server, number: int) -> None:
                 click.echo(f"  {line}")
 
 
-@_command(queue, "drop", "moxsmtp queue drop 5 6")
+@command(queue, "drop", "moxsmtp queue drop 5 6")
 @click.argument("numbers", metavar="ID...", type=int, nargs=-1, required=True)
-def queue_drop(server: _Server, numbers: tuple[int, ...]) -> None:
+def queue_drop(server: Server, numbers: tuple[int, ...]) -> None:
     """Take jobs out of the queue.  The sender gets no bounce."""
     for entry in server.call("queue.drop", {"numbers": list(numbers)}):
         if server.as_json:
-            _print_json(entry)
+            print_json(entry)
         else:
             click.echo(f"dropped {entry['id']}")
 
@@ -348,9 +275,9 @@ def queue_drop(server: _Server, numbers: tuple[int, ...]) -> None:
 # -- backup -------------------------------------------------------------------------
 
 
-@_command(main, "backup", "moxsmtp backup /var/backups/moxsmtp-monday")
+@command(main, "backup", "moxsmtp backup /var/backups/moxsmtp-monday")
 @click.argument("folder")
-def backup(server: _Server, folder: str) -> None:
+def backup(server: Server, folder: str) -> None:
     """
     Copy the data folder into FOLDER while the server goes on.
 
@@ -362,7 +289,7 @@ def backup(server: _Server, folder: str) -> None:
     # A large store takes its time, and the server says nothing until it is done.
     for entry in server.call("backup", {"folder": absolute}, time_limit=None):
         if server.as_json:
-            _print_json(entry)
+            print_json(entry)
         else:
             click.echo(f"copied the data folder to {printable(str(entry['folder']))}")
             click.echo("Mail in Maildirs is not in it: back the Maildirs up as files.")

@@ -13,7 +13,7 @@ import click
 from click.testing import CliRunner, Result
 from twisted.trial import unittest
 
-from moxsmtp.admin import cli
+from moxsmtp.admin import cli, cli_base
 from moxsmtp.admin.client import CommandRefused, NoServer
 from tests.config.test_load import LEAST
 
@@ -44,7 +44,7 @@ class CLITestCase(unittest.SynchronousTestCase):
         self.patch(os, "environ", self.environment)
         self.calls: list[tuple[str, str, Mapping[str, object], float | None]] = []
         self.answer: list[Mapping[str, Any] | Exception] = []
-        self.patch(cli, "call", self.call)
+        self.patch(cli_base, "call", self.call)
 
     def call(
         self,
