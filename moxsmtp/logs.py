@@ -17,11 +17,9 @@ from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from twisted.logger import (
-    FilteringLogObserver,
     ILogObserver,
     LogEvent,
     LogLevel,
-    LogLevelFilterPredicate,
     formatEvent,
 )
 from twisted.python.failure import Failure
@@ -37,6 +35,11 @@ _LEGACY_KEYS: Final = frozenset({"isError", "format", "message", "time", "system
 
 # Literal text, doubled braces, and fields such as "{name}" or "{until:%H:%M}".
 _NAMES_ONLY: Final = re.compile(r"(?:[^{}]|\{\{|\}\}|\{[A-Za-z_]\w*(?:![rs])?(?::[^{}]*)?\})*+")
+
+#: The levels by how much they matter.
+_WEIGHTS: Final[Mapping[object, int]] = {
+    level: weight for weight, level in enumerate(LogLevel.iterconstants())
+}
 
 #: How deep containers in a field are followed.
 _DEPTH: Final = 4
@@ -213,17 +216,25 @@ class Threshold:
     """
     Drops what is less important than a level, which may change while running.
 
+    Twisted's own filter asks for namespaces too, which we never set apart, and
+    takes several times as long; a session's lines for debugging come here too.
+
     @ivar level: A name of C{twisted.logger.LogLevel}.
     """
 
     def __init__(self, level: str = "info") -> None:
-        self._predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+        self.set(level)
 
     def set(self, level: str) -> None:
         """From now on."""
-        self._predicate.setLogLevelForNamespace("", LogLevel.levelWithName(level))
+        self._least = _WEIGHTS[LogLevel.levelWithName(level)]
 
     def observer(self, observer: ILogObserver) -> ILogObserver:
         """The same observer behind this threshold."""
-        filtered: ILogObserver = FilteringLogObserver(observer, [self._predicate])
-        return filtered
+
+        def filtered(event: LogEvent) -> None:
+            if _WEIGHTS.get(event.get("log_level"), -1) >= self._least:
+                observer(event)
+
+        kept: ILogObserver = implementer(ILogObserver)(filtered)
+        return kept

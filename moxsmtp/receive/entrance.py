@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import ip_address
 
 from OpenSSL import SSL
@@ -103,5 +104,9 @@ class Seconds:
 
 def host_of(address: IAddress) -> IPAddress:
     """Of one end of a TCP connection, without the zone of a link-local address."""
-    host: str = getattr(address, "host", "")
+    return _address(getattr(address, "host", ""))
+
+
+@lru_cache(maxsize=1024)
+def _address(host: str) -> IPAddress:
     return ip_address(host.partition("%")[0])

@@ -4,6 +4,7 @@ Replies as values, and their form on the wire.  RFC 5321 section 4.2, RFC 2034.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,21 +63,30 @@ class Reply:
 
         @param reply_id: Stands in parentheses at the end, if not empty (S-21).
         """
-        text = f"{self.text} ({reply_id})" if reply_id else self.text
-        if not text.isascii():
-            text = text.encode("ascii", "backslashreplace").decode("ascii")
-        if not text.isprintable():
-            text = _CONTROL.sub(" ", text)
-        status = f"{self.code // 100}.{self.status} " if self.status else ""
-        room = _MAXIMUM_LINE - 4 - len(status)
-        if "\n" not in text and len(text) <= room:
-            return f"{self.code} {status}{text}\r\n".encode("ascii")
-        lines = [piece for line in text.split("\n") for piece in _pieces(line, room)]
-        last = len(lines) - 1
-        return "".join(
-            f"{self.code}{' ' if number == last else '-'}{status}{line}\r\n"
-            for number, line in enumerate(lines)
-        ).encode("ascii")
+        if reply_id:
+            return _encoded(self.code, self.status, f"{self.text} ({reply_id})")
+        return _often_encoded(self.code, self.status, self.text)
+
+
+def _encoded(code: int, status: str | None, text: str) -> bytes:
+    if not text.isascii():
+        text = text.encode("ascii", "backslashreplace").decode("ascii")
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    begin = f"{code // 100}.{status} " if status else ""
+    room = _MAXIMUM_LINE - 4 - len(begin)
+    if "\n" not in text and len(text) <= room:
+        return f"{code} {begin}{text}\r\n".encode("ascii")
+    lines = [piece for line in text.split("\n") for piece in _pieces(line, room)]
+    last = len(lines) - 1
+    return "".join(
+        f"{code}{' ' if number == last else '-'}{begin}{line}\r\n"
+        for number, line in enumerate(lines)
+    ).encode("ascii")
+
+
+#: Without the session's number, nearly all replies are the same few.
+_often_encoded: Final = functools.lru_cache(maxsize=256)(_encoded)
 
 
 def _pieces(line: str, room: int) -> Iterator[str]:
