@@ -1,0 +1,116 @@
+"""
+Content on its way to the spool: its header section is looked at, perhaps
+changed, once it is complete; its body is shown to whoever hashes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from moxsmtp.interfaces import ISpool, Spooled
+from moxsmtp.message.header import MAXIMUM_SECTION
+
+__all__ = ["HeaderTaken", "Intake"]
+
+_EMPTY_LINE: Final = b"\r\n"
+_END: Final = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderTaken:
+    """
+    What becomes of a message whose header section is complete.
+
+    @ivar section: Goes to the spool in place of what came.
+    @ivar body: Takes the octets behind it, in order, cut anywhere.
+    """
+
+    section: bytes
+    body: Callable[[bytes], None]
+
+
+@implementer(ISpool)
+class Intake:
+    """
+    A spool before a spool.
+
+    The header section is the octets up to and with the first empty line, at
+    most 1 MiB of them; without an empty line, all of the content up to there.
+    How the octets are cut when they come makes no difference.
+    """
+
+    def __init__(self, spool: ISpool, header_complete: Callable[[bytes], HeaderTaken]) -> None:
+        """
+        @param header_complete: Called once, with the section as it came, empty
+            line and all.  What it raises, L{write} or L{finish} raises.
+        """
+        self._spool = spool
+        self._header_complete = header_complete
+        self._begun = bytearray()
+        self._body: Callable[[bytes], None] | None = None
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        """See L{ISpool.write}."""
+        if self._body is not None:
+            self._body(data)
+            return self._spool.write(data)
+        begun = self._begun
+        if begun:
+            # The end may have begun in what came before.
+            start = max(0, len(begun) - len(_END) + 1)
+            begun += data
+            end = _header_end(begun, start)
+            if end is None:
+                return None
+            data = bytes(begun)
+            begun.clear()
+        else:
+            end = _header_end(data, 0)
+            if end is None:
+                begun += data
+                return None
+        return self._take(data, end)
+
+    async def finish(self) -> Spooled:
+        """See L{ISpool.finish}.  Without an empty line, all was header."""
+        if self._body is None:
+            data = bytes(self._begun)
+            self._begun.clear()
+            waiting = self._take(data, len(data))
+            if waiting is not None:
+                await waiting
+        return await self._spool.finish()
+
+    def abort(self) -> None:
+        """See L{ISpool.abort}."""
+        self._begun.clear()
+        self._spool.abort()
+
+    def _take(self, data: bytes, end: int) -> Deferred[None] | None:
+        """@param data: All that has come; the header section ends at C{end}."""
+        section, rest = data[:end], data[end:]
+        taken = self._header_complete(section)
+        self._body = taken.body
+        if rest:
+            taken.body(rest)
+        # What was not changed is not copied once more.
+        return self._spool.write(data if taken.section is section else taken.section + rest)
+
+
+def _header_end(data: bytes | bytearray, start: int) -> int | None:
+    """
+    Where the header section ends; L{None}: not yet.
+
+    @param start: No end begins before it.
+    """
+    if start == 0 and data.startswith(_EMPTY_LINE):
+        return len(_EMPTY_LINE)
+    found = data.find(_END, start, MAXIMUM_SECTION)
+    if found >= 0:
+        return found + len(_END)
+    return MAXIMUM_SECTION if len(data) >= MAXIMUM_SECTION else None
