@@ -33,6 +33,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.dns.records": LANGUAGE,
     "moxsmtp.dns.settings": LANGUAGE,
     "moxsmtp.dns.cache": SHELL,
+    "moxsmtp.dns.recording": CHECK,
     "moxsmtp.dns.resolver": SHELL,
     "moxsmtp.dns.system": SHELL,
     "moxsmtp.dns.upstream": SHELL,
