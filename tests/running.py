@@ -282,12 +282,20 @@ class RunningCase(SynchronousTestCase):
         return self.reactor.ports
 
     def stop(self, server: Server) -> None:
-        """Wait for its end."""
+        """
+        Wait for its end.  Where that does not come, the test fails, but no
+        thread is left that would keep the whole run from ending.
+        """
         if server.running:
-            stopped = server.stopService()
-            for _ in range(3):
-                self.reactor.advance(10)
-            self.result(stopped)
+            pool = server._parts.engine.pool
+            try:
+                stopped = server.stopService()
+                for _ in range(3):
+                    self.reactor.advance(10)
+                self.result(stopped)
+            finally:
+                if pool.started:
+                    pool.stop()
 
     def get(self, path: str) -> bytes:
         """What monitors are answered, with its status line."""

@@ -231,6 +231,22 @@ class ReloadTests(ServerCase):
         self.assertEqual("250", visitor.send("bob@ours.example"))
         self.assertEqual("550", visitor.send("alice@ours.example"))
 
+    def test_while_starting(self) -> None:
+        """What is loaded before all is up is obeyed once it is."""
+        server = self.made(self.settings())
+        bob = Account("bob", addresses=("bob@ours.example",))
+        begin = server.startService
+
+        def interrupted() -> None:
+            begin()
+            server.reload(self.settings(accounts=(bob,), postmaster="bob"))
+
+        self.patch(server, "startService", interrupted)
+        self.running(server)
+        visitor = self.visitor()
+        self.assertEqual("250", visitor.send("bob@ours.example"))
+        self.assertEqual("550", visitor.send("alice@ours.example"))
+
     def test_restart(self) -> None:
         """What cannot be obeyed without a restart is told."""
         server = self.started()
