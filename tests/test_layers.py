@@ -42,6 +42,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.dkim": CHECK,
     "moxsmtp.dmarc": CHECK,
     "moxsmtp.iprev": CHECK,
+    "moxsmtp.judge": DECISION,
     "moxsmtp.queue": DECISION,
     "moxsmtp.queue.mail": SHELL,
     "moxsmtp.queue.runner": SHELL,

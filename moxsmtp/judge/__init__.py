@@ -1,0 +1,1 @@
+"""Decisions over what is known of a client and its mail."""
