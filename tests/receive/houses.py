@@ -23,6 +23,7 @@ from moxsmtp.interfaces import (
     Maildir,
     PasswordAttempt,
     Role,
+    Spooled,
     TLSInfo,
 )
 from moxsmtp.names import AddressLiteral, parse_domain
@@ -37,7 +38,6 @@ from moxsmtp.testing import (
     MemoryMetrics,
     MemoryQueue,
     MemoryResolver,
-    MemorySpool,
     MemoryStore,
 )
 
@@ -159,4 +159,24 @@ class HouseTestCase(SynchronousTestCase):
     ) -> Reply:
         """A whole transaction; the last reply."""
         self.begin(receiver, client, sender, *rcpt)
-        return self.ask(receiver.message(client, MemorySpool.spooled(content)))
+        return self.ask(receiver.message(client, self.spooled(receiver, client, content)))
+
+    def spooled(
+        self, receiver: IReceiver, client: Client, content: bytes, piece: int = 0
+    ) -> Spooled:
+        """
+        The content of a transaction, when it has come whole.
+
+        @param piece: Octets that come at once; 0: all of them.
+        """
+
+        async def come() -> Spooled:
+            spool = await receiver.data(client)
+            size = piece or max(1, len(content))
+            for start in range(0, len(content), size):
+                waiting = spool.write(content[start : start + size])
+                if waiting is not None:
+                    await waiting
+            return await spool.finish()
+
+        return self.successResultOf(Deferred.fromCoroutine(come()))

@@ -12,7 +12,6 @@ from moxsmtp.names import parse_domain
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
 from moxsmtp.smtp.commands import Mail, Rcpt
-from moxsmtp.testing import MemorySpool
 from tests.receive.houses import USER, HouseTestCase, path, session_log
 
 COMPLETE = (
@@ -157,7 +156,7 @@ class SubmissionTests(HouseTestCase):
         mail = Mail(path("alice@ours.example"), smtputf8=True)
         self.ask(self.receiver.mail(USER, mail))
         self.begin_recipient("bob@away.example")
-        self.ask(self.receiver.message(USER, MemorySpool.spooled(COMPLETE)))
+        self.ask(self.receiver.message(USER, self.spooled(self.receiver, USER, COMPLETE)))
         job = self.queue.jobs[0][0]
         self.assertTrue(job.smtputf8)
         self.assertIn(b" with UTF8SMTPSA ", job.prefix.replace(b"\r\n\t", b" "))
