@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from functools import partial
 from types import coroutine as resumable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 
-__all__ = ["begin"]
+__all__ = ["begin", "rest"]
+
+T = TypeVar("T")
 
 
 def begin(work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None] | None:
@@ -30,14 +32,18 @@ def begin(work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None] | None:
         return None
     except Exception:  # noqa: BLE001 - the owner of the result decides
         return fail()
-    return Deferred.fromCoroutine(_rest(work, waiting))
+    return Deferred.fromCoroutine(rest(work, waiting))
 
 
 @resumable
-def _rest(
-    work: Coroutine[Deferred[Any], Any, None], waiting: Deferred[Any]
-) -> Generator[Deferred[Any], Any, None]:
-    """What C{await work} does, from its second step on.  PEP 380."""
+def rest(
+    work: Coroutine[Deferred[Any], Any, T], waiting: Deferred[Any]
+) -> Generator[Deferred[Any], Any, T]:
+    """
+    What C{await work} does, from its second step on.  PEP 380.
+
+    @param waiting: What its first step waits for.
+    """
     while True:
         try:
             result = yield waiting
@@ -50,5 +56,6 @@ def _rest(
             step = partial(work.send, result)
         try:
             waiting = step()
-        except StopIteration:
-            return
+        except StopIteration as end:
+            value: T = end.value
+            return value
