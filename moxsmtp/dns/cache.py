@@ -36,7 +36,11 @@ class Cache:
         return len(self._entries)
 
     def get(self, question: Question, now: float) -> Answer | str | None:
-        """What is known, its time to live counted down; L{None}: nothing."""
+        """
+        What is known, its time to live counted down; L{None}: nothing.
+
+        Within one second it is the same object for everybody.
+        """
         entry = self._entries.get(question)
         if entry is None:
             return None
@@ -46,8 +50,9 @@ class Cache:
             del self._entries[question]
             return None
         self._entries.move_to_end(question)
-        if isinstance(outcome, Answer) and left < outcome.ttl:
-            return replace(outcome, ttl=int(left))
+        if isinstance(outcome, Answer) and outcome.ttl != (seconds := int(left)):
+            outcome = replace(outcome, ttl=seconds)
+            self._entries[question] = expiry, outcome
         return outcome
 
     def put(self, question: Question, outcome: Answer | str, now: float) -> None:

@@ -46,12 +46,27 @@ class MX:
 
 @dataclass(frozen=True, slots=True)
 class TLSA:
-    """RFC 6698 section 2.1."""
+    """RFC 6698 section 2.1.  Nothing is checked."""
 
     usage: int
     selector: int
     matching_type: int
     association: bytes
+
+    @property
+    def is_usable(self) -> bool:
+        """
+        Whether it says something that can be compared with a certificate; if
+        not, it is ignored.  RFC 6698 section 4.1, RFC 7671 section 4.
+
+        What its usage is worth to mail (RFC 7672 section 3.1) is not in it.
+        """
+        lengths = {0: len(self.association) or None, 1: 32, 2: 64}
+        return (
+            self.usage <= 3
+            and self.selector <= 1
+            and lengths.get(self.matching_type) == len(self.association)
+        )
 
 
 #: A and AAAA: the address as text.  CNAME and PTR: the name, no dot at the end.
@@ -71,6 +86,8 @@ class Answer:
     @ivar canonical_name: The end of the CNAME chain; the name asked for where
         there was none.
     @ivar ttl: Seconds it may be kept.
+    @ivar extended_errors: What the server told about it, such as that it is a
+        stale answer; for people.  RFC 8914.
     """
 
     records: tuple[Record, ...]
@@ -78,6 +95,7 @@ class Answer:
     exists: bool = True
     canonical_name: str = ""
     ttl: int = 0
+    extended_errors: tuple[str, ...] = ()
 
 
 class LookupFailed(Exception):

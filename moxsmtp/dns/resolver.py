@@ -9,6 +9,7 @@ RFC 1035 section 5.3.1, RFC 4035 section 4.9.3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from twisted.internet.defer import (
@@ -27,7 +28,7 @@ from moxsmtp.dns.cache import Cache
 from moxsmtp.dns.records import Answer, LookupFailed, Question
 from moxsmtp.dns.settings import ResolverSettings, Upstream
 from moxsmtp.dns.upstream import Reactor, Server
-from moxsmtp.dns.wire import Response, question_section
+from moxsmtp.dns.wire import MOST_ALIASES, Response, question_section
 from moxsmtp.interfaces import IOwnResolver
 
 __all__ = ["StubResolver"]
@@ -164,13 +165,10 @@ class StubResolver:
     # -- asking --
 
     async def _ask(self, question: Question) -> Answer:
-        try:
-            section = question_section(question)
-        except ValueError as error:
-            raise LookupFailed(f"{question.name} cannot be looked up: {error}") from None
         await self._turns.acquire()
         try:
-            return await self._ask_servers(question, section)
+            answer, is_partial = await self._ask_servers(question)
+            return await self._follow(question, answer) if is_partial else answer
         finally:
             if self._turns.waiting:
                 # Not at once: a row of look-ups that each fail at once would nest.
@@ -178,7 +176,31 @@ class StubResolver:
             else:
                 self._turns.release()
 
-    async def _ask_servers(self, question: Question, section: bytes) -> Answer:
+    async def _follow(self, question: Question, answer: Answer) -> Answer:
+        """Ask on where a reply ends with a CNAME, as those of simple servers do."""
+        names = [question.name]
+        told = [answer]
+        is_partial = True
+        while is_partial:
+            name = told[-1].canonical_name
+            if name in names or len(names) > MOST_ALIASES:
+                raise LookupFailed(f"{question.type} of {question.name}: CNAME chain too long")
+            names.append(name)
+            answer, is_partial = await self._ask_servers(Question(name, question.type))
+            told.append(answer)
+        return replace(
+            answer,
+            authentic=all(answer.authentic for answer in told),
+            ttl=min(answer.ttl for answer in told),
+            extended_errors=tuple(error for answer in told for error in answer.extended_errors),
+        )
+
+    async def _ask_servers(self, question: Question) -> tuple[Answer, bool]:
+        """What one of them says, and whether that ends with a CNAME."""
+        try:
+            section = question_section(question)
+        except ValueError as error:
+            raise LookupFailed(f"{question.name} cannot be looked up: {error}") from None
         now = self._reactor.seconds()
         left = sorted(self._servers, key=lambda server: self._silent_until.get(server, 0.0) > now)
         errors: dict[str, str] = {}
@@ -193,13 +215,15 @@ class StubResolver:
         told = "; ".join(f"{error} ({name})" for name, error in errors.items())
         raise LookupFailed(f"{question.type} of {question.name}: {told or 'no DNS server'}")
 
-    async def _ask_server(self, server: Server, question: Question, section: bytes) -> Answer:
+    async def _ask_server(
+        self, server: Server, question: Question, section: bytes
+    ) -> tuple[Answer, bool]:
         said = await self._within(server, server.ask(question, section))
         if said.truncated:
             said = await self._within(server, server.ask_stream(question, section, self._limit))
         if said.answer is None:
             raise _Failed(said.failure or "truncated over TCP", silent=False)
-        return said.answer
+        return said.answer, said.is_partial
 
     async def _within(self, server: Server, asking: Deferred[Response]) -> Response:
         """The response, or L{_Failed} once the time for it is over."""

@@ -26,7 +26,7 @@ from moxsmtp.dns.wire import NotAReply, Response, query, response
 __all__ = ["Reactor", "Server"]
 
 #: UDP sockets to one server.
-_SOCKETS: Final = 32
+_SOCKETS: Final = 64
 
 #: Queries after which a socket is replaced.
 _QUERIES_PER_SOCKET: Final = 300

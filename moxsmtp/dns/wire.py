@@ -1,27 +1,22 @@
 """
 Questions as packets, packets as answers.  RFC 1035 section 4, RFC 6891.
 
-Queries are made by hand: they always have the same shape.  Replies come from
-the network and are read by dnspython.
+Queries always have the same shape.  Of a reply, L{moxsmtp.dns.packet} reads the
+octets; here is what they mean.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
 import dns.rcode
-import dns.rdatatype
 
-from moxsmtp.dns.records import MX, TLSA, Answer, Question, Record, RRType
+from moxsmtp.dns.packet import NUMBERS, NotAReply, Reply, read
+from moxsmtp.dns.records import Answer, Question
 
-__all__ = ["NotAReply", "Response", "query", "question_section", "response"]
+__all__ = ["MOST_ALIASES", "NotAReply", "Response", "query", "question_section", "response"]
 
 #: EDNS0: we take 1232 octets over UDP (no fragments); DO is not set, since AD
 #: comes without the signatures.  RFC 6891 section 6.1.2.
@@ -36,11 +31,20 @@ _LONGEST_TTL: Final = 86_400
 #: The same for "no such records" and "no such name".  RFC 2308 section 5.
 _LONGEST_NEGATIVE_TTL: Final = 10_800
 
-_MAXIMUM_NAME: Final = 255
+_LONGEST_NAME: Final = 255
 
+#: CNAMEs in one reply, and questions more where a reply ends with a CNAME.
+MOST_ALIASES: Final = 16
 
-class NotAReply(ValueError):
-    """A packet that does not answer the question: forged, late or damaged."""
+_AD: Final = 0x20
+
+_NOERROR: Final = int(dns.rcode.NOERROR)
+_NXDOMAIN: Final = int(dns.rcode.NXDOMAIN)
+
+_HEADER: Final = struct.Struct("!6H")
+
+#: Type and class at the end of a question.
+_KINDS: Final = {kind: struct.pack("!HH", number, 1) for kind, number in NUMBERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,14 @@ class Response:
     What one server said.
 
     @ivar answer: L{None} if it gave none.
+    @ivar is_partial: The chain of CNAMEs ends at C{answer.canonical_name}, and
+        nothing is said of that name: it is to be asked for.
     @ivar truncated: Ask again over TCP.
     @ivar failure: Why there is no answer, C{SERVFAIL}; empty if there is one.
     """
 
     answer: Answer | None = None
+    is_partial: bool = False
     truncated: bool = False
     failure: str = ""
 
@@ -74,14 +81,14 @@ def question_section(question: Question) -> bytes:
             wire.append(len(label))
             wire += label
     wire.append(0)
-    if len(wire) > _MAXIMUM_NAME:
+    if len(wire) > _LONGEST_NAME:
         raise ValueError("the name is too long")
-    return bytes(wire) + struct.pack("!HH", dns.rdatatype.RdataType[question.type.value], 1)
+    return bytes(wire) + _KINDS[question.type]
 
 
 def query(identity: int, section: bytes) -> bytes:
     """A packet that asks, with AD set so that AD is answered (RFC 6840 section 5.7)."""
-    return struct.pack("!6H", identity, _QUERY_FLAGS, 1, 0, 0, 1) + section + _OPT
+    return _HEADER.pack(identity, _QUERY_FLAGS, 1, 0, 0, 1) + section + _OPT
 
 
 def response(packet: bytes, section: bytes, question: Question, *, trust_ad: bool) -> Response:
@@ -96,59 +103,56 @@ def response(packet: bytes, section: bytes, question: Question, *, trust_ad: boo
         raise NotAReply("the reply to another question")
     if packet[2] & 0x02:
         return Response(truncated=True)
-    try:
-        message = dns.message.from_wire(packet, ignore_trailing=True)
-        return _response(message, question, trust_ad=trust_ad)
-    except (dns.exception.DNSException, ValueError, LookupError, struct.error) as error:
-        raise NotAReply(f"unreadable: {type(error).__name__}") from None
+    reply = read(packet, question.type)
+    if reply.rcode not in {_NOERROR, _NXDOMAIN}:
+        return Response(failure=_failure(reply))
+    return _response(reply, authentic=trust_ad and bool(packet[3] & _AD))
 
 
-def _response(message: dns.message.Message, question: Question, *, trust_ad: bool) -> Response:
-    rcode = message.rcode()
-    if rcode not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        return Response(failure=_failure(message, rcode))
-    if not isinstance(message, dns.message.QueryMessage):
-        raise NotAReply("not a reply")
-    try:
-        chain = message.resolve_chaining()
-    except dns.message.ChainTooLong:
-        return Response(failure="CNAME chain too long")
-    read = _READERS[question.type]
-    records = tuple(read(data) for data in chain.answer or ())
-    longest = _LONGEST_TTL
-    if not records:
-        # Without an SOA nothing says how long that may be believed.
-        known = any(rrset.rdtype == dns.rdatatype.SOA for rrset in message.authority)
-        longest = _LONGEST_NEGATIVE_TTL if known else 0
-    return Response(
-        Answer(
-            records=records,
-            authentic=trust_ad and bool(message.flags & dns.flags.AD),
-            exists=rcode == dns.rcode.NOERROR,
-            canonical_name=_name(chain.canonical_name),
-            ttl=min(chain.minimum_ttl, longest),
-        )
+def _response(reply: Reply, *, authentic: bool) -> Response:
+    """Follow the CNAMEs.  RFC 1034 section 3.6.2, RFC 6604."""
+    name, ttl = reply.name, _LONGEST_TTL
+    aliases = 0
+    while name not in reply.records and name in reply.aliases:
+        name, alias_ttl = reply.aliases[name]
+        ttl = min(ttl, alias_ttl)
+        aliases += 1
+        if aliases > MOST_ALIASES:
+            return Response(failure="CNAME chain too long")
+    exists = reply.rcode == _NOERROR
+    records = reply.records.get(name, ())
+    is_partial = False
+    if records:
+        if not exists:
+            return Response(failure="NXDOMAIN, but with records")
+        ttl = min(ttl, reply.ttls[name])
+    else:
+        denied = _negative_ttl(reply, name)
+        is_partial = bool(aliases) and exists and denied is None
+        if not is_partial:
+            # Without an SOA nothing says how long that may be believed.
+            ttl = min(ttl, denied or 0, _LONGEST_NEGATIVE_TTL)
+    answer = Answer(
+        records=tuple(dict.fromkeys(records)),
+        authentic=authentic,
+        exists=exists,
+        canonical_name=name,
+        ttl=ttl,
+        extended_errors=reply.extended_errors,
     )
+    return Response(answer, is_partial=is_partial)
 
 
-def _failure(message: dns.message.Message, rcode: dns.rcode.Rcode) -> str:
+def _negative_ttl(reply: Reply, name: str) -> int | None:
+    """That of the zone that C{name} is in; L{None}: the reply says nothing about it."""
+    if not reply.negative_ttls:
+        return None
+    zone: str | None = name
+    while zone is not None and zone not in reply.negative_ttls:
+        zone = zone.partition(".")[2] if zone else None
+    return None if zone is None else reply.negative_ttls[zone]
+
+
+def _failure(reply: Reply) -> str:
     """The rcode, and what RFC 8914 tells about it."""
-    details = [str(error.to_text()).removeprefix("EDE ") for error in message.extended_errors()]
-    return ", ".join([dns.rcode.to_text(rcode), *details[:2]])
-
-
-def _name(name: dns.name.Name) -> str:
-    """In lower case, no dot at the end; unusual octets stay escaped."""
-    return "" if name == dns.name.root else name.to_text(omit_final_dot=True).lower()
-
-
-#: How dnspython's record data become ours.
-_READERS: Final[Mapping[RRType, Callable[[Any], Record]]] = {
-    RRType.A: lambda data: str(data.address),
-    RRType.AAAA: lambda data: str(data.address),
-    RRType.CNAME: lambda data: _name(data.target),
-    RRType.PTR: lambda data: _name(data.target),
-    RRType.MX: lambda data: MX(data.preference, _name(data.exchange)),
-    RRType.TXT: lambda data: b"".join(data.strings),
-    RRType.TLSA: lambda data: TLSA(data.usage, data.selector, data.mtype, data.cert),
-}
+    return ", ".join([dns.rcode.to_text(dns.rcode.Rcode.make(reply.rcode)), *reply.extended_errors])

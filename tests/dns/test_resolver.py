@@ -110,7 +110,7 @@ class AskingTests(ResolverTestCase):
     def test_many_sockets(self) -> None:
         """Queries leave from several sockets, each replaced after some hundred queries."""
         first = 0
-        for number in range(6000):
+        for number in range(10_000):
             asking = self.ask(f"n{number}.example")
             # The query itself, without its OPT record, as a reply without records.
             self.net.answer(lambda p: p[:2] + b"\x81\x80\0\1\0\0\0\0\0\0" + p[12:-11])
