@@ -18,17 +18,18 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from moxsmtp.dns.records import Answer, Question
-from moxsmtp.names import Host, IPAddress
+from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Reply
 
 __all__ = [
-    "INBOX", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent", "ICredentials",
-    "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IQueue", "IReceiver",
-    "IResolver", "ISpool", "InsufficientStorage", "Login", "MailboxKind", "Maildir", "NewHook",
-    "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt", "RequireTLS", "Role", "Spooled",
-    "StorageUnavailable", "TLSInfo",
+    "INBOX", "UNCHECKED", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent",
+    "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IQueue",
+    "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "Login", "MailboxKind",
+    "Maildir", "NewHook", "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt",
+    "Provenance", "RequireTLS", "Role", "Spooled", "StorageUnavailable", "TLSInfo",
+    "Validation",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -303,6 +304,76 @@ class IPasswordHashes(Interface):
 # -- mail in ------------------------------------------------------------------------
 
 
+class RequireTLS(enum.StrEnum):
+    """RFC 8689: demanded by REQUIRETLS, waived by C{TLS-Required: No}, or neither."""
+
+    UNSET = ""
+    YES = "yes"
+    NO = "no"
+
+
+class Validation(enum.StrEnum):
+    """
+    How well a name that a message goes by is vouched for (I-15, I-20): what SPF
+    said of HELO's or MAIL FROM's, or how the author's is aligned.
+    """
+
+    UNKNOWN = ""
+    STRICT = "strict"
+    DMARC = "dmarc"
+    RELAXED = "relaxed"
+    PASS = "pass"  # noqa: S105 - a result, no password
+    NEUTRAL = "neutral"
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+    FAIL = "fail"
+    SOFTFAIL = "softfail"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """
+    What the checks found out about where a message is from (I-105).
+
+    @ivar hello: Of HELO's name; one of C{hello} and C{mail_from} is unknown.
+    @ivar author: What vouches for C{author_domain}; C{NONE} without one (I-7).
+    @ivar author_domain: Of the one author; L{None}: none, several or a bad one (I-6).
+    @ivar author_organization: Its organizational domain by the public suffix list.
+    @ivar dmarc: The outcome in Authentication-Results' words; of several
+        authors, the strictest.
+    @ivar dkim_domains: Of signatures that passed, each once, in order (I-18).
+    @ivar iprev: The outcome in Authentication-Results' words.
+    @ivar reverse_name: What the client's address is called, verified or not.
+    @ivar require_tls: C{NO} where the sender waived it (I-10).
+    """
+
+    hello: Validation = Validation.UNKNOWN
+    mail_from: Validation = Validation.UNKNOWN
+    author: Validation = Validation.UNKNOWN
+    author_domain: Domain | None = None
+    author_organization: Domain | None = None
+    dmarc: str = ""
+    dkim_domains: tuple[Domain, ...] = ()
+    iprev: str = ""
+    reverse_name: str = ""
+    require_tls: RequireTLS = RequireTLS.UNSET
+
+    @property
+    def has_valid_sender(self) -> bool:
+        """SPF passed for MAIL FROM."""
+        return self.mail_from is Validation.PASS
+
+    @property
+    def has_valid_author(self) -> bool:
+        """The author's domain is vouched for, whatever its policy asks (I-20)."""
+        return self.author in {Validation.STRICT, Validation.DMARC, Validation.RELAXED}
+
+
+#: Of mail that we made ourselves: nothing was checked.
+UNCHECKED: Final = Provenance()
+
+
 @dataclass(frozen=True, slots=True)
 class NewHook:
     """
@@ -336,6 +407,7 @@ class NewMessage:
     @ivar message_id: With angle brackets, empty if there is none.
     @ivar hand_over: It goes on to the account's Maildir.
     @ivar hook: The incoming webhook, stored in the same transaction.
+    @ivar provenance: What is known of its sender.
     """
 
     account: str
@@ -353,6 +425,7 @@ class NewMessage:
     is_dsn: bool = False
     hand_over: bool = False
     hook: NewHook | None = None
+    provenance: Provenance = UNCHECKED
 
 
 class IMailStore(Interface):
@@ -382,14 +455,6 @@ class IMailStore(Interface):
 
 
 # -- mail out -----------------------------------------------------------------------
-
-
-class RequireTLS(enum.StrEnum):
-    """RFC 8689: demanded by REQUIRETLS, waived by C{TLS-Required: No}, or neither."""
-
-    UNSET = ""
-    YES = "yes"
-    NO = "no"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from moxsmtp.admin.control import Command, CommandFailed, Send
 from moxsmtp.admin.ports import AccountAdmin, Backup, MailAdmin, QueueAdmin
 from moxsmtp.admin.wire import PIECE, piece
-from moxsmtp.interfaces import Account
+from moxsmtp.interfaces import Account, Provenance
 from moxsmtp.queue.job import Job, Result
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.job_rows import RetiredJob
@@ -216,6 +216,23 @@ def _message(message: StoredMessage) -> dict[str, object]:
         "remote_ip": str(message.remote_address or ""),
         "hello": message.hello,
         "tls": f"{message.tls.version} {message.tls.cipher}" if message.tls else "",
+        **_provenance(message.provenance),
+    }
+
+
+def _provenance(found: Provenance) -> dict[str, object]:
+    """What the checks said; empty where nothing was checked."""
+    return {
+        "hello_validation": found.hello.value,
+        "mail_from_validation": found.mail_from.value,
+        "author_validation": found.author.value,
+        "author_domain": str(found.author_domain or ""),
+        "author_organization": str(found.author_organization or ""),
+        "dmarc": found.dmarc,
+        "dkim_domains": [str(domain) for domain in found.dkim_domains],
+        "iprev": found.iprev,
+        "reverse_name": found.reverse_name,
+        "require_tls": found.require_tls.value,
     }
 
 

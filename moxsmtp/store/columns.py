@@ -19,9 +19,10 @@ from moxsmtp.queue.job import HookResult, Result
 from moxsmtp.smtp.address import Path
 
 __all__ = [
-    "duration_microseconds", "read_addresses", "read_hook_results", "read_map", "read_path",
-    "read_results", "read_time", "read_tls", "write_addresses", "write_hook_results", "write_map",
-    "write_path", "write_results", "write_text", "write_time", "write_tls",
+    "duration_microseconds", "read_addresses", "read_domain", "read_domains", "read_hook_results",
+    "read_map", "read_path", "read_results", "read_time", "read_tls", "write_addresses",
+    "write_domain", "write_domains", "write_hook_results", "write_map", "write_path",
+    "write_results", "write_text", "write_time", "write_tls",
 ]  # fmt: skip
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,6 +88,16 @@ def _host(text: str) -> Host:
     return AddressLiteral(ip_address(literal))
 
 
+def write_domain(domain: Domain | None) -> str:
+    """A-labels; empty for none."""
+    return "" if domain is None else domain.ascii
+
+
+def read_domain(text: str) -> Domain | None:
+    """The opposite of L{write_domain}."""
+    return Domain(text) if text else None
+
+
 def write_tls(tls: TLSInfo | None) -> str:
     """Version and cipher, a space between; empty without TLS."""
     return "" if tls is None else f"{tls.version} {tls.cipher}"
@@ -114,6 +125,16 @@ def read_map(text: str) -> Mapping[str, str]:
         return {}
     values: dict[str, str] = json.loads(text)
     return values
+
+
+def write_domains(domains: Sequence[Domain]) -> str:
+    """A list of A-labels."""
+    return _dump([domain.ascii for domain in domains]) if domains else "[]"
+
+
+def read_domains(text: str) -> tuple[Domain, ...]:
+    """The opposite of L{write_domains}."""
+    return () if text == "[]" else tuple(Domain(name) for name in json.loads(text))
 
 
 def write_addresses(dialed: Mapping[str, Sequence[IPAddress]]) -> str:

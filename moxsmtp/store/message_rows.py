@@ -10,13 +10,24 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, insert
 
-from moxsmtp.interfaces import NewMessage, TLSInfo
+from moxsmtp.interfaces import (
+    UNCHECKED,
+    NewMessage,
+    Provenance,
+    RequireTLS,
+    TLSInfo,
+    Validation,
+)
 from moxsmtp.names import IPAddress
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.columns import (
+    read_domain,
+    read_domains,
     read_path,
     read_time,
     read_tls,
+    write_domain,
+    write_domains,
     write_path,
     write_text,
     write_time,
@@ -39,7 +50,9 @@ _INSERT: Final = (
             for name in (
                 "account", "mailbox", "content_id", "prefix", "size", "received", "remote_ip",
                 "hello", "tls", "mail_from", "rcpt_to", "author", "subject", "message_id",
-                "is_dsn", "hand_over",
+                "is_dsn", "hand_over", "hello_validation", "mail_from_validation",
+                "author_validation", "author_domain", "author_organization", "dmarc",
+                "dkim_domains", "iprev", "reverse_name", "require_tls",
             )
         }
     )
@@ -58,6 +71,7 @@ class StoredMessage:
     @ivar flags: Maildir flag letters, sorted.
     @ivar content: Key of the content; L{None} where it is in the Maildir only.
     @ivar maildir_name: Its name there, if it was handed over or is about to be.
+    @ivar provenance: What is known of its sender.
     """
 
     id: int
@@ -77,6 +91,7 @@ class StoredMessage:
     flags: str = ""
     content: int | None = None
     maildir_name: str | None = None
+    provenance: Provenance = UNCHECKED
 
 
 def read_message(row: Any) -> StoredMessage:
@@ -99,7 +114,38 @@ def read_message(row: Any) -> StoredMessage:
         flags=row.flags,
         content=row.content_id,
         maildir_name=row.maildir_name,
+        provenance=_read_provenance(row),
     )
+
+
+def _read_provenance(row: Any) -> Provenance:
+    return Provenance(
+        hello=Validation(row.hello_validation),
+        mail_from=Validation(row.mail_from_validation),
+        author=Validation(row.author_validation),
+        author_domain=read_domain(row.author_domain),
+        author_organization=read_domain(row.author_organization),
+        dmarc=row.dmarc,
+        dkim_domains=read_domains(row.dkim_domains),
+        iprev=row.iprev,
+        reverse_name=row.reverse_name,
+        require_tls=RequireTLS(row.require_tls),
+    )
+
+
+def _write_provenance(found: Provenance) -> dict[str, object]:
+    return {
+        "hello_validation": found.hello.value,
+        "mail_from_validation": found.mail_from.value,
+        "author_validation": found.author.value,
+        "author_domain": write_domain(found.author_domain),
+        "author_organization": write_domain(found.author_organization),
+        "dmarc": found.dmarc,
+        "dkim_domains": write_domains(found.dkim_domains),
+        "iprev": found.iprev,
+        "reverse_name": write_text(found.reverse_name),
+        "require_tls": found.require_tls.value,
+    }
 
 
 def insert_messages(
@@ -144,6 +190,7 @@ def _inserted(tx: Transaction, new: NewMessage, content: int, size: int) -> int:
             "message_id": write_text(new.message_id),
             "is_dsn": int(new.is_dsn),
             "hand_over": int(new.hand_over),
+            **_write_provenance(new.provenance),
         },
     )
     return int(number)

@@ -96,6 +96,19 @@ message: Final = Table(
     #: Its unique name in the Maildir, without flags, set before it is handed over.
     #: Where C{content_id} is NULL, the prefix is in that file too, and empty here.
     Column("maildir_name", Text),
+    #: What the checks said of who sent it; empty: nothing was checked.
+    Column("hello_validation", Text, nullable=False, server_default=""),
+    Column("mail_from_validation", Text, nullable=False, server_default=""),
+    Column("author_validation", Text, nullable=False, server_default=""),
+    #: A-labels; empty if there is not one author.
+    Column("author_domain", Text, nullable=False, server_default=""),
+    Column("author_organization", Text, nullable=False, server_default=""),
+    Column("dmarc", Text, nullable=False, server_default=""),
+    #: JSON: A-labels of domains whose signatures passed.
+    Column("dkim_domains", Text, nullable=False, server_default="[]"),
+    Column("iprev", Text, nullable=False, server_default=""),
+    Column("reverse_name", Text, nullable=False, server_default=""),
+    Column("require_tls", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 

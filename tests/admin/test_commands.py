@@ -14,7 +14,14 @@ from twisted.trial import unittest
 from moxsmtp.admin.commands import Commands
 from moxsmtp.admin.control import CommandFailed
 from moxsmtp.admin.wire import PIECE, octets
-from moxsmtp.interfaces import Account, OutgoingEvent, TLSInfo
+from moxsmtp.interfaces import (
+    Account,
+    OutgoingEvent,
+    Provenance,
+    RequireTLS,
+    TLSInfo,
+    Validation,
+)
 from moxsmtp.names import parse_domain
 from moxsmtp.queue.job import Job, Result
 from moxsmtp.smtp.address import Path
@@ -35,6 +42,14 @@ MESSAGE = StoredMessage(
     remote_address=ip_address("192.0.2.1"),
     tls=TLSInfo("TLS1.3", "TLS_AES_128_GCM_SHA256"),
     subject="hello",
+    provenance=Provenance(
+        mail_from=Validation.PASS,
+        author=Validation.STRICT,
+        author_domain=EXAMPLE,
+        dmarc="pass",
+        dkim_domains=(EXAMPLE,),
+        require_tls=RequireTLS.NO,
+    ),
 )
 
 JOB = Job(
@@ -209,6 +224,16 @@ class CommandTests(unittest.SynchronousTestCase):
                 "remote_ip": "192.0.2.1",
                 "hello": "",
                 "tls": "TLS1.3 TLS_AES_128_GCM_SHA256",
+                "hello_validation": "",
+                "mail_from_validation": "pass",
+                "author_validation": "strict",
+                "author_domain": "b\u00fccher.example",
+                "author_organization": "",
+                "dmarc": "pass",
+                "dkim_domains": ["b\u00fccher.example"],
+                "iprev": "",
+                "reverse_name": "",
+                "require_tls": "no",
             },
         )
 

@@ -9,7 +9,15 @@ from mmap import mmap
 
 from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import IContent, IMailStore, TLSInfo
+from moxsmtp.interfaces import (
+    IContent,
+    IMailStore,
+    Provenance,
+    RequireTLS,
+    TLSInfo,
+    Validation,
+)
+from moxsmtp.names import parse_domain
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.messages import PrefixedContent
 from tests.store.contract import (
@@ -47,6 +55,18 @@ class MailStoreTests(Contract):
             remote_address=ip_address("2001:db8::1"),
             hello="client.example",
             tls=TLSInfo("TLS1.3", "TLS_AES_128_GCM_SHA256"),
+            provenance=Provenance(
+                hello=Validation.SOFTFAIL,
+                mail_from=Validation.PASS,
+                author=Validation.RELAXED,
+                author_domain=parse_domain("b\u00fccher.example"),
+                author_organization=parse_domain("example"),
+                dmarc="fail",
+                dkim_domains=(parse_domain("b\u00fccher.example"), parse_domain("other.example")),
+                iprev="permerror",
+                reverse_name="mx.example",
+                require_tls=RequireTLS.NO,
+            ),
             author="Ann <ann@example.org>",
             subject="gr\u00fc\u00dfe",
             message_id="<1@example.org>",
@@ -60,9 +80,15 @@ class MailStoreTests(Contract):
         self.assertEqual(read.size, len(written.prefix) + 9)
         for name in (
             "account", "mailbox", "received", "reverse_path", "forward_path", "remote_address",
-            "hello", "tls", "author", "subject", "message_id", "is_dsn",
+            "hello", "tls", "author", "subject", "message_id", "is_dsn", "provenance",
         ):  # fmt: skip
             self.assertEqual(getattr(read, name), getattr(written, name), name)
+
+    def test_unchecked(self) -> None:
+        """Of mail of our own, nothing is known of its sender."""
+        self.result(self.mail.deliver(spooled(), [new_message()]))
+        (read,) = self.result(self.mail.list_messages("ann"))
+        self.assertEqual(read.provenance, Provenance())
 
     def test_null_reverse_path(self) -> None:
         """The null reverse-path stays null, and a message may come from ourselves."""
@@ -78,6 +104,7 @@ class MailStoreTests(Contract):
             author=hostile,
             message_id=hostile,
             hello=hostile,
+            provenance=Provenance(reverse_name=hostile),
             hook=new_hook(subject=hostile, message_id=hostile, extra={hostile: hostile}),
         )
         self.result(self.mail.deliver(spooled(), [new]))

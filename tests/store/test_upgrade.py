@@ -7,16 +7,19 @@ import os
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxsmtp.interfaces import Provenance
 from moxsmtp.store import upgrade
 from moxsmtp.store.errors import DatabaseUnavailable, FolderUnusable, StoreDamaged, StoreTooNew
+from moxsmtp.store.message_rows import COLUMNS, read_message
 from moxsmtp.store.schema import metadata
 from moxsmtp.store.upgrade import HEAD, prepare_sqlite
 
@@ -59,13 +62,26 @@ class UpgradeCase(SynchronousTestCase):
                 rows = driver.execute(statement).fetchall()
             return rows
 
-    def tables(self, path: Path) -> Mapping[str, str]:
-        """How each table and index was made."""
-        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    def tables(self, path: Path) -> Mapping[str, object]:
+        """
+        What each table and index is.  A table may have got its columns one by
+        one, so the words that made it say nothing.
+        """
         with closing(sqlite3.connect(path)) as driver:
+            made = driver.execute(
+                "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+            ).fetchall()
             return {
-                name: " ".join(sql.split())
-                for name, sql in driver.execute(query)
+                name: (
+                    " ".join(sql.split())
+                    if kind == "index"
+                    else (
+                        "AUTOINCREMENT" in sql,
+                        driver.execute(f"PRAGMA table_xinfo({name})").fetchall(),
+                        driver.execute(f"PRAGMA foreign_key_list({name})").fetchall(),
+                    )
+                )
+                for kind, name, sql in made
                 if not name.startswith(("alembic", "sqlite"))
             }
 
@@ -270,6 +286,39 @@ class OlderTests(UpgradeCase):
         with closing(sqlite3.connect(copy)) as driver:
             rows = driver.execute("SELECT id FROM content ORDER BY id").fetchall()
         self.assertEqual(rows, [(7,), (8,)])
+
+
+class FirstTests(UpgradeCase):
+    """A store of the first release."""
+
+    def test_rows_are_kept(self) -> None:
+        """Its messages are there after the upgrade, with nothing known of who sent them."""
+        with self.monkey(HEAD="0001"):
+            prepare_sqlite(self.path)
+        self.assertNotIn("dkim_domains", str(self.tables(self.path)["message"]))
+        self.run_sql(
+            "INSERT INTO content VALUES (7, 3, 1, NULL)",
+            "INSERT INTO message (id, account, mailbox, content_id, prefix, size, received,"
+            " rcpt_to) VALUES (5, 'ann', 'Inbox', 7, x'', 3, 0, 'ann@x.example')",
+        )
+        copy = prepare_sqlite(self.path)
+        self.assertEqual(copy, self.folder / "moxsmtp-0001.db")
+        engine = create_engine(f"sqlite:///{self.path}")
+        self.addCleanup(engine.dispose)
+        with engine.connect() as connection:
+            (row,) = connection.execute(select(*COLUMNS)).all()
+        read = read_message(row)
+        self.assertEqual((read.id, read.account, read.provenance), (5, "ann", Provenance()))
+
+    @contextmanager
+    def monkey(self, **values: object) -> Iterator[None]:
+        """The module as it was."""
+        patcher = MonkeyPatcher(*((upgrade, name, value) for name, value in values.items()))
+        patcher.patch()
+        try:
+            yield
+        finally:
+            patcher.restore()
 
 
 def _impatient(path: Path, *, write: bool) -> sqlite3.Connection:
