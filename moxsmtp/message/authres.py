@@ -144,7 +144,8 @@ def _tokens(result: MethodResult, *, utf8: bool) -> Iterator[str]:
     if result.reason or result.properties:
         yield from comment_words(result.comment, utf8=utf8)
     if result.reason:
-        yield f"reason={_value(result.reason, utf8=utf8)}"
+        reason = one_line(result.reason, utf8=utf8)
+        yield f"reason={reason if _TOKEN.fullmatch(reason) else quoted(reason)}"
     for one in result.properties:
         start, name, ascii_name = _named(one.value)
         value = start + (name if utf8 else ascii_name)
@@ -174,7 +175,7 @@ def _named(value: str) -> tuple[str, str, str]:
 
 def _value(text: str, *, utf8: bool) -> str:
     """
-    C{text} on one line, quoted if it has to be.
+    A property's value on one line, quoted if it has to be.
 
     Only what is a domain or an address has characters beyond ASCII without
     quotes: RFC 6532 widens quoted strings and atoms, not tokens.

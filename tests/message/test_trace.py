@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.interfaces import Client, Hello, Login, Role, TLSInfo
 from moxsmtp.message.header import parse_header
-from moxsmtp.message.trace import delivered_to, received, return_path
+from moxsmtp.message.trace import delivered_to, received, received_spf, return_path
 from moxsmtp.names import AddressLiteral, Domain, Host, parse_domain
-from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.address import Path, parse_mailbox
+from tests.message.strict_reader import read_received_spf
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTNAME = parse_domain("mx.example")
@@ -231,3 +232,142 @@ class OtherFieldTests(SynchronousTestCase):
             delivered_to(Path("a b", IDN), smtputf8=False),
             b'Delivered-To: "a b"@xn--bcher-kva.example\r\n',
         )
+
+
+def spf_field(
+    *,
+    result: str = "pass",
+    comment: str = "",
+    client: str = "192.0.2.1",
+    reverse_path: Path | None = None,
+    hello: Host | None = None,
+    problem: str = "",
+    mechanism: str = "",
+    receiver: Domain = HOSTNAME,
+    identity: str = "",
+    smtputf8: bool = False,
+) -> bytes:
+    """The Received-SPF field, with as little in it as may be."""
+    return received_spf(
+        result=result,
+        comment=comment,
+        client=ip_address(client),
+        reverse_path=reverse_path,
+        hello=hello,
+        problem=problem,
+        mechanism=mechanism,
+        receiver=receiver,
+        identity=identity,
+        smtputf8=smtputf8,
+    )
+
+
+SPF_TEXT = st.one_of(
+    st.text(max_size=60),
+    st.text(alphabet='ab.@()<>,;:\\"/[]?= \t\r\n\0\x7fü\u2028\ud800', max_size=40),
+    st.sampled_from(["a" * 900, "é (" * 300, "); X: y", '"; problem="']),
+)
+
+
+class ReceivedSPFTests(SynchronousTestCase):
+    """Received-SPF.  RFC 7208 section 9.1."""
+
+    def test_all(self) -> None:
+        """I-78: every part in its order, values quoted unless they are dot-atoms."""
+        field = spf_field(
+            result="permerror",
+            comment="mx.example: sender.example says so",
+            reverse_path=parse_mailbox("u@sender.example"),
+            hello=parse_domain("mail.sender.example"),
+            problem="no colon: include",
+            mechanism="ip4:192.0.2.0/24",
+            identity="mailfrom",
+        )
+        self.assertEqual(
+            field.decode("ascii"),
+            "Received-SPF: permerror (mx.example: sender.example says so)\r\n"
+            '\tclient-ip=192.0.2.1; envelope-from="u@sender.example";\r\n'
+            '\thelo=mail.sender.example; problem="no colon: include";\r\n'
+            '\tmechanism="ip4:192.0.2.0/24"; receiver=mx.example; identity=mailfrom\r\n',
+        )
+
+    def test_least(self) -> None:
+        """I-78: what is not known is left out; a null reverse-path is an empty value."""
+        self.assertEqual(
+            spf_field(result="none", client="2001:db8::1"),
+            b'Received-SPF: none client-ip="2001:db8::1"; envelope-from="";\r\n'
+            b"\treceiver=mx.example\r\n",
+        )
+
+    def test_long_problem(self) -> None:
+        """I-78: of a problem 67 octets are shown, in whole characters."""
+        for text, shown in (("p" * 80, 67), ("é" * 80, 66)):
+            field = spf_field(problem=text, smtputf8=True)
+            value = read_received_spf(field)[2]["problem"]
+            self.assertEqual(len(value.encode()), shown)
+            self.assertTrue(text.startswith(value))
+
+    def test_names_in_unicode(self) -> None:
+        """I-78: U-labels stand in UTF-8 messages only, with the A-labels behind them."""
+        given = {
+            "reverse_path": parse_mailbox("ü@bücher.example"),
+            "hello": IDN,
+            "receiver": IDN,
+        }
+        field = spf_field(**given, smtputf8=True)  # type: ignore[arg-type]  # a table of keywords
+        _, _, pairs, comments = read_received_spf(field)
+        self.assertEqual(
+            [pairs[key] for key in ("envelope-from", "helo", "receiver")],
+            ["ü@bücher.example", "bücher.example", "bücher.example"],
+        )
+        self.assertEqual(comments, ["xn--bcher-kva.example"] * 3)
+        plain = spf_field(**given)  # type: ignore[arg-type]  # a table of keywords
+        _, _, pairs, comments = read_received_spf(plain)
+        self.assertTrue(plain.isascii())
+        self.assertEqual(pairs["receiver"], "xn--bcher-kva.example")
+        self.assertEqual(pairs["envelope-from"], "\\x{FC}@xn--bcher-kva.example")
+        self.assertEqual(comments, [])
+
+    def test_result_is_a_word(self) -> None:
+        """A result that could end the line is a mistake of the caller."""
+        for result in ("", "pass\r\n", "pass (", "pässe"):
+            with self.assertRaises(ValueError):
+                spf_field(result=result)
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        comment=SPF_TEXT,
+        problem=SPF_TEXT,
+        mechanism=SPF_TEXT,
+        local_part=st.text(
+            st.characters(min_codepoint=32, exclude_categories=["C"]), min_size=1, max_size=64
+        ),
+        smtputf8=st.booleans(),
+    )
+    def test_any_text(
+        self, *, comment: str, problem: str, mechanism: str, local_part: str, smtputf8: bool
+    ) -> None:
+        """I-78: whatever strangers write, a reader after the grammar gets back that."""
+        path = Path(local_part, parse_domain("c.example"))
+        field = spf_field(
+            comment=comment, problem=problem, mechanism=mechanism, reverse_path=path,
+            identity="mailfrom", smtputf8=smtputf8,
+        )  # fmt: skip
+        result, _, pairs, comments = read_received_spf(field)
+        expected = {"client-ip": "192.0.2.1", "receiver": "mx.example", "identity": "mailfrom"}
+        expected["envelope-from"] = shown(path.ascii, 400, smtputf8=smtputf8)
+        if problem:
+            expected["problem"] = shown(problem, 67, smtputf8=smtputf8)
+        if mechanism:
+            expected["mechanism"] = shown(mechanism, 400, smtputf8=smtputf8)
+        self.assertEqual((result, pairs, comments), ("pass", expected, []))
+        if not smtputf8:
+            self.assertTrue(field.isascii())
+
+
+def shown(text: str, octets: int, *, smtputf8: bool) -> str:
+    """What of a text can be in a field."""
+    text = re.sub("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text)
+    if not smtputf8:
+        text = re.sub(r"[^\0-\x7f]", lambda match: f"\\x{{{ord(match[0]):X}}}", text)
+    return text.encode()[:octets].decode(errors="ignore")
