@@ -43,6 +43,8 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.dkim": CHECK,
     "moxsmtp.dmarc": CHECK,
     "moxsmtp.iprev": CHECK,
+    "moxsmtp.dnsbl": CHECK,
+    "moxsmtp.public_suffix": CHECK,
     "moxsmtp.judge": DECISION,
     "moxsmtp.queue": DECISION,
     "moxsmtp.queue.mail": SHELL,
