@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +23,11 @@ from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from moxsmtp.config.settings import HTTPSettings, Settings
+from moxsmtp.config.mistakes import ConfigError, Mistake
+from moxsmtp.config.settings import HTTPSettings, Selector, Settings
 from moxsmtp.directory import DomainSettings
+from moxsmtp.dkim.private_key import PrivateKey, generate_key, load_private_key, public_record
+from moxsmtp.dkim.sign import Signer
 from moxsmtp.dns.records import Answer, LookupFailed, Question
 from moxsmtp.interfaces import Account, IOwnResolver, IResolver
 from moxsmtp.names import parse_domain
@@ -42,10 +45,12 @@ __all__ = [
     "ACCOUNT",
     "ADDRESS",
     "PASSWORD",
+    "SELECTOR",
     "Loopback",
     "Ports",
     "announcement",
     "ensure_certificate",
+    "ensure_key",
     "settings",
 ]
 
@@ -53,6 +58,9 @@ ACCOUNT: Final = "mox"
 ADDRESS: Final = "mox@localhost"
 #: Known to everybody; the server is on loopback only.
 PASSWORD: Final = "moxmoxmox"  # noqa: S105 - see above
+
+#: Of the key that mail from localhost is signed with.
+SELECTOR: Final = "testsel"
 
 #: How long the queue's history can be looked at (Q-89).
 _RETENTION: Final = dt.timedelta(hours=72)
@@ -145,6 +153,22 @@ def ensure_certificate(files: TLSFiles, now: dt.datetime) -> None:
     _write(files.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
 
+def ensure_key(path: Path) -> PrivateKey:
+    """
+    Make a key for signatures where there is none.
+
+    @raise ConfigError: The file holds none.
+    @raise OSError: The file cannot be read or written.
+    """
+    if not path.exists():
+        _write(str(path), generate_key("ed25519"))
+    try:
+        return load_private_key(path.read_bytes())
+    except ValueError as error:
+        text = f"{error}; remove the file, and another is made"
+        raise ConfigError([Mistake(str(path), 0, "", text)]) from None
+
+
 def _write(path: str, pem: bytes) -> None:
     """A file that only we may read, whole or not at all."""
     new = f"{path}.new"
@@ -174,11 +198,16 @@ class Loopback:
     passwords: Mapping[str, str] = {ACCOUNT: PASSWORD}
     unknown_delay = dt.timedelta()
 
-    def prepare(self, settings: Settings, now: dt.datetime) -> None:
-        """Make the certificate, the first time."""
+    def prepare(self, settings: Settings, now: dt.datetime) -> Settings:
+        """Make the certificate and the key that mail is signed with, the first time."""
         for listener in settings.listeners:
             if listener.tls is not None:
                 ensure_certificate(listener.tls, now)
+        name = Path(settings.data_directory, f"{SELECTOR}._domainkey.localhost.pem")
+        key = ensure_key(name)
+        signer = Signer(settings.hostname, SELECTOR, key)
+        selector = Selector(signer=signer, record=public_record(key))
+        return replace(settings, selectors={settings.hostname: (selector,)})
 
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:  # noqa: ARG002 - by the port
         """Nobody is asked."""

@@ -38,6 +38,7 @@ COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("mox_smtpserver_delivery_starttls_errors", "Handshakes failed on port 25.", ("reason",)),
     ("mox_authentication", "Attempts to log in.", ("kind", "variant", "result")),
     ("mox_panic", "Unexpected exceptions: bugs, or a broken environment.", ("pkg",)),
+    ("mox_dkim_sign", "Signatures put on mail of our domains.", ("key",)),
     ("mox_queue_connection", "Connections made to deliver mail.", ("result",)),
     ("mox_webhook_results", "Answers to webhook calls.", ("code",)),
     ("moxsmtp_store_missing_content", "Stored messages whose content is gone.", ()),

@@ -61,7 +61,8 @@ class Parts:
     """
     All of them, by what they are for.
 
-    @ivar accounts: Replaced by a reload.
+    @ivar accounts: Replaced by a reload, and so is C{signers}: what mail of
+        each domain is signed with.
     @ivar mail: Delivers the queue; C{hooks} calls webhooks.
     """
 
@@ -74,6 +75,7 @@ class Parts:
         self.reactor = reactor
         self.metrics = process_metrics()
         self.accounts = LiveAccounts(settings.directory())
+        self.signers = settings.signers()
         self.resolver = surroundings.resolver(settings, reactor)
         self.hashes = PasswordHashes(engine.database, now=self.now)
         self.identity = Identity(engine.database)
@@ -198,6 +200,7 @@ class Parts:
             reply_id=lru_cache(maxsize=1024)(reply_ids.encode),
             now=self.now,
             random_bytes=secrets.token_bytes,
+            signers=lambda: self.signers,
         )
 
         def maker(role: Role, tls_required: bool) -> Callable[[SessionLog], IReceiver]:

@@ -14,7 +14,7 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from twisted.application.service import IService, Service
@@ -78,8 +78,8 @@ def make_service(
     """
     engine = open_engine(settings.data_directory, settings.store, reactor)
     try:
+        settings = surroundings.prepare(settings, datetime.fromtimestamp(reactor.seconds(), UTC))
         parts = Parts(settings, surroundings, engine, reactor)
-        surroundings.prepare(settings, parts.now())
     except BaseException:
         engine.folder.close()
         raise
@@ -276,6 +276,7 @@ class Server(Service):
         settings = replace(settings, **fixed)
         needs_restart += self._entrances.reload(settings, self._hall)
         self._parts.accounts.directory = settings.directory()
+        self._parts.signers = settings.signers()
         self._settings = settings
         for what in needs_restart:
             self._log.warn("a restart is needed before this change counts: {what}", what=what)

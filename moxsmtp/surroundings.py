@@ -29,8 +29,12 @@ class Surroundings(Protocol):
     passwords: Mapping[str, str]
     unknown_delay: timedelta
 
-    def prepare(self, settings: Settings, now: datetime) -> None:
-        """Make what has to be there before the start."""
+    def prepare(self, settings: Settings, now: datetime) -> Settings:
+        """
+        Make what has to be there before the start.
+
+        @return: With what was made.
+        """
 
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
         """Who is asked for names."""
@@ -55,8 +59,9 @@ class Internet:
     passwords: Mapping[str, str] = {}
     unknown_delay = timedelta(seconds=5)
 
-    def prepare(self, settings: Settings, now: datetime) -> None:
+    def prepare(self, settings: Settings, now: datetime) -> Settings:  # noqa: ARG002 - as localserve's
         """The operator has prepared everything."""
+        return settings
 
     def resolver(self, settings: Settings, reactor: Any) -> StubResolver:
         """Those configured, or the system's."""

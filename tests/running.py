@@ -201,8 +201,9 @@ class Alone:
         self.trouble: str | None = None
         self.own = _Resolver()
 
-    def prepare(self, settings: Settings, now: datetime) -> None:
+    def prepare(self, settings: Settings, now: datetime) -> Settings:
         """Nothing."""
+        return settings
 
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
         """One that knows nothing."""

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from twisted.internet.defer import Deferred
 
-from moxsmtp.config import Settings
+from moxsmtp.config import ConfigError, Settings
+from moxsmtp.dkim.key import parse_key_record
 from moxsmtp.dns.records import LookupFailed, Question, RRType
 from moxsmtp.interfaces import IReceiver, Login, PasswordAttempt, Role
 from moxsmtp.localserve import (
@@ -122,6 +124,45 @@ class CertificateTests(RunningCase):
         Path(self.files.certificate).unlink()
         ensure_certificate(self.files, NOW)
         server_context(certificate=self.files.certificate, key=self.files.key, tickets=True)
+
+
+class KeyTests(RunningCase):
+    """The key that its mail is signed with."""
+
+    def prepared(self) -> Settings:
+        return Loopback().prepare(settings(str(self.folder)), NOW)
+
+    def test_made(self) -> None:
+        """Mail from localhost is signed with a key that nobody else may read (I-114)."""
+        ((domain, signers),) = self.prepared().signers().items()
+        self.assertEqual(
+            [("localhost", "testsel")],
+            [(signer.domain.ascii, signer.selector) for signer in signers],
+        )
+        self.assertEqual("localhost", domain.ascii)
+        file = self.folder / "testsel._domainkey.localhost.pem"
+        self.assertEqual(0o600, stat.S_IMODE(file.stat().st_mode))
+
+    def test_record(self) -> None:
+        """What the DNS would say of it is known, so that its signatures can be verified (I-114)."""
+        records = self.prepared().key_records()
+        self.assertEqual(["testsel._domainkey.localhost"], [*records])
+        (record,) = records.values()
+        key = parse_key_record(record.encode()).key
+        self.assertIsInstance(key, Ed25519PublicKey)
+
+    def test_kept(self) -> None:
+        """The key is made once."""
+        self.assertEqual(self.prepared().key_records(), self.prepared().key_records())
+
+    def test_damaged(self) -> None:
+        """A file that holds no key is named, with what to do, and left alone."""
+        file = self.folder / "testsel._domainkey.localhost.pem"
+        file.write_text("nothing")
+        error = self.assertRaises(ConfigError, self.prepared)
+        self.assertIn(f"{file}: ", str(error))
+        self.assertIn("remove", str(error))
+        self.assertEqual("nothing", file.read_text())
 
 
 class Localserve(RunningCase):

@@ -18,6 +18,7 @@ import click
 from moxsmtp import __version__
 from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
+from moxsmtp.admin.cli_dkim import dkim
 from moxsmtp.admin.wire import octets
 from moxsmtp.config import ConfigError, Mistake, load
 from moxsmtp.logs import printable
@@ -54,6 +55,8 @@ def main(context: click.Context, directory: str | None, config: str | None, as_j
         raise click.UsageError("give --directory or --config, not both")
     context.obj = Server(directory, config, as_json)
 
+
+main.add_command(dkim)
 
 # -- configuration ------------------------------------------------------------------
 

@@ -16,13 +16,14 @@ from cryptography.x509 import load_pem_x509_certificates
 from moxsmtp.config.mistakes import Findings, KeyPath
 from moxsmtp.receive.settings import TLSFiles
 
-__all__ = ["check_tls", "secret"]
+__all__ = ["check_tls", "content", "secret", "warn_of_readers"]
 
 #: Octets read of a file at most; certificates and secrets are far smaller.
 _LIMIT = 1024 * 1024
 
 
-def _content(name: str, fail: Callable[[str], None]) -> bytes | None:
+def content(name: str, fail: Callable[[str], None]) -> bytes | None:
+    """What is in a file, or the first MiB of it; L{None}: C{fail} has heard why not."""
     try:
         with Path(name).open("rb") as file:
             return file.read(_LIMIT)
@@ -33,8 +34,8 @@ def _content(name: str, fail: Callable[[str], None]) -> bytes | None:
 
 def check_tls(files: TLSFiles, at: KeyPath, findings: Findings) -> None:
     """Certificate and key can be read and belong together."""
-    chain = _content(files.certificate, lambda text: findings.add((*at, "certificate"), text))
-    pem = _content(files.key, lambda text: findings.add((*at, "key"), text))
+    chain = content(files.certificate, lambda text: findings.add((*at, "certificate"), text))
+    pem = content(files.key, lambda text: findings.add((*at, "key"), text))
     certificate = key = None
     if chain is not None:
         try:
@@ -57,19 +58,28 @@ def check_tls(files: TLSFiles, at: KeyPath, findings: Findings) -> None:
         findings.add((*at, "key"), text)
 
 
+def warn_of_readers(name: str, at: KeyPath, findings: Findings) -> None:
+    """A warning if others than its owner may read a file."""
+    try:
+        mode = Path(name).stat().st_mode
+    except OSError:  # gone since it was read
+        return
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        findings.warn(at, f"others may read {name}; chmod 600 it")
+
+
 def secret(name: str, at: KeyPath, findings: Findings) -> str:
     """
     The first line of a file.  A warning if others than its owner may read it.
 
     @return: Empty if there is none, which is reported.
     """
-    content = _content(name, lambda text: findings.add(at, text))
-    if content is None:
+    octets = content(name, lambda text: findings.add(at, text))
+    if octets is None:
         return ""
-    if Path(name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        findings.warn(at, f"others may read {name}; chmod 600 it")
+    warn_of_readers(name, at, findings)
     try:
-        text = (content.splitlines() or [b""])[0].decode("ascii").strip()
+        text = (octets.splitlines() or [b""])[0].decode("ascii").strip()
     except UnicodeDecodeError:
         text = ""
     if not text or not text.isprintable():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from moxsmtp.config.files import check_tls, secret
 from moxsmtp.config.folders import default_data_directory
 from moxsmtp.config.mistakes import ConfigError, Findings, KeyPath, Mistake
 from moxsmtp.config.schema import file_table
-from moxsmtp.config.settings import Settings
+from moxsmtp.config.settings import Selector, Settings
+from moxsmtp.config.signing import selectors
 from moxsmtp.config.sources import read
 from moxsmtp.config.tables import AccountTable, FileTable, IncomingHookTable, OutgoingHookTable
 from moxsmtp.interfaces import Account, HookTarget, MailboxKind, Maildir
-from moxsmtp.names import parse_domain
+from moxsmtp.names import Domain, InvalidName, parse_domain
 from moxsmtp.receive.settings import ListenerSettings, TLSFiles
 
 __all__ = ["data_directory", "load"]
@@ -81,6 +82,7 @@ class _Assembly:
         table = self._table
         listeners = tuple(self._listener(*item) for item in table.listener.items())
         accounts = tuple(self._account(*item) for item in table.account.items())
+        keys = self._selectors()
         if table.hostname is None or self._findings.problems:
             return None
         directory = table.data_directory or default_data_directory(os.environ, sys.platform)
@@ -89,7 +91,9 @@ class _Assembly:
             postmaster=table.postmaster or accounts[0].name,
             data_directory=self._file(directory),
             listeners=listeners,
-            domains={parse_domain(name): domain for name, domain in table.domain.items()},
+            domains={
+                parse_domain(name): domain.settings() for name, domain in table.domain.items()
+            },
             accounts=accounts,
             http=table.http,
             resolver=table.resolver,
@@ -97,10 +101,24 @@ class _Assembly:
             webhooks=table.webhooks,
             store=table.store,
             log=table.log,
+            selectors=keys,
         )
 
     def _file(self, name: str) -> str:
         return str(self._folder / name) if name else ""
+
+    def _selectors(self) -> Mapping[Domain, tuple[Selector, ...]]:
+        """Those of each domain that has any."""
+        found: dict[Domain, tuple[Selector, ...]] = {}
+        for name, table in self._table.domain.items():
+            try:
+                domain = parse_domain(name)
+            except InvalidName:
+                continue
+            at: KeyPath = ("domain", name, "dkim")
+            if table.dkim:
+                found[domain] = selectors(domain, table.dkim, self._folder, at, self._findings)
+        return found
 
     def _listener(self, number: int, listener: ListenerSettings) -> ListenerSettings:
         tls = listener.tls

@@ -33,7 +33,7 @@ from typing_extensions import TypedDict
 
 from moxsmtp.config import values
 from moxsmtp.config.mistakes import KeyPath, Problem
-from moxsmtp.config.tables import AccountTable, FileTable
+from moxsmtp.config.tables import AccountTable, FileTable, SelectorTable
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.receive.settings import ListenerSettings
@@ -54,6 +54,7 @@ _SIZES: Final = {
 _MAY_BE_ZERO: Final = {
     (AccountTable, "keep_retired_messages"),
     (AccountTable, "keep_retired_webhooks"),
+    (SelectorTable, "expiration"),
 }
 
 

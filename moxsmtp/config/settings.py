@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from moxsmtp.directory import Directory, DomainSettings
+from moxsmtp.dkim.sign import Signer
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import Account
 from moxsmtp.names import Domain, IPAddress, parse_domain
@@ -16,7 +17,7 @@ from moxsmtp.receive.settings import ListenerSettings
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
 
-__all__ = ["HTTPSettings", "LogLevel", "LogSettings", "Settings"]
+__all__ = ["HTTPSettings", "LogLevel", "LogSettings", "Selector", "Settings"]
 
 
 class LogLevel(enum.StrEnum):
@@ -48,6 +49,26 @@ class HTTPSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """
+    A key of a domain of ours.
+
+    @ivar record: What the DNS says of it.
+    @ivar active: Mail is signed with it; otherwise its record may be in the DNS
+        already, or still be.
+    """
+
+    signer: Signer
+    record: str
+    active: bool = True
+
+    @property
+    def name(self) -> str:
+        """Where the DNS says so."""
+        return f"{self.signer.selector}._domainkey.{self.signer.domain.ascii}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
     Everything that the server obeys.
@@ -56,6 +77,8 @@ class Settings:
     @ivar data_directory: Absolute.
     @ivar default_account: Takes what is for nobody; set by localserve only,
         empty otherwise (S-73, I-113).
+    @ivar selectors: What mail of each domain is signed with; domains without
+        any may be left out.
     """
 
     hostname: Domain
@@ -71,6 +94,18 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     log: LogSettings = field(default_factory=LogSettings)
     default_account: str = ""
+    selectors: Mapping[Domain, tuple[Selector, ...]] = field(default_factory=dict)
+
+    def signers(self) -> Mapping[Domain, tuple[Signer, ...]]:
+        """Every domain of ours with what its mail is signed with now, which may be nothing."""
+        return {
+            domain: tuple(one.signer for one in self.selectors.get(domain, ()) if one.active)
+            for domain in self.domains
+        }
+
+    def key_records(self) -> Mapping[str, str]:
+        """What the DNS has to say of all keys: TXT records by name."""
+        return {one.name: one.record for found in self.selectors.values() for one in found}
 
     def directory(self) -> Directory:
         """The accounts, ready for look-ups."""

@@ -16,7 +16,41 @@ from moxsmtp.receive.settings import ListenerSettings
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
 
-__all__ = ["AccountTable", "FileTable", "IncomingHookTable", "OutgoingHookTable"]
+__all__ = [
+    "AccountTable", "DomainTable", "FileTable", "IncomingHookTable", "OutgoingHookTable",
+    "SelectorTable",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectorTable:
+    """
+    C{[domain.NAME.dkim.SELECTOR]}.
+
+    @ivar key: A PEM file.
+    @ivar expiration: Zero: signatures do not expire.
+    @ivar headers: Names of fields that are signed beside the usual ones.
+    """
+
+    key: str
+    active: bool = True
+    expiration: timedelta = timedelta()
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainTable(DomainSettings):
+    """
+    C{[domain.NAME]}.
+
+    @ivar dkim: By selector as written.
+    """
+
+    dkim: Mapping[str, SelectorTable] = field(default_factory=dict)
+
+    def settings(self) -> DomainSettings:
+        """Without what concerns signing."""
+        return DomainSettings(separator=self.separator, case_sensitive=self.case_sensitive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +104,7 @@ class FileTable:
     maildir: str = ""
     maildir_mode: int = 0o700
     listener: Mapping[int, ListenerSettings] = field(default_factory=dict)
-    domain: Mapping[str, DomainSettings] = field(default_factory=dict)
+    domain: Mapping[str, DomainTable] = field(default_factory=dict)
     account: Mapping[str, AccountTable] = field(default_factory=dict)
     queue: QueueSettings = field(default_factory=QueueSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)

@@ -35,6 +35,7 @@ from moxsmtp.interfaces import (
 from moxsmtp.names import Domain
 from moxsmtp.receive.policy import IPolicy
 from moxsmtp.receive.session_log import SessionLog
+from moxsmtp.receive.signing import Signers
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import NO_SPACE, Refused, Reply
@@ -71,6 +72,7 @@ class House:
     @ivar reply_id: A session's number in its opaque form (S-10).
     @ivar now: Aware, UTC.
     @ivar random_bytes: So many octets that nobody can guess.
+    @ivar signers: What mail of our domains is signed with at present.
     """
 
     hostname: Domain
@@ -84,6 +86,7 @@ class House:
     reply_id: Callable[[int], str]
     now: Callable[[], datetime]
     random_bytes: Callable[[int], bytes]
+    signers: Callable[[], Signers] = dict
 
 
 @dataclass(frozen=True, slots=True)

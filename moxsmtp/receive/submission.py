@@ -1,33 +1,59 @@
 """
 Mail that our own users hand in.  RFC 6409.
 
-Every recipient becomes a job of the queue, local ones too.
+It is checked when its header section is complete, and signed when all of it is
+there.  Every recipient becomes a job of the queue, local ones too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
-from moxsmtp.interfaces import Account, Client, IReceiver, Login, NewJob, Spooled
+from moxsmtp.dkim.sign import Signer
+from moxsmtp.interfaces import Account, Client, IReceiver, ISpool, Login, NewJob, Spooled
 from moxsmtp.message import trace
+from moxsmtp.message.authres import MethodResult, Property, authentication_results, without_own
 from moxsmtp.message.header import parse_header
 from moxsmtp.message.submission import Acceptable, Unacceptable, examine
-from moxsmtp.names import AddressLiteral
+from moxsmtp.names import AddressLiteral, Domain
+from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.receiver import Envelope, Receiver, storage_refusals
+from moxsmtp.receive.signing import Signature, Signers
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.commands import Mail
 from moxsmtp.smtp.reply import Refused, Reply
 
 __all__ = ["Submission"]
 
 _NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
+_DOMAIN_GONE: Final = Reply(451, "3.0", "the From domain is no longer served here, try again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """
+    A message whose header section has come.
+
+    @ivar section: As it is stored.
+    """
+
+    section: bytes
+    found: Acceptable | Unacceptable
+    signature: Signature
 
 
 @implementer(IReceiver)
 class Submission(Receiver):
     """Takes mail on the submission ports."""
+
+    #: Our domains when the transaction began.
+    _signers: Signers
+    _begun: _Begun | None = None
 
     def check_sender(self, client: Client, path: Path | None) -> None:
         """Only who owns an address may send as it (S-66)."""
@@ -41,27 +67,62 @@ class Submission(Receiver):
             raise Refused(_NO_SUCH_USER)
         return account
 
+    async def mail(self, client: Client, command: Mail) -> Reply:
+        """Begin a transaction (S-67)."""
+        reply = await super().mail(client, command)
+        self._signers = self.house.signers()
+        return reply
+
+    async def data(self, client: Client) -> ISpool:
+        """A place for the content, which is hashed on its way there (S-75, S-96)."""
+        return Intake(await super().data(client), self._header_complete)
+
+    def _header_complete(self, section: bytes) -> HeaderTaken:
+        # Only we speak in our name; RFC 8601 section 5.
+        section = without_own(section, self.house.hostname)
+        now = self.house.now()
+        found = examine(
+            parse_header(section),
+            hostname=self.house.hostname,
+            token=self.house.random_bytes(16),
+            when=now,
+        )
+        signature = Signature(self._signers_of(found), now=now, metrics=self.house.metrics)
+        self._begun = _Begun(section, found, signature)
+        return HeaderTaken(section, signature.feed)
+
+    def _signers_of(self, found: Acceptable | Unacceptable) -> Sequence[Signer]:
+        """Those of the From domain (S-96)."""
+        if isinstance(found, Unacceptable) or not isinstance(found.author.domain, Domain):
+            return ()
+        return self.house.signers().get(found.author.domain, ())
+
+    def reset(self) -> None:
+        """Forget the transaction, if there is one."""
+        super().reset()
+        self._begun = None
+
     async def message(self, client: Client, spooled: Spooled) -> Reply:
         """
         Check the message and queue it, once for each recipient (S-99).
 
         @raise Refused: It is not acceptable, or cannot be queued.
         """
-        envelope = self.envelope
-        found = examine(
-            parse_header(spooled.header),
-            hostname=self.house.hostname,
-            token=self.house.random_bytes(16),
-            when=self.house.now(),
-        )
+        envelope, begun = self.envelope, self._begun
+        if begun is None:
+            raise RuntimeError("a message without a header section")
+        found = begun.found
         if isinstance(found, Unacceptable):
             self._count("badmessage")
             raise Refused(Reply(550, "6.0", found.text))
+        if self._is_gone(found.author):
+            raise Refused(_DOMAIN_GONE)
         if not self._owns(client, found.author):
             self._count("badfrom")
             raise Refused(Reply(550, "7.1", "the message's From address is not yours"))
         await self.house.policy.submission([recipient.path for recipient in envelope.recipients])
-        jobs = self._jobs(client, envelope, found)
+        added = found.missing + begun.signature.fields(found.missing + begun.section)
+        jobs = self._jobs(client, envelope, found, added)
         try:
             with storage_refusals():
                 numbers = await self.house.queue.add(spooled, jobs)
@@ -80,7 +141,10 @@ class Submission(Receiver):
             )
         return Reply(250, "2.0", "message queued")
 
-    def _jobs(self, client: Client, envelope: Envelope, found: Acceptable) -> list[NewJob]:
+    def _jobs(
+        self, client: Client, envelope: Envelope, found: Acceptable, added: bytes
+    ) -> list[NewJob]:
+        """@param added: What the message lacked, and its signatures."""
         paths = [self._destined(recipient.path) for recipient in envelope.recipients]
         prefix = trace.received(
             client,
@@ -92,18 +156,33 @@ class Submission(Receiver):
             smtputf8=envelope.mail.smtputf8,
             when=self.house.now(),
         )
+        prefix += added + self._login_result(envelope)
         return [
             NewJob(
                 account=_login(client).account,
                 reverse_path=envelope.reverse_path,
                 forward_path=path,
-                prefix=prefix + found.missing,
+                prefix=prefix,
                 message_id=found.message_id,
                 subject=found.subject,
                 smtputf8=envelope.mail.smtputf8,
             )
             for path in paths
         ]
+
+    def _login_result(self, envelope: Envelope) -> bytes:
+        """Authentication-Results: our own user (S-97).  RFC 8601 section 2.7.4."""
+        sender = envelope.reverse_path
+        mailfrom = () if sender is None else (Property("smtp", "mailfrom", sender.unicode),)
+        return authentication_results(
+            self.house.hostname,
+            [MethodResult("auth", "pass", properties=mailfrom)],
+            smtputf8=envelope.mail.smtputf8,
+        )
+
+    def _is_gone(self, author: Path) -> bool:
+        """Whether a reload took the author's domain away since MAIL (S-96)."""
+        return author.domain in self._signers and author.domain not in self.house.signers()
 
     def _destined(self, path: Path) -> Path:
         """The bare postmaster is ours; the queue needs a domain to go to."""

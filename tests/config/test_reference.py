@@ -15,9 +15,15 @@ from twisted.trial import unittest
 
 from moxsmtp.config import HTTPSettings, LogSettings, load
 from moxsmtp.config.schema import known_keys
-from moxsmtp.config.tables import AccountTable, FileTable, IncomingHookTable, OutgoingHookTable
+from moxsmtp.config.tables import (
+    AccountTable,
+    DomainTable,
+    FileTable,
+    IncomingHookTable,
+    OutgoingHookTable,
+    SelectorTable,
+)
 from moxsmtp.config.values import duration, octets
-from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.queue.settings import QueueSettings
@@ -43,7 +49,8 @@ TABLES: Final[dict[str, type]] = {
     "listener.submission": SubmissionSettings,
     "listener.submissions": SubmissionSettings,
     "listener.limits": TimeLimits,
-    "domain": DomainSettings,
+    "domain": DomainTable,
+    "domain.dkim": SelectorTable,
     "account": AccountTable,
     "account.outgoing_webhook": OutgoingHookTable,
     "account.incoming_webhook": IncomingHookTable,
@@ -72,7 +79,7 @@ def documented(text: str) -> dict[str, dict[str, dict[bool, Any]]]:
     for line in text.splitlines():
         header, key = _HEADER.fullmatch(line), _KEY.fullmatch(line)
         if header:
-            table = re.sub(r'\.(alice|"example\.org")', "", header[1])
+            table = re.sub(r'\.(alice|"example\.org"|2026-rsa)', "", header[1])
             found.setdefault(table, {})
         elif key:
             value = tomllib.loads(f"value = {key[3]}")["value"]
@@ -184,5 +191,9 @@ class ReferenceTests(unittest.SynchronousTestCase):
         self.assertEqual(
             known_keys(("account", "x", "outgoing_webhook")),
             frozenset(self.documented["account.outgoing_webhook"]),
+        )
+        self.assertEqual(
+            known_keys(("domain", "x.example", "dkim", "s")),
+            frozenset(self.documented["domain.dkim"]),
         )
         self.assertEqual(known_keys(("queue", "max_attempts")), frozenset())
