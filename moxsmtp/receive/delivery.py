@@ -3,12 +3,16 @@ Mail from outside, for accounts of ours.
 
 What is known to be refused is refused before the content; an unknown user of a
 domain of ours only after it, so that nobody can ask for names one by one.
+
+Who sent it is checked meanwhile, told in header fields and kept with the
+message; no outcome of these checks refuses anything by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from mmap import mmap
 from typing import Final
@@ -18,16 +22,26 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
-from moxsmtp.interfaces import Account, Client, IReceiver, NewHook, NewMessage, Spooled
-from moxsmtp.message import trace
+from moxsmtp.interfaces import (
+    Account,
+    Client,
+    IReceiver,
+    ISpool,
+    NewHook,
+    NewMessage,
+    Provenance,
+    Spooled,
+)
+from moxsmtp.message import authres
 from moxsmtp.message.addresses import author_of
 from moxsmtp.message.header import Header, message_id, parse_header
 from moxsmtp.message.parameters import content_type
 from moxsmtp.message.structure import is_dsn, parse_structure
-from moxsmtp.names import AddressLiteral
+from moxsmtp.names import AddressLiteral, Domain
 from moxsmtp.receive.partial import Incoming, Refusal, folded, partial_failure
 from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
 from moxsmtp.receive.session_log import SessionLog
+from moxsmtp.receive.signing import signature_of
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.webhooks.payload import Arrival, incoming_payload
@@ -50,17 +64,24 @@ class Delivery(Receiver):
         house: House,
         log: SessionLog,
         *,
+        hostname: Domain,
         tls_required: bool,
         unknown_delay: timedelta,
         clock: IReactorTime,
     ) -> None:
         """
+        @param hostname: The listener's; the house has the server's.
         @param unknown_delay: How long a message is held for which nobody here
             is known, before it is refused (I-31).
         """
         super().__init__(house, log, tls_required=tls_required)
+        self._hostname = hostname
         self._unknown_delay = unknown_delay
         self._clock = clock
+        self._site = Site(clock, house.metrics, log)
+        self._reverse = Reverse(house.checks, self._site)
+        self._verification: Verification | None = None
+        self._header: Header | None = None
 
     def check_sender(self, client: Client, path: Path | None) -> None:  # noqa: ARG002 - the base's form
         """Nobody can be answered at an address literal (S-66)."""
@@ -76,14 +97,64 @@ class Delivery(Receiver):
             raise Refused(_NOT_HERE)
         return account
 
+    async def mail(self, client: Client, command: Mail) -> Reply:
+        """Begin a transaction, and to ask who sends."""
+        reply = await super().mail(client, command)
+        self._verification = Verification(
+            self.house.checks,
+            self._site,
+            client,
+            command.reverse_path,
+            hostname=self._hostname,
+            reverse=self._reverse.begin(client),
+        )
+        return reply
+
+    async def data(self, client: Client) -> ISpool:
+        """A place for the content, past the checks."""
+        return Intake(await super().data(client), self._header_complete)
+
+    def reset(self) -> None:
+        """Forget the transaction; nobody waits for what is still being asked."""
+        super().reset()
+        verification, self._verification = self._verification, None
+        if verification is not None:
+            verification.cancel()
+            self._reverse.cancel()
+        self._header = None
+
+    @property
+    def verification(self) -> Verification:
+        """Of the transaction under way."""
+        if self._verification is None:
+            raise RuntimeError("no transaction")
+        return self._verification
+
+    def _header_complete(self, section: bytes) -> HeaderTaken:
+        """
+        The checks see the header section as it came; kept is what does not
+        claim to be an outcome of ours.  RFC 8601 section 5.
+        """
+        header = parse_header(section)
+        verification = self.verification
+        verification.header_complete(section, header)
+        kept = authres.without_own(section, self.house.hostname)
+        if kept == section:
+            self._header = header
+            return HeaderTaken(section, verification.body)
+        self._header = parse_header(kept)
+        return HeaderTaken(kept, verification.body)
+
     async def message(self, client: Client, spooled: Spooled) -> Reply:
         """
-        Store the message for each recipient in one transaction (S-82).
+        Store the message for each recipient in one transaction (S-82), in the
+        order of I-1.
 
         @raise Refused: For none of them it could be stored.
         """
-        envelope = self.envelope
-        header = parse_header(spooled.header)
+        envelope, verification, header = self.envelope, self.verification, self._header
+        if header is None:
+            raise RuntimeError("content that came another way than through the spool")
         self._check(header)
         arrival = Incoming(
             client,
@@ -94,10 +165,15 @@ class Delivery(Receiver):
             envelope.mail.smtputf8,
             message_id(header),
             header.text("Subject"),
+            requires_tls(header),
         )
+        await verification.identities()
+        if all(recipient.account is None for recipient in envelope.recipients):
+            await deferLater(self._clock, self._unknown_delay.total_seconds())
+        authentication = await verification.authentication()
         accepted, refusals = await self._sorted(envelope.recipients)
         if accepted:
-            await self._store(arrival, accepted)
+            await self._store(arrival, authentication, accepted)
         for refusal in refusals:
             if refusal.reply == _NO_SUCH_USER:
                 self._count("unknownuser")
@@ -113,8 +189,6 @@ class Delivery(Receiver):
         """Who gets the message, and who does not and why."""
         accepted: list[tuple[Account, Path]] = []
         refusals: list[Refusal] = []
-        if all(recipient.account is None for recipient in recipients):
-            await deferLater(self._clock, self._unknown_delay.total_seconds())
         for recipient in recipients:
             if recipient.account is None:
                 refusals.append(Refusal(recipient.path, _NO_SUCH_USER))
@@ -128,14 +202,54 @@ class Delivery(Receiver):
                 accepted.append((recipient.account, recipient.path))
         return accepted, refusals
 
-    async def _store(self, arrival: Incoming, accepted: Sequence[tuple[Account, Path]]) -> None:
+    async def _store(
+        self,
+        arrival: Incoming,
+        authentication: Authentication,
+        accepted: Sequence[tuple[Account, Path]],
+    ) -> None:
         """Content and rows together, durably."""
+        house = self.house
         with self._counted_failures(len(accepted)), storage_refusals():
             report = await self._is_dsn(arrival)
             author = author_of(arrival.header)
-            address = author.address if author else ""
+            known = provenance(
+                authentication,
+                author.path if author else None,
+                require_tls=arrival.require_tls,
+                organizational_domain=house.organizational_domain,
+            )
+            usual = NewMessage(
+                account="",
+                prefix=b"",
+                received=arrival.received,
+                reverse_path=arrival.reverse_path,
+                forward_path=accepted[0][1],
+                remote_address=arrival.client.address,
+                hello=_hello(arrival.client),
+                tls=arrival.client.tls,
+                author=author.address if author else "",
+                subject=arrival.subject,
+                message_id=arrival.message_id,
+                is_dsn=report,
+                provenance=known,
+            )
+            prefix = Prefix(
+                arrival,
+                authentication,
+                hostname=house.hostname,
+                receiver=self._hostname,
+                reply_id=house.reply_id(arrival.client.session_id),
+            )
             messages = [
-                await self._message(arrival, account, path, author=address, report=report)
+                replace(
+                    usual,
+                    account=account.name,
+                    prefix=prefix.for_recipient(path),
+                    forward_path=path,
+                    hand_over=account.maildir is not None,
+                    hook=await self._hook(arrival, known, account, path),
+                )
                 for account, path in accepted
             ]
             numbers = await self.house.store.deliver(arrival.spooled, messages)
@@ -150,47 +264,6 @@ class Delivery(Receiver):
                 account=message.account,
             )
 
-    async def _message(
-        self, arrival: Incoming, account: Account, path: Path, *, author: str, report: bool
-    ) -> NewMessage:
-        client = arrival.client
-        hook = None
-        if account.incoming_webhook is not None:
-            hook = await self._hook(arrival, account, path)
-        return NewMessage(
-            account=account.name,
-            prefix=self._prefix(arrival, path),
-            received=arrival.received,
-            reverse_path=arrival.reverse_path,
-            forward_path=path,
-            remote_address=client.address,
-            hello=client.hello.name.ascii if client.hello and client.hello.name else "",
-            tls=client.tls,
-            author=author,
-            subject=arrival.subject,
-            message_id=arrival.message_id,
-            is_dsn=report,
-            hand_over=account.maildir is not None,
-            hook=hook,
-        )
-
-    def _prefix(self, arrival: Incoming, path: Path) -> bytes:
-        """Our header fields, the last hop first (I-74)."""
-        return b"".join(
-            (
-                trace.delivered_to(path, smtputf8=arrival.smtputf8),
-                trace.return_path(arrival.reverse_path, smtputf8=arrival.smtputf8),
-                trace.received(
-                    arrival.client,
-                    hostname=self.house.hostname,
-                    reply_id=self.house.reply_id(arrival.client.session_id),
-                    forward_path=path,
-                    smtputf8=arrival.smtputf8,
-                    when=arrival.received,
-                ),
-            )
-        )
-
     async def _is_dsn(self, arrival: Incoming) -> bool:
         # Only a multipart/report is worth looking for its parts.
         if content_type(arrival.header).value != "multipart/report":
@@ -199,7 +272,9 @@ class Delivery(Receiver):
             arrival.spooled, lambda content: is_dsn(parse_structure(content))
         )
 
-    async def _hook(self, arrival: Incoming, account: Account, path: Path) -> NewHook | None:
+    async def _hook(
+        self, arrival: Incoming, known: Provenance, account: Account, path: Path
+    ) -> NewHook | None:
         """The incoming webhook (Q-71)."""
         target = account.incoming_webhook
         if target is None:
@@ -209,6 +284,9 @@ class Delivery(Receiver):
             forward_path=path,
             remote_address=arrival.client.address,
             received=arrival.received,
+            reverse_path_validated=known.has_valid_sender,
+            author_validated=known.has_valid_author,
+            dkim_domains=tuple(domain.unicode for domain in known.dkim_domains),
         )
 
         def payload(content: bytes | mmap) -> bytes:
@@ -237,6 +315,7 @@ class Delivery(Receiver):
             hostname=self.house.hostname,
             account=postmaster.name if postmaster else "",
             token=self.house.random_bytes(16),
+            sign=self._signed,
         )
         try:
             with storage_refusals():
@@ -252,6 +331,12 @@ class Delivery(Receiver):
                 count=len(refusals),
                 reason=refused.reason,
             )
+
+    def _signed(self, author: Domain, message: bytes) -> bytes:
+        """Our signatures under a report (I-93)."""
+        house = self.house
+        signers = house.signers().get(author, ())
+        return signature_of(message, signers, now=house.now(), metrics=house.metrics)
 
     def _check(self, header: Header) -> None:
         """@raise Refused: It goes in circles, or its author cannot be told."""
@@ -285,3 +370,8 @@ class Delivery(Receiver):
 
     def _count(self, result: str, reason: str = "") -> None:
         self.house.metrics.count("mox_smtpserver_delivery_total", result=result, reason=reason)
+
+
+def _hello(client: Client) -> str:
+    """The name given with HELO or EHLO; empty for none."""
+    return client.hello.name.ascii if client.hello and client.hello.name else ""

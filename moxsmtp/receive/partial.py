@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from moxsmtp.interfaces import Client, NewJob, Spooled
+from moxsmtp.interfaces import Client, NewJob, RequireTLS, Spooled
 from moxsmtp.message.dsn import Action, Dsn, Form, RecipientReport, compose_dsn
 from moxsmtp.message.header import Header
 from moxsmtp.message.submission import new_message_id
@@ -24,6 +24,7 @@ class Incoming:
 
     @ivar reverse_path: L{None} for the null reverse-path.
     @ivar message_id: With angle brackets, empty if there is none.
+    @ivar require_tls: What its header demands or waives, for what is said about it too.
     """
 
     client: Client
@@ -34,6 +35,7 @@ class Incoming:
     smtputf8: bool
     message_id: str
     subject: str
+    require_tls: RequireTLS = RequireTLS.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,10 @@ def folded(refusals: Sequence[Refusal]) -> Reply:
     return Reply(554, "3.0", text) if permanent else Reply(451, "3.0", text)
 
 
+def _unsigned(domain: Domain, message: bytes) -> bytes:  # noqa: ARG001 - as one who signs
+    return b""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A DSN for the queue."""
@@ -80,6 +86,7 @@ def partial_failure(
     hostname: Domain,
     account: str,
     token: bytes,
+    sign: Callable[[Domain, bytes], bytes] = _unsigned,
 ) -> Report:
     """
     Tell the sender of a message that was stored for some recipients for whom
@@ -88,17 +95,20 @@ def partial_failure(
     @param refusals: At least one.
     @param account: In whose name it is queued: the postmaster's.
     @param token: 16 random octets.
+    @param sign: The DKIM-Signature fields for a whole message whose author is
+        of the domain (I-93).
     @raise ValueError: The sender is the null reverse-path.
     """
     sender = incoming.reverse_path
     if sender is None:
         raise ValueError("nobody is to be told")
-    domain = refusals[0].path.domain
+    refused = refusals[0].path.domain
+    domain = refused if isinstance(refused, Domain) else hostname
     identifier = new_message_id(hostname, token)
     content = compose_dsn(
         Dsn(
             hostname=hostname,
-            postmaster=Path("postmaster", domain if isinstance(domain, Domain) else hostname),
+            postmaster=Path("postmaster", domain),
             sender=sender,
             date=incoming.received,
             boundary=token.hex(),
@@ -124,9 +134,10 @@ def partial_failure(
         account=account,
         reverse_path=None,
         forward_path=sender,
-        prefix=b"",
+        prefix=sign(domain, content),
         message_id=identifier,
         smtputf8=sender.needs_smtputf8,
+        require_tls=incoming.require_tls,
     )
     end = content.index(b"\r\n\r\n") + 4
     return Report(
