@@ -38,11 +38,17 @@ from moxsmtp.message.header import Header, message_id, parse_header
 from moxsmtp.message.parameters import content_type
 from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import AddressLiteral, Domain
+from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.partial import Incoming, Refusal, folded, partial_failure
+from moxsmtp.receive.prefix import Prefix
+from moxsmtp.receive.provenance import provenance, requires_tls
 from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
+from moxsmtp.receive.running import Site
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.signing import signature_of
+from moxsmtp.receive.verification import Authentication, Reverse, Verification
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.commands import Mail
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.webhooks.payload import Arrival, incoming_payload
 

@@ -33,6 +33,7 @@ from moxsmtp.interfaces import (
     StorageUnavailable,
 )
 from moxsmtp.names import Domain
+from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.policy import IPolicy
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.signing import Signers
@@ -72,6 +73,8 @@ class House:
     @ivar reply_id: A session's number in its opaque form (S-10).
     @ivar now: Aware, UTC.
     @ivar random_bytes: So many octets that nobody can guess.
+    @ivar checks: What mail from outside goes through.
+    @ivar organizational_domain: By the public suffix list.
     @ivar signers: What mail of our domains is signed with at present.
     """
 
@@ -86,6 +89,8 @@ class House:
     reply_id: Callable[[int], str]
     now: Callable[[], datetime]
     random_bytes: Callable[[int], bytes]
+    checks: Checks
+    organizational_domain: Callable[[Domain], Domain]
     signers: Callable[[], Signers] = dict
 
 

@@ -1,0 +1,92 @@
+"""The header fields that we put in front of a message from outside (I-74)."""
+
+from __future__ import annotations
+
+from moxsmtp import spf
+from moxsmtp.message import authres, trace
+from moxsmtp.names import Domain, InvalidName, parse_domain
+from moxsmtp.receive.partial import Incoming
+from moxsmtp.receive.results import method_results
+from moxsmtp.receive.verification import Authentication
+from moxsmtp.smtp.address import Path
+
+__all__ = ["Prefix"]
+
+
+class Prefix:
+    """What all recipients of a message get, written once."""
+
+    def __init__(
+        self,
+        arrival: Incoming,
+        authentication: Authentication,
+        *,
+        hostname: Domain,
+        receiver: Domain,
+        reply_id: str,
+    ) -> None:
+        """
+        @param hostname: The server's, the authserv-id too.
+        @param receiver: The listener's.
+        @param reply_id: The session's number in its opaque form.
+        """
+        self._arrival = arrival
+        self._hostname = hostname
+        self._reply_id = reply_id
+        self._reverse_name = _domain(authentication.iprev.name)
+        self._shared = b"".join(
+            (
+                trace.return_path(arrival.reverse_path, smtputf8=arrival.smtputf8),
+                authres.authentication_results(
+                    hostname,
+                    method_results(authentication, address=arrival.client.address),
+                    smtputf8=arrival.smtputf8,
+                ),
+                _received_spf(arrival, authentication.spf, receiver),
+            )
+        )
+
+    def for_recipient(self, path: Path) -> bytes:
+        """Our header fields, the last hop first."""
+        arrival = self._arrival
+        return b"".join(
+            (
+                trace.delivered_to(path, smtputf8=arrival.smtputf8),
+                self._shared,
+                trace.received(
+                    arrival.client,
+                    hostname=self._hostname,
+                    reply_id=self._reply_id,
+                    forward_path=path,
+                    smtputf8=arrival.smtputf8,
+                    when=arrival.received,
+                    reverse_name=self._reverse_name,
+                ),
+            )
+        )
+
+
+def _received_spf(arrival: Incoming, result: spf.Result, receiver: Domain) -> bytes:
+    hello = arrival.client.hello
+    return trace.received_spf(
+        result=result.status.value,
+        comment="with dnssec" if result.authentic else "without dnssec",
+        client=arrival.client.address,
+        reverse_path=arrival.reverse_path,
+        hello=hello.name if hello is not None else None,
+        problem=result.problem,
+        mechanism=result.mechanism,
+        receiver=receiver,
+        identity=result.scope.value if result.scope is not None else "",
+        smtputf8=arrival.smtputf8,
+    )
+
+
+def _domain(name: str) -> Domain | None:
+    """The reverse name, if it is one that may be written in Received (I-13, S-83)."""
+    if not name:
+        return None
+    try:
+        return parse_domain(name)
+    except InvalidName:
+        return None
