@@ -3,7 +3,8 @@ The longest calls on the reactor thread while mail comes in.
 
 C{python -m bench.blocking [--limit MS]}: the CPU that the thread uses in each
 call that the reactor makes (data on a connection, a time that has come, a result
-from another thread), under a load of small, large and very large messages.
+from another thread), under a load of small, large and very large messages, all of
+them signed; among them 50 MiB of white space, and of lines as long as they may be.
 Exit status 1 if one used more than the limit.
 """
 
@@ -16,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 
 from bench.measure import smtp_source
+from bench.resolver import Resolver
+from bench.senders import Sender, senders, zone
 from tests.peers.process import Process
 from tests.peers.server import ADDRESS, Layout, Server, environment
 
@@ -126,28 +129,61 @@ class MeasuredServer(Server):
         )
 
 
+#: What is signed and sent: octets, how many messages, and whether connections are reused.
+_USUAL: Final = (
+    (4096, 5000, True),
+    (4096, 2000, False),
+    (65536, 2000, True),
+    (5_000_000, 40, True),
+)
+
+_LARGE: Final = 50 << 20
+
+
+def _files(folder: Path, sender: Sender) -> Iterator[tuple[Path, int, bool]]:
+    """Each load: a message, how often it is sent, and whether connections are reused."""
+    for size, messages, reuse in _USUAL:
+        yield _write(folder / f"{size}.eml", sender.message(size)), messages, reuse
+    head = sender.unsigned(0).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    for name, line in (
+        ("white space", b" \t" * 499 + b"\r\n"),
+        ("empty lines", b"\r\n"),
+        ("words", b"a " * 498 + b"ab\r\n"),
+        ("one word", b"a" * 998 + b"\r\n"),
+    ):
+        body = line * (_LARGE // len(line))
+        yield _write(folder / f"{name}.eml", sender.signed(head + body)), 2, True
+
+
+def _write(file: Path, message: bytes) -> Path:
+    file.write_bytes(message.replace(b"\r\n", b"\n"))
+    return file
+
+
 def measure(scale: float) -> dict[str, Any]:
     """What a run's report says."""
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        server = MeasuredServer(folder, Layout(tables={"log": 'level = "warn"'}))
+        (sender,) = senders(1, folder / "keys")
+        resolver = Resolver(folder / "dns", zone([sender]))
+        tables = {"log": 'level = "warn"', "resolver": resolver.configuration}
+        server = MeasuredServer(folder, Layout(tables=tables))
         try:
             server.wait_until_up()
-            for size, messages, reuse in (
-                (4096, 5000, True),
-                (4096, 2000, False),
-                (65536, 2000, True),
-                (5_000_000, 40, True),
-            ):
-                smtp_source(
+            for file, messages, reuse in _files(folder, sender):
+                print(f"sending: {file.name}", flush=True)
+                _ = smtp_source(
                     server.ports["smtp"],
-                    messages=max(16, int(messages * scale)),
-                    size=size,
+                    messages=messages if messages < 16 else max(16, int(messages * scale)),
+                    size=file,
                     reuse=reuse,
+                    sessions=min(messages, 16),
                     recipient=ADDRESS,
+                    sender=sender.address,
                 )
         finally:
             server.end()
+            resolver.end()
         report = json.loads((folder / "calls.json").read_text())
     assert isinstance(report, dict)
     return report

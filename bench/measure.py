@@ -84,28 +84,42 @@ def allow_files(count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """@ivar seconds: Until every message was acknowledged."""
+    """
+    @ivar seconds: Until every message was acknowledged.
+    @ivar cpu: Seconds of a processor that sending took.
+    """
 
     messages: int
     seconds: float
+    cpu: float
 
 
 def smtp_source(
-    port: int, *, messages: int, size: int, reuse: bool, sessions: int = 16, recipient: str
+    port: int,
+    *,
+    messages: int,
+    size: int | Path,
+    reuse: bool,
+    sessions: int = 16,
+    recipient: str,
+    sender: str = "sender@there.test",
+    hello: str = "client.test",
 ) -> Run:
     """
-    Send C{messages} of C{size} octets with Postfix's C{smtp-source}.
+    Send C{messages} with Postfix's C{smtp-source}.
 
+    @param size: Octets of each; or the file of the message, its lines ended by LF.
     @param reuse: Send all on C{sessions} connections; else each on one of its own.
     @raise RuntimeError: Not all were taken.
     """
     command = [
         find("smtp-source") or "smtp-source",
         *(["-d"] if reuse else []),
-        *("-s", str(sessions), "-m", str(messages), "-l", str(size)),
-        *("-M", "client.test", "-f", "sender@there.test", "-t", recipient, f"127.0.0.1:{port}"),
+        *("-s", str(sessions), "-m", str(messages)),
+        *(("-F", str(size)) if isinstance(size, Path) else ("-l", str(size))),
+        *("-M", hello, "-f", sender, "-t", recipient, f"127.0.0.1:{port}"),
     ]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), _children()
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -117,4 +131,9 @@ def smtp_source(
     seconds = time.perf_counter() - begun
     if done.returncode:
         raise RuntimeError(f"smtp-source: {done.stderr.strip()[-500:]}")
-    return Run(messages, seconds)
+    return Run(messages, seconds, _children() - used)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,164 +1,60 @@
 """
 Messages a second and CPU for each, of our server and its peers.
 
-C{python -m bench.receive TRIALS [--scale F] [--stored N] [--only NAME ...]}
+C{python -m bench.receive TRIALS [--scale F] [--keys FOLDER] [--only NAME ...] [--cells ...]}
 
 All servers run at once and idle but for the one that is being measured; trials go
 round the servers, so that what slows the machine down slows all of them.  Peers
 write a Maildir with one fsync for the file and one for its folder.
+
+Ours makes all of its checks, and has unbound to ask; peers make none.  The last
+cell has a sender domain for each message, of which neither our resolver nor unbound
+has heard.  A run whose messages did not pass every check ends without a figure.
 """
 
 from __future__ import annotations
 
 import argparse
-import socket
 import statistics
-import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from bench.measure import allow_files, cpu_seconds, smtp_source
-from tests.peers.postfix import Postfix
-from tests.peers.process import Process, find, free_port, until
-from tests.peers.server import Layout, Server, environment
+from bench.client import letter, send
+from bench.measure import Run, allow_files, smtp_source
+from bench.peers import Ours, Peer, PostfixPeer, Stock
+from bench.senders import HELLO, RECIPIENT, Sender, senders
+from tests.peers.process import find, until
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One kind of load."""
+    """
+    One kind of load.
+
+    @ivar differs: Each message has a sender domain of its own.
+    """
 
     name: str
     size: int
-    reuse: bool
     messages: int
+    reuse: bool = True
+    differs: bool = False
 
 
 CELLS: Final = (
-    Cell("4k reused", 4096, reuse=True, messages=3000),
-    Cell("4k one each", 4096, reuse=False, messages=2000),
-    Cell("64k reused", 65536, reuse=True, messages=1000),
+    Cell("4k reused", 4096, messages=3000),
+    Cell("4k one each", 4096, messages=2000, reuse=False),
+    Cell("64k reused", 65536, messages=1000),
+    Cell("4k senders", 4096, messages=2000, differs=True),
 )
 
-_RECIPIENT: Final = "alice@here.test"
-
-
-class Peer(Protocol):
-    """A server that is measured."""
-
-    name: str
-    port: int
-
-    @property
-    def session(self) -> int:
-        """Of its processes."""
-
-    def delivered(self) -> int | None:
-        """How many messages reached their Maildir; L{None}: it has none."""
-
-    def clear(self) -> None:
-        """Forget what was delivered."""
-
-    def end(self) -> None:
-        """Stop it."""
-
-
-class InMaildir:
-    """What a server leaves in C{new}."""
-
-    def __init__(self, maildir: Path) -> None:
-        self._new = maildir / "new"
-
-    def delivered(self) -> int | None:
-        return sum(1 for _ in self._new.iterdir()) if self._new.is_dir() else 0
-
-    def clear(self) -> None:
-        if self._new.is_dir():
-            for file in self._new.iterdir():
-                file.unlink()
-
-
-class Stock(InMaildir):
-    """A peer in Python, of this folder."""
-
-    def __init__(self, name: str, module: str, folder: Path) -> None:
-        super().__init__(folder)
-        folder.mkdir()
-        self.name = name
-        self.port = free_port()
-        root = Path(__file__).resolve().parent.parent
-        self._process = Process(
-            [sys.executable, "-m", module, str(self.port), folder],
-            log=folder.with_suffix(".log"),
-            env={**environment(folder), "PYTHONPATH": str(root)},
-        )
-        until(
-            lambda: _listens(self.port), within=30, what=f"{name} listens", log=self._process.output
-        )
-
-    @property
-    def session(self) -> int:
-        return self._process.pid
-
-    def end(self) -> None:
-        self._process.end()
-
-
-class PostfixPeer(InMaildir):
-    """Postfix, to its virtual mailbox."""
-
-    name = "Postfix"
-
-    def __init__(self, folder: Path) -> None:
-        self._postfix = Postfix(folder, domains=("here.test",))
-        super().__init__(self._postfix.inbox)
-        self.port = self._postfix.port
-
-    @property
-    def session(self) -> int:
-        return self._postfix.process.pid
-
-    def end(self) -> None:
-        self._postfix.end()
-
-
-class Ours(InMaildir):
-    """Our server, the account's mail in the store or handed over to a Maildir."""
-
-    def __init__(self, folder: Path, mailbox: str, *, stored: int = 0) -> None:
-        maildir = folder / "mail"
-        super().__init__(maildir / "alice")
-        self.name = f"moxsmtp, {mailbox}" + (f", {stored} stored" if stored else "")
-        self._has_maildir = mailbox == "maildir"
-        layout = Layout(
-            top=f'maildir = "{maildir}/{{account}}"',
-            account=f'mailbox = "{mailbox}"',
-            tables={"log": 'level = "warn"'},
-        )
-        self._server = Server(folder, layout)
-        self._server.wait_until_up()
-        self.port = self._server.ports["smtp"]
-        if stored:
-            smtp_source(self.port, messages=stored, size=1024, reuse=True, recipient=_RECIPIENT)
-
-    @property
-    def session(self) -> int:
-        return self._server.process.pid
-
-    def delivered(self) -> int | None:
-        return super().delivered() if self._has_maildir else None
-
-    def end(self) -> None:
-        self._server.end()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+#: Messages that wake a server up before it is measured.
+_FIRST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +65,64 @@ class Figure:
     @ivar accepted: Messages acknowledged a second.
     @ivar done: The same until all were where they are read.
     @ivar cpu: Milliseconds of the server for each message, until then.
+    @ivar resolver: The same of its resolver.
+    @ivar client: The same of what made the load.
     """
 
     accepted: float
     done: float
     cpu: float
+    resolver: float
+    client: float
 
 
-def measure(peer: Peer, cell: Cell, messages: int) -> Figure:
+class Load:
+    """
+    What is sent.
+
+    @param those: The first sends whatever is not of a domain of its own.
+    """
+
+    def __init__(self, folder: Path, those: Sequence[Sender]) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._usual, *others = those
+        self._others = [letter(one.address, RECIPIENT, one.message(4096)) for one in others]
+
+    def give(self, peer: Peer, cell: Cell, messages: int) -> Run:
+        """Send a cell's messages."""
+        if cell.differs:
+            return send(peer.port, self._others[:messages])
+        return smtp_source(
+            peer.port,
+            messages=messages,
+            size=self._file(cell.size),
+            reuse=cell.reuse,
+            recipient=RECIPIENT,
+            sender=self._usual.address,
+            hello=HELLO,
+        )
+
+    def _file(self, size: int) -> Path:
+        file = self._folder / f"{size}.eml"
+        if not file.exists():
+            file.write_bytes(self._usual.message(size).replace(b"\r\n", b"\n"))
+        return file
+
+
+def measure(peer: Peer, load: Load, cell: Cell, messages: int) -> Figure:
     """Load one server once."""
+    if cell.differs:
+        peer.forget()
+        _ = _give(peer, load, CELLS[0], _FIRST)
+    return _give(peer, load, cell, messages)
+
+
+def _give(peer: Peer, load: Load, cell: Cell, messages: int) -> Figure:
     peer.clear()
-    before = cpu_seconds(peer.session)
+    before = peer.cpu()
     begun = time.perf_counter()
-    run = smtp_source(
-        peer.port, messages=messages, size=cell.size, reuse=cell.reuse, recipient=_RECIPIENT
-    )
+    run = load.give(peer, cell, messages)
     until(
         lambda: peer.delivered() in (None, messages),
         within=300,
@@ -193,35 +132,63 @@ def measure(peer: Peer, cell: Cell, messages: int) -> Figure:
     seconds = time.perf_counter() - begun
     # Processes that end, and the clean-up behind an acknowledgement, count too.
     time.sleep(0.3)
-    cpu = cpu_seconds(peer.session) - before
+    own, resolver = (after - was for after, was in zip(peer.cpu(), before, strict=True))
+    peer.examine()
     peer.clear()
-    return Figure(messages / run.seconds, messages / seconds, cpu / messages * 1000)
+    each = 1000 / messages
+    return Figure(
+        messages / run.seconds, messages / seconds, own * each, resolver * each, run.cpu * each
+    )
 
 
-def peers(folder: Path, stored: int) -> dict[str, Callable[[], Peer]]:
+def peers(folder: Path, those: list[Sender]) -> dict[str, Callable[[], Peer]]:
     """How to start each, by the word for it."""
-    ways: dict[str, Callable[[], Peer]] = {
-        "store": lambda: Ours(folder / "store", "store"),
-        "maildir": lambda: Ours(folder / "maildir", "maildir"),
+    return {
+        "store": lambda: Ours(folder / "store", "store", those),
+        "maildir": lambda: Ours(folder / "maildir", "maildir", those),
+        "stored": lambda: Ours(folder / "stored", "store", those, "moxsmtp, not empty"),
         "twisted": lambda: Stock("stock Twisted", "bench.stock_twisted", folder / "twisted"),
         "aiosmtpd": lambda: Stock("aiosmtpd", "bench.stock_aiosmtpd", folder / "aiosmtpd"),
         "postfix": lambda: PostfixPeer(folder / "postfix"),
     }
-    if stored:
-        ways["stored"] = lambda: Ours(folder / "stored", "store", stored=stored)
-    return ways
 
 
-def table(figures: dict[tuple[str, str], list[Figure]]) -> None:
+def table(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
     """Print medians, with the range of the rate."""
-    form = "{:<28} {:<12} {:>22} {:>10} {:>12}"
-    print(form.format("server", "load", "accepted/s (range)", "done/s", "CPU ms each"))
+    form = "{:<18} {:<12} {:>22} {:>8} {:>8} {:>9} {:>8}"
+    print("\nmedians; CPU in milliseconds for each message")
+    print(
+        form.format("server", "load", "accepted/s (range)", "done/s", "CPU", "resolver", "client")
+    )
     for (name, cell), several in figures.items():
         rates = [figure.accepted for figure in several]
         spread = f"{statistics.median(rates):.0f} ({min(rates):.0f}-{max(rates):.0f})"
-        done = statistics.median(figure.done for figure in several)
-        cpu = statistics.median(figure.cpu for figure in several)
-        print(form.format(name, cell, spread, f"{done:.0f}", f"{cpu:.3f}"))
+        done = f"{_median(figure.done for figure in several):.0f}"
+        used = (
+            _median(figure.cpu for figure in several),
+            _median(figure.resolver for figure in several),
+            _median(figure.client for figure in several),
+        )
+        print(form.format(name, cell, spread, done, *(f"{one:.3f}" for one in used)))
+
+
+def ratios(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
+    """Print how many times a peer's rate ours is, trial by trial."""
+    print("\naccepted/s, in times of a peer's: of the medians (of each trial)")
+    for (name, cell), ours in figures.items():
+        if not name.startswith("moxsmtp"):
+            continue
+        for (peer, other), theirs in figures.items():
+            if other != cell or peer.startswith("moxsmtp"):
+                continue
+            each = [a.accepted / b.accepted for a, b in zip(ours, theirs, strict=False)]
+            medians = _median(f.accepted for f in ours) / _median(f.accepted for f in theirs)
+            trials = " ".join(f"{one:.2f}" for one in each)
+            print(f"{name:<18} {cell:<12} {medians:5.2f} x {peer:<14} ({trials})")
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -231,32 +198,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="times as many messages")
     parser.add_argument("--stored", type=int, default=0, help="and ours with so many messages in")
     parser.add_argument("--only", nargs="+", default=(), help="store maildir twisted ...")
+    parser.add_argument("--cells", nargs="+", default=(), help="by their names: '4k reused' ...")
+    parser.add_argument("--keys", type=Path, help="where the senders' keys are kept")
     options = parser.parse_args(arguments)
     if find("smtp-source") is None:
         raise SystemExit("not installed: Postfix, whose smtp-source makes the load")
     allow_files(65536)
+    cells = [cell for cell in CELLS if not options.cells or cell.name in options.cells]
     figures: dict[tuple[str, str], list[Figure]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        ways = peers(folder, options.stored)
+        different = max((cell.messages for cell in cells if cell.differs), default=0)
+        those = senders(1 + different, options.keys or folder / "keys")
+        load = Load(folder / "load", those)
+        words = [word for word in peers(folder, those) if not options.only or word in options.only]
+        if not options.stored and "stored" in words:
+            words.remove("stored")
         running: list[Peer] = []
         try:
-            for word, start in ways.items():
-                if not options.only or word in options.only:
-                    running.append(start())
-            for peer in running:
-                measure(peer, CELLS[0], 200)
+            for word in words:
+                peer = peers(folder, those)[word]()
+                running.append(peer)
+                first = options.stored if word == "stored" else _FIRST
+                measure(peer, load, CELLS[0], first)
             for trial in range(options.trials):
-                for cell in CELLS:
+                for cell in cells:
+                    messages = int(cell.messages * options.scale)
+                    messages = max(16, min(messages, different) if cell.differs else messages)
                     for peer in running:
-                        figure = measure(peer, cell, max(16, int(cell.messages * options.scale)))
+                        figure = measure(peer, load, cell, messages)
                         figures[peer.name, cell.name].append(figure)
                         print(f"trial {trial + 1}: {peer.name}, {cell.name}: {figure}", flush=True)
         finally:
             for peer in running:
                 peer.end()
     table(figures)
+    ratios(figures)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+"""
+A load of mail in which every message is another's.
+
+Postfix's C{smtp-source} sends one message over and over.  This one waits with
+epoll, says what was made ready before, and looks at no more of a reply than its
+code, so that it takes less of a processor than any server.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.measure import Run
+from bench.senders import HELLO
+
+__all__ = ["Letter", "letter", "send"]
+
+#: Seconds without any reply after which a run has failed.
+_PATIENCE: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """@ivar steps: What a transaction says: MAIL, RCPT, DATA, the message with its end."""
+
+    steps: tuple[bytes, ...]
+
+
+def letter(sender: str, recipient: str, message: bytes) -> Letter:
+    """A message ready to be sent."""
+    stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
+    return Letter(
+        (
+            f"MAIL FROM:<{sender}>\r\n".encode(),
+            f"RCPT TO:<{recipient}>\r\n".encode(),
+            b"DATA\r\n",
+            stuffed + b".\r\n",
+        )
+    )
+
+
+class _Connection:
+    """One session."""
+
+    def __init__(self, port: int, letters: Iterator[Letter]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), _PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._said: Iterator[bytes] = iter((f"EHLO {HELLO}\r\n".encode(),))
+        self._letters = letters
+        self._reply = b""
+
+    def proceed(self) -> bool:
+        """Read what came, say what is next.  @return: Whether it goes on."""
+        came = self.socket.recv(4096)
+        if not came:
+            raise RuntimeError("it hung up")
+        reply = self._reply + came
+        line = reply[reply.rfind(b"\n", 0, -1) + 1 :]
+        if reply[-1:] != b"\n" or line[3:4] == b"-":
+            self._reply = reply
+            return True
+        self._reply = b""
+        if line[:1] not in b"23":
+            raise RuntimeError(f"refused: {line!r}")
+        words = next(self._said, None)
+        if words is None:
+            following = next(self._letters, None)
+            if following is None:
+                self.close()
+                return False
+            self._said = iter(following.steps)
+            words = next(self._said)
+        self.socket.sendall(words)
+        return True
+
+    def close(self) -> None:
+        """Hang up; that all was acknowledged is known already."""
+        self.socket.close()
+
+
+def send(port: int, letters: Sequence[Letter], *, sessions: int = 16) -> Run:
+    """
+    Send each once, on C{sessions} connections that are used again.
+
+    @raise RuntimeError: Not all were taken.
+    """
+    queue = iter(letters)
+    begun, used = time.perf_counter(), time.process_time()
+    waiting = select.epoll()
+    connections: dict[int, _Connection] = {}
+    try:
+        for _ in range(min(sessions, len(letters))):
+            connection = _Connection(port, queue)
+            connections[connection.socket.fileno()] = connection
+            waiting.register(connection.socket, select.EPOLLIN)
+        while connections:
+            events = waiting.poll(_PATIENCE)
+            if not events:
+                raise RuntimeError(f"no reply within {_PATIENCE} s")
+            for number, _ in events:
+                if not connections[number].proceed():
+                    del connections[number]
+    finally:
+        for connection in connections.values():
+            connection.close()
+        waiting.close()
+    return Run(len(letters), time.perf_counter() - begun, time.process_time() - used)
