@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from moxsmtp.dkim.white_space import without_runs
+
 __all__ = ["BodyHash", "BodyHashes"]
 
 #: Octets that are canonicalised in one step.
@@ -22,8 +24,6 @@ _STEP: Final = 1 << 16
 _HELD: Final = 2048
 
 _HELD_LINES: Final = b"\r\n" * _HELD
-
-_TABS: Final = bytes.maketrans(b"\t", b" ")
 
 
 class BodyHash:
@@ -90,7 +90,7 @@ class _Canonical:
     def feed(self, octets: bytes) -> None:
         octets = self._carry + octets if self._carry else octets
         if self._relaxed:
-            octets = _without_runs(octets)
+            octets = without_runs(octets).replace(b" \r\n", b"\r\n")
         whole = octets.removesuffix(b"\r")
         if self._relaxed:
             whole = whole.removesuffix(b" ")
@@ -153,20 +153,6 @@ class BodyHashes:
         """The body is whole.  Once."""
         for canonical in self._canonical.values():
             canonical.finish()
-
-
-def _without_runs(octets: bytes) -> bytes:
-    """
-    White space as single spaces, none before CRLF.
-
-    Pairs of spaces are halved until there are none: at most 16 passes over a
-    step, each of them one search in C.
-    """
-    if b"\t" in octets:
-        octets = octets.translate(_TABS)
-    while b"  " in octets:
-        octets = octets.replace(b"  ", b" ")
-    return octets.replace(b" \r\n", b"\r\n") if b" \r\n" in octets else octets
 
 
 def _split(octets: bytes) -> tuple[bytes, int]:

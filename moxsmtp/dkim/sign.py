@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from moxsmtp.dkim.body import BodyHashes
 from moxsmtp.dkim.fields import Section, split_message, without_signature
 from moxsmtp.dkim.private_key import PrivateKey
-from moxsmtp.dkim.signature import parse_selector
+from moxsmtp.dkim.signature import FIELD_NAME, parse_selector
 from moxsmtp.names import Domain
 
 __all__ = ["SIGNED_FIELDS", "CannotSign", "Signer", "Signing", "sign"]
@@ -70,6 +70,8 @@ class Signer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "selector", parse_selector(self.selector))
+        if not all(FIELD_NAME.fullmatch(name.encode("utf-8")) for name in self.headers):
+            raise ValueError("not the name of a header field")
         if "from" not in {name.lower() for name in self.headers}:
             raise ValueError("From has to be signed")
         if self.expiration is not None and self.expiration < timedelta(seconds=1):

@@ -4,6 +4,7 @@ The DKIM-Signature field, read.  RFC 6376 section 3.5, RFC 8301, RFC 8463, RFC 8
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +16,11 @@ from dkim.canonicalization import (  # type: ignore[import-untyped]  # no stubs
 )
 
 from moxsmtp.dkim.tags import InvalidTags, base64_octets, without_space, words
-from moxsmtp.names import Domain, InvalidName, parse_domain
+from moxsmtp.names import MAXIMUM_DOMAIN, Domain, InvalidName, parse_domain
 
 __all__ = [
-    "MAXIMUM_FIELD", "Claim", "InvalidSignature", "Signature", "parse_claim", "parse_selector",
-    "parse_signature",
+    "FIELD_NAME", "MAXIMUM_FIELD", "Claim", "InvalidSignature", "Signature", "parse_claim",
+    "parse_selector", "parse_signature",
 ]  # fmt: skip
 
 #: Octets of a field that are read.
@@ -31,13 +32,12 @@ _KEY_TYPES: Final = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 # selector = sub-domain *( "." sub-domain ); underscores are in use.
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _SELECTOR: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_MAXIMUM_SELECTOR: Final = 200
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,12}")
 _LIMIT: Final = re.compile(rb"[0-9]{1,76}")
 
 # hdr-name = field-name, without a semicolon.
-_FIELD_NAME: Final = re.compile(rb"[!-9<-~]+")
+FIELD_NAME: Final = re.compile(rb"[!-9<-~]+")
 
 #: Octets of C{i=} and C{b=} that are kept to be shown.
 _SHOWN: Final = 1024
@@ -89,7 +89,7 @@ class Signature:
     @property
     def key_name(self) -> str:
         """Where the key record is.  RFC 6376 section 3.6.2.1."""
-        return f"{self.selector}._domainkey.{self.domain.ascii}"
+        return _key_name(self.selector, self.domain)
 
     def has_expired(self, now: datetime) -> bool:
         """Whether C{x=} is past."""
@@ -136,9 +136,12 @@ def parse_signature(tags: dict[bytes, bytes]) -> Signature:
     if b"q" in tags and "dns/txt" not in words(tags[b"q"]):
         raise InvalidSignature("unknown query method in q=")
     domain = _domain(tags[b"d"])
+    selector = parse_selector(_text(tags[b"s"]))
+    if len(_key_name(selector, domain)) > MAXIMUM_DOMAIN:
+        raise InvalidSignature("s= and d= are too long for a name")
     return Signature(
         domain=domain,
-        selector=parse_selector(_text(tags[b"s"])),
+        selector=selector,
         key_type=key_type,
         identity_domain=_identity_domain(tags.get(b"i"), domain),
         signed=_signed(tags[b"h"]),
@@ -163,9 +166,13 @@ def parse_selector(text: str) -> str:
             lower = parse_domain(text).ascii
         except InvalidName:
             raise InvalidSignature("s= is no selector") from None
-    if len(lower) > _MAXIMUM_SELECTOR or not _SELECTOR.fullmatch(lower):
+    if len(lower) > MAXIMUM_DOMAIN or not _SELECTOR.fullmatch(lower):
         raise InvalidSignature("s= is no selector")
     return lower
+
+
+def _key_name(selector: str, domain: Domain) -> str:
+    return f"{selector}._domainkey.{domain.ascii}"
 
 
 def _text(value: bytes) -> str:
@@ -195,6 +202,7 @@ def _key_type(value: bytes) -> str:
     return _KEY_TYPES[algorithm]
 
 
+@functools.lru_cache(maxsize=32)
 def _canonicalization(value: bytes | None) -> tuple[bool, bool]:
     try:
         policy = CanonicalizationPolicy.from_c_value(value and value.lower())
@@ -221,7 +229,7 @@ def _identity_domain(value: bytes | None, domain: Domain) -> Domain:
 
 def _signed(value: bytes) -> tuple[bytes, ...]:
     names = tuple([name.strip() for name in value.lower().split(b":")])
-    if not all(map(_FIELD_NAME.fullmatch, names)):
+    if not all(map(FIELD_NAME.fullmatch, names)):
         raise InvalidSignature("h= is no list of header fields")
     if b"from" not in names:
         raise InvalidSignature("From is not signed")

@@ -68,8 +68,8 @@ class Verifier:
     the body is fed.  Whoever does not come to L{finish} has to L{cancel}.
 
     @param header: The header section as it was received, lines ending with
-        CRLF, with or without the empty line.  Longer than 1 MiB, its
-        signatures are not verified.
+        CRLF, with or without the empty line.  Signatures of one that is
+        longer than 1 MiB are C{PERMERROR}.
     @param is_public_suffix: Whether a domain is one below which others have
         theirs; nobody signs for those.
     """
@@ -133,6 +133,8 @@ class Verifier:
     def _begin(self, place: int) -> _Check | Result:
         """All that can be said of a signature without its key."""
         value = self._section.value(place)
+        if self._section.is_cut:
+            return Result(Status.PERMERROR, reason="header section is longer than 1 MiB")
         if len(value) > MAXIMUM_FIELD:
             return Result(Status.PERMERROR, reason="signature is longer than 16 kB")
         try:
