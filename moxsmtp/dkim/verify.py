@@ -132,26 +132,33 @@ class Verifier:
 
     def _begin(self, place: int) -> _Check | Result:
         """All that can be said of a signature without its key."""
-        value = self._section.value(place)
-        if self._section.is_cut:
-            return Result(Status.PERMERROR, reason="header section is longer than 1 MiB")
-        if len(value) > MAXIMUM_FIELD:
-            return Result(Status.PERMERROR, reason="signature is longer than 16 kB")
         try:
-            tags = parse_tags(value)
+            tags = self._tags(place)
         except InvalidTags as error:
             return Result(Status.PERMERROR, reason=str(error))
         claim = parse_claim(tags)
         try:
-            signature = parse_signature(tags)
+            signature = self._signature(tags)
         except InvalidSignature as error:
             return _result(claim, Status.PERMERROR, str(error))
-        if signature.has_expired(self._now):
-            return _result(claim, Status.PERMERROR, "signature has expired")
-        if self._is_public_suffix(signature.domain):
-            return _result(claim, Status.PERMERROR, "d= is a public suffix")
         body = self._body.wanted(relaxed=signature.body_relaxed, limit=signature.limit)
         return _Check(place, claim, signature, body)
+
+    def _tags(self, place: int) -> dict[bytes, bytes]:
+        if self._section.is_cut:
+            raise InvalidTags("header section is longer than 1 MiB")
+        value = self._section.value(place)
+        if len(value) > MAXIMUM_FIELD:
+            raise InvalidTags("signature is longer than 16 kB")
+        return parse_tags(value)
+
+    def _signature(self, tags: dict[bytes, bytes]) -> Signature:
+        signature = parse_signature(tags)
+        if signature.has_expired(self._now):
+            raise InvalidSignature("signature has expired")
+        if self._is_public_suffix(signature.domain):
+            raise InvalidSignature("d= is a public suffix")
+        return signature
 
     def _evaluated(self, check: _Check, key: _Key | _NoKey) -> Result:
         if isinstance(key, _NoKey):
