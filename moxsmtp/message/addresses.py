@@ -53,10 +53,11 @@ class Mailbox:
 #: Characters of a list that may be a usual one.
 _USUAL_LENGTH: Final = 512
 
-# What most people's From looks like: "Alice Example <alice@example.org>", or the
-# address alone.  Nothing in it can mean anything else.
+# What most people's From looks like: C{Alice Example <alice@example.org>}, the name
+# in quotes, or the address alone.  Nothing in it can mean anything else.
 _USUAL: Final = re.compile(
-    r"(?:(?P<name>[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+) (?P<bracket><))?"
+    r"(?:(?:(?P<name>[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)"
+    r'|"(?P<quoted>[ !#-\[\]-~]*+)") (?P<bracket><))?'
     r"(?P<local>[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+)@(?P<domain>[A-Za-z0-9.-]++)"
     r"(?(bracket)>)"
 )
@@ -71,7 +72,7 @@ def _usual(value: str) -> Mailbox | None:
         path = Path(match["local"], parse_domain(match["domain"]))
     except InvalidName:
         return None
-    return Mailbox(match["name"] or "", path)
+    return Mailbox(match["name"] or (match["quoted"] or "").strip(), path)
 
 
 def parse_addresses(value: str, limit: int = MAXIMUM_LIST) -> tuple[Mailbox, ...]:

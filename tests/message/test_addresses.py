@@ -238,11 +238,16 @@ class UsualTests(SynchronousTestCase):
     @given(
         st.text('ab1 .<>@_-+\t("', max_size=30)
         | st.builds("{} <{}@{}>".format, *[st.text("ab1 .-_", max_size=9)] * 3)
+        | st.builds(
+            '"{}" <{}@{}>'.format,
+            st.text("ab1 .-_()<>,;:@=?~\t\x7fé", max_size=9),
+            *[st.text("ab1.-_", max_size=9)] * 2,
+        )
         | st.builds("{}@{}".format, *[st.text("ab1.-_+", max_size=9)] * 2)
     )
     def test_same(self, value: str) -> None:
         """A comma behind it, which goes the long way, changes nothing."""
-        if not re.fullmatch(r'[^<>("]*(?:<[^<>("]*>)?', value):
+        if not re.fullmatch(r'(?:"[^"\\]*" |[^<>("]*)(?:<[^<>("]*>)?', value):
             return  # what is not closed would take the comma in
         self.assertEqual(parse_addresses(f"{value},"), parse_addresses(value))
 
@@ -253,5 +258,10 @@ class UsualTests(SynchronousTestCase):
             "Alice B Example <alice.e@mail.example>": Mailbox("Alice B Example", alice),
             "alice.e@mail.example": Mailbox("", alice),
             "A. Example <alice.e@mail.example>": Mailbox("A. Example", alice),
+            '"Example, A. (Alice)" <alice.e@mail.example>': Mailbox("Example, A. (Alice)", alice),
+            '" Alice  E " <alice.e@mail.example>': Mailbox("Alice  E", alice),
+            '"" <alice.e@mail.example>': Mailbox("", alice),
+            '"A \\"B\\"" <alice.e@mail.example>': Mailbox('A "B"', alice),
+            '"A" "B" <alice.e@mail.example>': Mailbox("A B", alice),
         }
         self.assertEqual(expected, {text: parse_addresses(text)[0] for text in expected})
