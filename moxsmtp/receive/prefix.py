@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moxsmtp import spf
+from moxsmtp.interfaces import Client
 from moxsmtp.message import authres, trace
 from moxsmtp.names import Domain, InvalidName, parse_domain
 from moxsmtp.receive.partial import Incoming
@@ -10,7 +10,7 @@ from moxsmtp.receive.results import method_results
 from moxsmtp.receive.verification import Authentication
 from moxsmtp.smtp.address import Path
 
-__all__ = ["Prefix"]
+__all__ = ["Prefix", "result_fields"]
 
 
 class Prefix:
@@ -37,12 +37,14 @@ class Prefix:
         self._shared = b"".join(
             (
                 trace.return_path(arrival.reverse_path, smtputf8=arrival.smtputf8),
-                authres.authentication_results(
-                    hostname,
-                    method_results(authentication, address=arrival.client.address),
+                result_fields(
+                    authentication,
+                    client=arrival.client,
+                    reverse_path=arrival.reverse_path,
+                    hostname=hostname,
+                    receiver=receiver,
                     smtputf8=arrival.smtputf8,
                 ),
-                _received_spf(arrival, authentication.spf, receiver),
             )
         )
 
@@ -66,19 +68,37 @@ class Prefix:
         )
 
 
-def _received_spf(arrival: Incoming, result: spf.Result, receiver: Domain) -> bytes:
-    hello = arrival.client.hello
-    return trace.received_spf(
+def result_fields(
+    authentication: Authentication,
+    *,
+    client: Client,
+    reverse_path: Path | None,
+    hostname: Domain,
+    receiver: Domain,
+    smtputf8: bool,
+) -> bytes:
+    """
+    What the checks say: Authentication-Results and Received-SPF.
+
+    @param hostname: The server's, the authserv-id.
+    @param receiver: The listener's.
+    """
+    result = authentication.spf
+    return authres.authentication_results(
+        hostname,
+        method_results(authentication, address=client.address),
+        smtputf8=smtputf8,
+    ) + trace.received_spf(
         result=result.status.value,
         comment="with dnssec" if result.authentic else "without dnssec",
-        client=arrival.client.address,
-        reverse_path=arrival.reverse_path,
-        hello=hello.name if hello is not None else None,
+        client=client.address,
+        reverse_path=reverse_path,
+        hello=client.hello.name if client.hello is not None else None,
         problem=result.problem,
         mechanism=result.mechanism,
         receiver=receiver,
         identity=result.scope.value if result.scope is not None else "",
-        smtputf8=arrival.smtputf8,
+        smtputf8=smtputf8,
     )
 
 
