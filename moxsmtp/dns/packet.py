@@ -174,8 +174,9 @@ def _read(packet: bytes, type_: RRType) -> Reply:
     _, flags, _, answers, authorities, more = _HEADER.unpack_from(packet)
     names = _Names(packet)
     name, at = names.read(_HEADER.size)
+    _PAIR.unpack_from(packet, at)
     reply = Reply(name, flags & 0xF, {}, {}, {}, {}, ())
-    at = _answers(reply, names, at + 4, answers, type_)
+    at = _answers(reply, names, at + _PAIR.size, answers, type_)
     at = _authorities(reply, names, at, authorities)
     _additional(reply, names, at, more)
     return reply

@@ -27,6 +27,17 @@ class CacheTests(SynchronousTestCase):
         )
         self.assertEqual(len(cache), 0)
 
+    def test_same_object(self) -> None:
+        """Within a second everybody gets the same object, and always the same records."""
+        cache = Cache(10)
+        answer = Answer(("192.0.2.1",), ttl=60)
+        cache.put(question(), answer, 100.0)
+        first, second, later = (cache.get(question(), now) for now in (100.1, 100.9, 105.0))
+        assert isinstance(first, Answer)
+        assert isinstance(later, Answer)
+        self.assertIs(first, second)
+        self.assertIs(later.records, answer.records)
+
     def test_failures(self) -> None:
         """A failure is kept for a few seconds."""
         cache = Cache(10)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dns.edns
 import dns.flags
+import dns.message
 import dns.rcode
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionDone
@@ -290,6 +292,106 @@ class StreamTests(ResolverTestCase):
                     protocol.dataReceived(len(bad).to_bytes(2, "big") + bad)
             self.assertIn("A of a.example: ", self.failed(asking))
             self.assertEqual(self.net.getDelayedCalls(), [])
+
+
+class FollowingTests(ResolverTestCase):
+    """Replies that end with a CNAME."""
+
+    def say(self, *lines: str, authority: tuple[str, ...] = (), flags: int = dns.flags.AD) -> None:
+        """Answer the query sent last."""
+        self.net.answer(lambda packet: reply(packet, lines, authority, flags=flags))
+
+    def names_asked(self) -> list[str]:
+        """What each packet asked for."""
+        return [
+            dns.message.from_wire(packet).question[0].name.to_text() for _, packet in self.net.sent
+        ]
+
+    def test_asks_on(self) -> None:
+        """The target is asked for, up to the records; the chain is kept as long as its least."""
+        asking = self.ask()
+        self.say("a.example. 300 IN CNAME b.example.", "b.example. 20 IN CNAME c.example.")
+        self.assertNoResult(asking)
+        self.say("c.example. 300 IN CNAME d.example.")
+        self.say("d.example. 300 IN A 192.0.2.1")
+        self.assertEqual(
+            self.successResultOf(asking),
+            Answer(("192.0.2.1",), authentic=True, canonical_name="d.example", ttl=20),
+        )
+        self.assertEqual(self.names_asked(), ["a.example.", "c.example.", "d.example."])
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.net.sent), 3)
+
+    def test_authentic(self) -> None:
+        """The answer is authentic only if each part of it is (Q-48)."""
+        for first, second in ((0, dns.flags.AD), (dns.flags.AD, 0)):
+            self.setUp()
+            asking = self.ask()
+            self.say("a.example. 300 IN CNAME b.example.", flags=first)
+            self.say("b.example. 300 IN A 192.0.2.1", flags=second)
+            self.assertFalse(self.successResultOf(asking).authentic)
+
+    def test_nothing_there(self) -> None:
+        """A target without such records ends it, as does one that does not exist."""
+        for rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            self.setUp()
+            asking = self.ask()
+            self.say("a.example. 300 IN CNAME b.example.")
+            port, packet = self.net.sent[-1]
+            port.receive(reply(packet, (), (SOA,), rcode=rcode))
+            answer = self.successResultOf(asking)
+            self.assertEqual((answer.records, answer.ttl), ((), 60))
+            self.assertIs(answer.exists, rcode == dns.rcode.NOERROR)
+
+    def test_failure(self) -> None:
+        """A failure on the way is one of the whole, never an answer without records."""
+        asking = self.ask()
+        self.say("a.example. 300 IN CNAME b.example.")
+        self.net.answer(lambda packet: reply(packet, rcode=dns.rcode.SERVFAIL))
+        self.assertEqual(self.failed(asking), "A of b.example: SERVFAIL (127.0.0.1)")
+
+    def test_impossible_target(self) -> None:
+        """A target that cannot be asked for is a failure."""
+        asking = self.ask()
+        self.say(r"a.example. 300 IN CNAME b\.c.example.")
+        self.assertIn("cannot be looked up", self.failed(asking))
+
+    def test_loops(self) -> None:
+        """A circle is noticed where it closes, an endless chain after 16 questions more."""
+        asking = self.ask()
+        self.say("a.example. 300 IN CNAME b.example.")
+        self.say("b.example. 300 IN CNAME a.example.")
+        self.assertIn("CNAME chain too long", self.failed(asking))
+        self.assertEqual(len(self.net.sent), 2)
+        asking = self.ask("n0.example")
+        for number in range(17):
+            self.say(f"n{number}.example. 300 IN CNAME n{number + 1}.example.")
+        self.assertIn("CNAME chain too long", self.failed(asking))
+        self.assertEqual(len(self.net.sent), 2 + 17)
+
+    def test_cancelled(self) -> None:
+        """Who gives up on the way leaves nothing behind."""
+        asking = self.ask()
+        self.say("a.example. 300 IN CNAME b.example.")
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual(self.net.getDelayedCalls(), [])
+
+    def test_extended_errors(self) -> None:
+        """What servers tell of each part is kept."""
+        asking = self.ask()
+        for name, target in (("a", "CNAME b.example."), ("b", "A 192.0.2.1")):
+            port, packet = self.net.sent[-1]
+            message = dns.message.make_response(dns.message.from_wire(packet))
+            message.answer = dns.message.from_wire(
+                reply(packet, (f"{name}.example. 300 IN {target}",))
+            ).answer
+            message.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.STALE_ANSWER, name)])
+            port.receive(message.to_wire())
+        self.assertEqual(
+            self.successResultOf(asking).extended_errors,
+            ("3 (Stale Answer): a", "3 (Stale Answer): b"),
+        )
 
 
 class SharingTests(ResolverTestCase):

@@ -121,6 +121,61 @@ class AnswerTests(SynchronousTestCase):
             Response(failure="CNAME chain too long"),
         )
 
+    def test_chain_bound(self) -> None:
+        """A chain of 16 CNAMEs is an answer, a longer one a failure."""
+        question, section, packet = asked("n0.example")
+        for length in (16, 17):
+            chain = [f"n{n}.example. 300 IN CNAME n{n + 1}.example." for n in range(length)]
+            lines = (*chain, f"n{length}.example. 300 IN A 192.0.2.1")
+            said = response(reply(packet, lines), section, question, trust_ad=True)
+            self.assertEqual(said.failure, "" if length == 16 else "CNAME chain too long")
+
+    def test_chain_without_end(self) -> None:
+        """
+        A chain that ends with a name of which nothing is said is half an
+        answer; with an SOA around that name, or NXDOMAIN, it is a whole one.
+        """
+        question, section, packet = asked("a.example")
+        line = "a.example. 300 IN CNAME b.other."
+        there, elsewhere = (f"{zone}. 600 IN SOA ns. root. 1 2 3 4 60" for zone in ("other", "c"))
+        expected = {
+            ((), 0): (True, True, 300),
+            ((elsewhere,), 0): (True, True, 300),
+            ((there,), 0): (False, True, 60),
+            ((there,), 3): (False, False, 60),
+            ((), 3): (False, False, 0),
+        }
+        found = {}
+        for authority, rcode in expected:
+            made = reply(packet, (line,), authority, rcode=rcode)
+            said = response(made, section, question, trust_ad=True)
+            assert said.answer is not None
+            self.assertEqual((said.answer.records, said.answer.canonical_name), ((), "b.other"))
+            found[authority, rcode] = (said.is_partial, said.answer.exists, said.answer.ttl)
+        self.assertEqual(found, expected)
+
+    def test_contradiction(self) -> None:
+        """Records of a name that does not exist are a failure of the server."""
+        question, section, packet = asked("a.example")
+        made = reply(packet, ("a.example. 300 IN A 192.0.2.1",), rcode=dns.rcode.NXDOMAIN)
+        said = response(made, section, question, trust_ad=True)
+        self.assertEqual(said, Response(failure="NXDOMAIN, but with records"))
+
+    def test_repeated(self) -> None:
+        """A record that stands there twice is one; different ones keep their order."""
+        lines = [f"a.example. 300 IN A 192.0.2.{n}" for n in (3, 1, 3, 2)]
+        answer = answered("a.example", RRType.A, *lines)
+        assert answer is not None
+        self.assertEqual(answer.records, ("192.0.2.3", "192.0.2.1", "192.0.2.2"))
+
+    def test_unusual_names(self) -> None:
+        """Names with octets that are no letters are answered for, and escaped in answers."""
+        lines = (r"a(b.example. 300 IN CNAME a\032\000\.B.example.",)
+        answer = answered("a(b.example", RRType.CNAME, *lines)
+        assert answer is not None
+        self.assertEqual(answer.records, (r"a\032\000\.b.example",))
+        self.assertEqual(answer.canonical_name, r"a\(b.example")
+
     def test_negative(self) -> None:
         """No such name and no such records differ, and are kept as the SOA allows (RFC 2308)."""
         question, section, packet = asked("a.example")
@@ -159,6 +214,14 @@ class AnswerTests(SynchronousTestCase):
         explained = response(message.to_wire(), section, question, trust_ad=True)
         self.assertIn("SERVFAIL", explained.failure)
         self.assertIn("Bogus", explained.failure.title())
+        message.set_rcode(dns.rcode.NOERROR)
+        stale = response(message.to_wire(), section, question, trust_ad=True)
+        assert stale.answer is not None
+        self.assertEqual(stale.answer.extended_errors, ("6 (DNSSEC Bogus)",))
+        message.use_edns(0)
+        message.set_rcode(dns.rcode.BADVERS)
+        unknown = response(message.to_wire(), section, question, trust_ad=True)
+        self.assertEqual(unknown, Response(failure="BADVERS"))
         refused = reply(packet, rcode=dns.rcode.REFUSED)
         self.assertEqual(
             response(refused, section, question, trust_ad=True), Response(failure="REFUSED")
