@@ -12,7 +12,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from moxsmtp.config import Settings
 from moxsmtp.interfaces import IMetrics, IReceiver, Role
-from moxsmtp.names import parse_domain
+from moxsmtp.names import Domain, parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.protocol import ESMTPFactory
@@ -29,8 +29,9 @@ from moxsmtp.tls.server import ServerTLS, server_context
 
 __all__ = ["Entrances", "Hall", "ReceiverMaker"]
 
-#: Makes receivers for one socket: by role, and whether RCPT needs TLS.
-ReceiverMaker = Callable[[Role, bool], Callable[[SessionLog], IReceiver]]
+#: Makes receivers for one socket: by role, the listener's host name, and whether
+#: RCPT needs TLS.
+ReceiverMaker = Callable[[Role, Domain, bool], Callable[[SessionLog], IReceiver]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +165,17 @@ class Entrances:
             Role.SUBMISSIONS: False,
         }[role]
         requires_tls = listener.smtp.require_starttls if role is Role.SMTP else not clear
+        hostname = parse_domain(listener.hostname) if listener.hostname else settings.hostname
         return Entrance(
             listener=listener.name,
             role=role,
-            hostname=parse_domain(listener.hostname) if listener.hostname else settings.hostname,
+            hostname=hostname,
             maximum_size=listener.max_message_size or MAXIMUM_MESSAGE_SIZE,
             clear_passwords=clear,
             limits=listener.limits,
             tls=door.tls,
             tls_info=tls_info,
-            receiver=hall.receivers(role, requires_tls),
+            receiver=hall.receivers(role, hostname, requires_tls),
             connections=self._connections[listener.name],
             session_ids=hall.session_ids,
             reply_id=hall.reply_id,

@@ -10,7 +10,7 @@ import datetime as dt
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -30,8 +30,10 @@ from moxsmtp.dkim.private_key import PrivateKey, generate_key, load_private_key,
 from moxsmtp.dkim.sign import Signer
 from moxsmtp.dns.records import Answer, LookupFailed, Question
 from moxsmtp.interfaces import Account, IOwnResolver, IResolver
-from moxsmtp.names import parse_domain
+from moxsmtp.local_checks import local_checks
+from moxsmtp.names import Domain, parse_domain
 from moxsmtp.outbound.next_hop import FixedRoute
+from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.policy import IPolicy
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.settings import (
@@ -212,6 +214,22 @@ class Loopback:
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:  # noqa: ARG002 - by the port
         """Nobody is asked."""
         return _NoResolver()
+
+    def checks(
+        self,
+        settings: Settings,
+        resolver: IResolver,
+        reactor: Any,
+        is_public_suffix: Callable[[Domain], bool],
+    ) -> Checks:
+        """Mail of our own domain passes, though no DNS knows it."""
+        return local_checks(
+            settings,
+            resolver,
+            clock=reactor,
+            now=lambda: dt.datetime.fromtimestamp(reactor.seconds(), dt.UTC),
+            is_public_suffix=is_public_suffix,
+        )
 
     def route(self, settings: Settings, resolver: IResolver, reactor: Any) -> FixedRoute:  # noqa: ARG002 - by the port
         """To our own port 25 (Q-89)."""

@@ -48,6 +48,7 @@ COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
 _COMMAND_BUCKETS: Final = (
     0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 60, 120,
 )  # fmt: skip
+_CHECK_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20)
 _CALL_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 60, 120)
 
 #: Histograms: name, help, labels, upper bounds in seconds.
@@ -65,6 +66,31 @@ HISTOGRAMS: Final[tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...
         _CALL_BUCKETS,
     ),
     ("mox_webhook_request_duration_seconds", "Webhook calls.", (), _CALL_BUCKETS),
+    (
+        "mox_spf_verify_duration_seconds",
+        "SPF of messages from outside, its DNS included.",
+        ("status",),
+        _CHECK_BUCKETS,
+    ),
+    (
+        "mox_dkim_verify_duration_seconds",
+        "Signatures of messages from outside, from the message's end.",
+        ("algorithm", "status"),
+        _CHECK_BUCKETS,
+    ),
+    (
+        "mox_dmarc_verify_duration_seconds",
+        "DMARC of messages from outside, its DNS included.",
+        ("status", "reject", "use"),
+        _CHECK_BUCKETS,
+    ),
+    # A histogram, whatever its name says: that is what mox's is called.
+    (
+        "mox_iprev_lookup_total",
+        "Names of clients' addresses.",
+        ("status",),
+        (*_CHECK_BUCKETS, 30),
+    ),
 )
 
 #: Gauges: name, help, labels.

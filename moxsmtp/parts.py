@@ -27,9 +27,10 @@ from moxsmtp.mailbox.content import MaildirReader
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
 from moxsmtp.mailbox.watch import MaildirWatch
 from moxsmtp.metrics import process_metrics
-from moxsmtp.names import AddressLiteral, Host, parse_domain
+from moxsmtp.names import AddressLiteral, Domain, Host, parse_domain
 from moxsmtp.operations import KEEP_OF_NOBODY
 from moxsmtp.outbound.attempt import Deliver, dialer
+from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
 from moxsmtp.receive.credentials import Credentials
@@ -77,6 +78,10 @@ class Parts:
         self.accounts = LiveAccounts(settings.directory())
         self.signers = settings.signers()
         self.resolver = surroundings.resolver(settings, reactor)
+        self.suffixes = PublicSuffixes()
+        self.checks = surroundings.checks(
+            settings, self.resolver, reactor, self.suffixes.is_public_suffix
+        )
         self.hashes = PasswordHashes(engine.database, now=self.now)
         self.identity = Identity(engine.database)
         self.history = History(engine.database)
@@ -200,15 +205,20 @@ class Parts:
             reply_id=lru_cache(maxsize=1024)(reply_ids.encode),
             now=self.now,
             random_bytes=secrets.token_bytes,
+            checks=self.checks,
+            organizational_domain=self.suffixes.organizational_domain,
             signers=lambda: self.signers,
         )
 
-        def maker(role: Role, tls_required: bool) -> Callable[[SessionLog], IReceiver]:
+        def maker(
+            role: Role, hostname: Domain, tls_required: bool
+        ) -> Callable[[SessionLog], IReceiver]:
             if role.is_submission:
                 return lambda log: Submission(house, log, tls_required=tls_required)
             return lambda log: Delivery(
                 house,
                 log,
+                hostname=hostname,
                 tls_required=tls_required,
                 unknown_delay=self.surroundings.unknown_delay,
                 clock=self.reactor,

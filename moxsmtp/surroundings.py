@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from moxsmtp.config import Settings
@@ -12,7 +12,9 @@ from moxsmtp.dns.records import LookupFailed, Question, RRType
 from moxsmtp.dns.resolver import StubResolver
 from moxsmtp.dns.system import upstreams
 from moxsmtp.interfaces import IOwnResolver, IResolver
+from moxsmtp.names import Domain
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops
+from moxsmtp.receive.checks import Checks, dns_checks
 from moxsmtp.receive.policy import IPolicy, Welcome
 
 __all__ = ["Internet", "Surroundings"]
@@ -38,6 +40,15 @@ class Surroundings(Protocol):
 
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
         """Who is asked for names."""
+
+    def checks(
+        self,
+        settings: Settings,
+        resolver: IResolver,
+        reactor: Any,
+        is_public_suffix: Callable[[Domain], bool],
+    ) -> Checks:
+        """What mail from outside goes through."""
 
     def route(self, settings: Settings, resolver: IResolver, reactor: Any) -> NextHops | FixedRoute:
         """Where queued mail goes."""
@@ -70,6 +81,21 @@ class Internet:
             servers=upstreams(settings.resolver),
             settings=settings.resolver,
             randbelow=secrets.randbelow,
+        )
+
+    def checks(
+        self,
+        settings: Settings,  # noqa: ARG002 - localserve needs the domains
+        resolver: IResolver,
+        reactor: Any,
+        is_public_suffix: Callable[[Domain], bool],
+    ) -> Checks:
+        """By what the DNS says."""
+        return dns_checks(
+            resolver,
+            clock=reactor,
+            now=lambda: datetime.fromtimestamp(reactor.seconds(), UTC),
+            is_public_suffix=is_public_suffix,
         )
 
     def route(self, settings: Settings, resolver: IResolver, reactor: Any) -> NextHops:

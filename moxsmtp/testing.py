@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.dns.records import Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import (
     IMailStore,
@@ -26,8 +27,12 @@ from moxsmtp.interfaces import (
     NewMessage,
     Spooled,
 )
+from moxsmtp.names import Domain
+from moxsmtp.receive.checks import Checks, SignatureCheck
 
-__all__ = ["MemoryMetrics", "MemoryQueue", "MemoryResolver", "MemorySpool", "MemoryStore"]
+__all__ = [
+    "MemoryChecks", "MemoryMetrics", "MemoryQueue", "MemoryResolver", "MemorySpool", "MemoryStore",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -250,3 +255,65 @@ class MemoryMetrics:
 def _series(name: str, labels: Mapping[str, str]) -> str:
     inner = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
     return f"{name}{{{inner}}}" if inner else name
+
+
+class MemoryChecks:
+    """
+    Checks of incoming mail that say what they are told, at once.
+
+    @ivar iprev: What that check says, and so on; an exception is raised; a
+        C{Deferred} is waited for first, and what it gives is said.
+    @ivar asked: The name of each check, in the order they were begun, with what
+        it was given.
+    @ivar body: What the signatures' check was shown behind the header section.
+    @ivar cancelled: How often that check was told to stop.
+    """
+
+    def __init__(self) -> None:
+        self.iprev: object = iprev.Result(iprev.Status.PERMERROR)
+        self.spf: object = spf.Result(spf.Status.NONE)
+        self.dkim: object = dkim.Results()
+        self.dmarc: object = dmarc.Result(dmarc.Status.NONE)
+        self.asked: list[tuple[Any, ...]] = []
+        self.body = b""
+        self.cancelled = 0
+
+    def checks(self, *, spf_waits: bool = False) -> Checks:
+        """As a receiver takes them."""
+        return Checks(
+            iprev=lambda *given: self._say("iprev", *given),
+            spf=lambda *given: self._say("spf", *given),
+            dkim=self._signatures,
+            dmarc=lambda *given: self._say("dmarc", *given),
+            spf_waits=spf_waits,
+        )
+
+    def _signatures(self, section: bytes, authors: Sequence[Domain]) -> SignatureCheck:
+        self.asked.append(("dkim", section, authors))
+        self.body = b""
+        return self
+
+    def feed(self, body: bytes) -> None:
+        """See L{SignatureCheck.feed}."""
+        self.body += body
+
+    async def finish(self) -> dkim.Results:
+        """See L{SignatureCheck.finish}."""
+        results: dkim.Results = await _said(self.dkim)
+        return results
+
+    def cancel(self) -> None:
+        """See L{SignatureCheck.cancel}."""
+        self.cancelled += 1
+
+    async def _say(self, name: str, *given: object) -> Any:
+        self.asked.append((name, *given))
+        return await _said(getattr(self, name))
+
+
+async def _said(outcome: object) -> Any:
+    if isinstance(outcome, Deferred):
+        outcome = await outcome
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

@@ -25,12 +25,14 @@ from moxsmtp.config.settings import HTTPSettings, Settings
 from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.records import Answer, Question
 from moxsmtp.interfaces import Account, IOwnResolver, IResolver
-from moxsmtp.names import parse_domain
+from moxsmtp.names import Domain, parse_domain
 from moxsmtp.outbound.next_hop import FixedRoute
+from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.policy import IPolicy, Welcome
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings
 from moxsmtp.service import Server
 from moxsmtp.store.settings import StoreSettings
+from moxsmtp.surroundings import Internet
 from moxsmtp.testing import MemoryResolver
 
 __all__ = ["LOOPBACK", "STARTED", "Alone", "Port", "RunningCase", "StillReactor", "Visitor"]
@@ -208,6 +210,16 @@ class Alone:
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
         """One that knows nothing."""
         return self.own
+
+    def checks(
+        self,
+        settings: Settings,
+        resolver: IResolver,
+        reactor: Any,
+        is_public_suffix: Callable[[Domain], bool],
+    ) -> Checks:
+        """As on the internet."""
+        return Internet().checks(settings, resolver, reactor, is_public_suffix)
 
     def route(self, settings: Settings, resolver: IResolver, reactor: Any) -> FixedRoute:
         """Away."""

@@ -15,6 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from moxsmtp.config import Settings
 from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.interfaces import IReceiver, Role
+from moxsmtp.names import Domain
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import (
@@ -33,16 +34,21 @@ from tests.tls.test_server import certificate_files, shake_hands
 class EntrancesCase(RunningCase):
     """
     @ivar made: Receivers asked for: by role, and whether TLS is needed.
+    @ivar names: The host names they were asked for with.
     """
 
     def setUp(self) -> None:
         """A hall."""
         super().setUp()
         self.made: list[tuple[Role, bool]] = []
+        self.names: list[str] = []
         self.told = Told()
 
-        def receivers(role: Role, requires_tls: bool) -> Callable[[SessionLog], IReceiver]:
+        def receivers(
+            role: Role, hostname: Domain, requires_tls: bool
+        ) -> Callable[[SessionLog], IReceiver]:
             self.made.append((role, requires_tls))
+            self.names.append(hostname.ascii)
             return lambda _: self.told
 
         self.metrics = MemoryMetrics()
@@ -109,6 +115,7 @@ class ServiceTests(EntrancesCase):
             greeting, said = self.visit(number)
             self.assertEqual(host, greeting.split()[1])
             self.assertEqual(host, said[0].split()[0])
+        self.assertEqual(["in.ours.example"] * 3 + ["mx.ours.example"] * 3, self.names)
 
     def test_size(self) -> None:
         """SIZE is the listener's, or 104857600 if it sets none (S-3)."""

@@ -73,6 +73,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.logs": EDGE,
     "moxsmtp.engine": EDGE,
     "moxsmtp.entrances": EDGE,
+    "moxsmtp.local_checks": EDGE,
     "moxsmtp.localserve": EDGE,
     "moxsmtp.operations": EDGE,
     "moxsmtp.parts": EDGE,

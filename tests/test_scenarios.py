@@ -68,6 +68,7 @@ class WayTests(HouseTestCase):
                 receiver=lambda log: Delivery(
                     self.house,
                     log,
+                    hostname=self.house.hostname,
                     tls_required=False,
                     unknown_delay=timedelta(),
                     clock=self.clock,

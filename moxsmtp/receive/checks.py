@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.dkim import Result as Signature
 from moxsmtp.dkim import Results as Signatures
 from moxsmtp.dmarc import Result as DMARCResult
+from moxsmtp.interfaces import IResolver
 from moxsmtp.iprev import Result as ReverseName
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.spf import Identity
 from moxsmtp.spf import Result as SPFResult
 
-__all__ = ["Checks", "SignatureCheck", "Work"]
+__all__ = ["Checks", "SignatureCheck", "Work", "dns_checks"]
 
 T = TypeVar("T")
 
@@ -63,3 +67,25 @@ class Checks:
     dkim: Callable[[bytes, Sequence[Domain]], SignatureCheck]
     dmarc: Callable[[Sequence[Domain], SPFResult, Sequence[Signature]], Work[DMARCResult]]
     spf_waits: bool = False
+
+
+def dns_checks(
+    resolver: IResolver,
+    *,
+    clock: IReactorTime,
+    now: Callable[[], datetime],
+    is_public_suffix: Callable[[Domain], bool],
+) -> Checks:
+    """Those that ask C{resolver} for everything."""
+
+    def signatures(section: bytes, _authors: Sequence[Domain]) -> SignatureCheck:
+        return dkim.Verifier(resolver, section, now=now(), is_public_suffix=is_public_suffix)
+
+    return Checks(
+        iprev=lambda address: iprev.verify(resolver, address),
+        spf=lambda identity, _authors: spf.verify(resolver, identity, clock=clock),
+        dkim=signatures,
+        dmarc=lambda authors, sender, signed: dmarc.verify(
+            resolver, authors, spf=sender, dkim=signed
+        ),
+    )

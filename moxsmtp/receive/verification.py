@@ -9,7 +9,7 @@ its own, and none can harm the message (I-1 to I-3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from twisted.python.failure import Failure
@@ -23,10 +23,7 @@ from moxsmtp.receive.checks import Checks, SignatureCheck
 from moxsmtp.receive.running import LOCAL_ERROR, Kind, Running, Site
 from moxsmtp.smtp.address import Path
 
-__all__ = ["MAXIMUM_AUTHORS", "Authentication", "Reverse", "Verification", "author_domains"]
-
-#: Domains of authors that are asked about: each costs a walk through the DNS.
-MAXIMUM_AUTHORS: Final = 10
+__all__ = ["Authentication", "Reverse", "Verification", "author_domains"]
 
 #: Algorithms that may be labels of the metrics; all others are one.
 _ALGORITHMS: Final = frozenset({"rsa-sha1", "rsa-sha256", "ed25519-sha256"})
@@ -49,8 +46,8 @@ class Authentication:
 
 def author_domains(header: Header) -> tuple[Domain, ...]:
     """
-    Whose domains the message claims to be from: those of every address in From
-    that can be read, at most L{MAXIMUM_AUTHORS} (I-6, I-7).
+    Whose domains the message claims to be from, each once: those of every
+    address in From that can be read (I-6, I-7).
     """
     value = header.first("From")
     if not value:
@@ -60,7 +57,7 @@ def author_domains(header: Header) -> tuple[Domain, ...]:
         for mailbox in parse_addresses(value, MAXIMUM_AUTHOR)
         if mailbox.path is not None and isinstance(mailbox.path.domain, Domain)
     )
-    return tuple(dict.fromkeys(domains))[:MAXIMUM_AUTHORS]
+    return tuple(dict.fromkeys(domains))
 
 
 # -- how each is counted, and what it says when it fails ------------------------------
@@ -220,6 +217,9 @@ class Verification:
         if self._spf is None or self._dkim is None:
             raise RuntimeError("DMARC before SPF and DKIM")
         spf_result, dkim_results = await self._spf.result(), await self._dkim.result()
+        if self._spf.is_broken:
+            scope, domain = _checked(self._identity)
+            spf_result = replace(spf_result, scope=scope, domain=domain)
         if self._authors:
             signatures = dkim_results.signatures
             if self._dkim.is_broken or self._signatures is None:
@@ -244,6 +244,15 @@ class Verification:
                 running.cancel()
         if self._signatures is not None:
             self._signatures.cancel()
+
+
+def _checked(identity: spf.Identity) -> tuple[spf.Scope | None, Domain | None]:
+    """Whose name SPF would have judged (I-14)."""
+    if identity.reverse_path is not None:
+        scope, host = spf.Scope.MAIL_FROM, identity.reverse_path.domain
+    else:
+        scope, host = spf.Scope.HELO, identity.hello
+    return (scope, host) if isinstance(host, Domain) else (None, None)
 
 
 async def _unchecked() -> dkim.Results:

@@ -35,6 +35,7 @@ from moxsmtp.smtp.commands import Mail, Rcpt
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.smtp.session import Session, Station
 from moxsmtp.testing import (
+    MemoryChecks,
     MemoryMetrics,
     MemoryQueue,
     MemoryResolver,
@@ -104,6 +105,7 @@ class HouseTestCase(SynchronousTestCase):
         self.queue = MemoryQueue()
         self.metrics = MemoryMetrics()
         self.resolver = MemoryResolver()
+        self.checks = MemoryChecks()
         self.house = self.made()
 
     def made(self, *accounts: Account) -> House:
@@ -125,6 +127,10 @@ class HouseTestCase(SynchronousTestCase):
             reply_id=lambda number: f"reply-{number}",
             now=lambda: NOW,
             random_bytes=lambda count: b"r" * count,
+            checks=self.checks.checks(),
+            organizational_domain=lambda domain: parse_domain(
+                ".".join(domain.ascii.split(".")[-2:])
+            ),
         )
 
     def ask(self, asked: Awaitable[Reply]) -> Reply:

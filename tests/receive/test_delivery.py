@@ -46,6 +46,7 @@ class DeliveryTestCase(HouseTestCase):
         return Delivery(
             house,
             session_log(),
+            hostname=parse_domain("in.ours.example"),
             tls_required=tls_required,
             unknown_delay=timedelta(seconds=5),
             clock=self.clock,
@@ -179,12 +180,18 @@ class MessageTests(DeliveryTestCase):
         self.assertEqual((7, 0.0), (line["session"], line["delta"]))
 
     def test_prefix(self) -> None:
-        """Our fields stand in front, ours first; Received names the recipient."""
+        """Our fields stand in front, the last hop first; Received names the recipient (I-74)."""
         self.deliver(HELLO, "alice@ours.example")
         prefix = self.store.messages[0][0].prefix.replace(b"\r\n\t", b" ")
         self.assertEqual(
             b"Delivered-To: alice@ours.example\r\n"
             b"Return-Path: <eve@away.example>\r\n"
+            b"Authentication-Results: mx.ours.example;"
+            b" iprev=permerror (without dnssec) policy.iprev=192.0.2.7;"
+            b' dkim=none reason="no signatures"; spf=none; dmarc=none\r\n'
+            b"Received-SPF: none (without dnssec) client-ip=192.0.2.7;"
+            b' envelope-from="eve@away.example"; helo=client.example;'
+            b" receiver=in.ours.example\r\n"
             b"Received: from client.example ([192.0.2.7]) by mx.ours.example ([192.0.2.1])"
             b" via tcp with ESMTP id reply-7 for <alice@ours.example>;"
             b" 1 Mar 2026 12:30:05 +0000\r\n",
@@ -204,7 +211,7 @@ class MessageTests(DeliveryTestCase):
     def test_all_unknown(self) -> None:
         """A message for unknown users is refused, after some seconds (S-73)."""
         self.begin(self.receiver, CLIENT, None, "x@ours.example", "y@ours.example")
-        spooled = MemorySpool.spooled(HELLO)
+        spooled = self.spooled(self.receiver, CLIENT, HELLO)
         asked = Deferred.fromCoroutine(self.receiver.message(CLIENT, spooled))
         self.clock.advance(4.9)
         self.assertNoResult(asked)
