@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 __all__ = [
     "CHUNK", "content", "content_chunk", "credential", "destination", "hook", "identity", "job",
-    "message", "metadata", "retired_hook", "retired_job",
+    "message", "metadata", "retired_hook", "retired_job", "sent", "tls_public_key",
 ]  # fmt: skip
 
 #: Octets in one row of content; up to one row goes into the database on SQLite.
@@ -135,7 +135,43 @@ credential: Final = Table(
     #: Argon2id with its parameters, in PHC string form.
     Column("password", Text, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    #: What SCRAM verifies with (RFC 5803's form); empty: none was derived.
+    Column("scram_sha256", Text, nullable=False, server_default=""),
+    Column("scram_sha1", Text, nullable=False, server_default=""),
+    #: The two states of HMAC-MD5, in hexadecimal; empty: none.
+    Column("cram_md5", Text, nullable=False, server_default=""),
 )
+
+#: Keys of client certificates with which users log in.
+tls_public_key: Final = Table(
+    "tls_public_key",
+    metadata,
+    #: SHA-256 of the SubjectPublicKeyInfo, in hexadecimal.
+    Column("fingerprint", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    #: The address that it logs in with.
+    Column("login", Text, nullable=False),
+    #: What the user calls it.
+    Column("name", Text, nullable=False, server_default=""),
+    Column("created", BigInteger, nullable=False),
+)
+
+Index("tls_public_key_account", tls_public_key.c.account)
+
+#: Whom accounts have written to, for the limits on it and for what is known of
+#: correspondents.
+sent: Final = Table(
+    "sent",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("account", Text, nullable=False),
+    #: Canonical: local-part in lower case, A-labels.
+    Column("recipient", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+Index("sent_account", sent.c.account, sent.c.at)
+Index("sent_recipient", sent.c.account, sent.c.recipient)
 
 #: What queued work is for, and who works on it.
 destination: Final = Table(
@@ -193,6 +229,19 @@ def _job_columns() -> list[Column[object]]:
     ]
 
 
+def _report_columns() -> list[Column[object]]:
+    """What the client asked for about reports (RFC 3461); empty: nothing."""
+    return [
+        #: C{FULL} or C{HDRS}.
+        Column("dsn_return", Text, nullable=False, server_default=""),
+        Column("envelope_id", Text, nullable=False, server_default=""),
+        #: C{NEVER}, or some of C{SUCCESS,FAILURE,DELAY}.
+        Column("dsn_notify", Text, nullable=False, server_default=""),
+        #: Type, semicolon, address, decoded.
+        Column("original_recipient", Text, nullable=False, server_default=""),
+    ]
+
+
 job: Final = Table(
     "job",
     metadata,
@@ -207,6 +256,7 @@ job: Final = Table(
     Column("in_flight", SmallInteger, nullable=False, server_default="0"),
     #: 1: an attempt that a crash cut short was made due again already.
     Column("repeated", SmallInteger, nullable=False, server_default="0"),
+    *_report_columns(),
     sqlite_autoincrement=True,
 )
 
@@ -248,6 +298,7 @@ retired_job: Final = Table(
     Column("event", Text, nullable=False),
     Column("last_activity", BigInteger, nullable=False),
     Column("keep_until", BigInteger, nullable=False),
+    *_report_columns(),
 )
 
 Index("retired_job_keep", retired_job.c.keep_until)

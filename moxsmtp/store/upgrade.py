@@ -25,7 +25,7 @@ from moxsmtp.store.sqlite_errors import in_one_line
 __all__ = ["HEAD", "check_known", "copy_database", "migrate", "prepare_sqlite"]
 
 #: The revision that this version works with, the last one in C{migrations}.
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -95,7 +95,10 @@ def _check(driver: sqlite3.Connection, path: Path) -> None:
         (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise StoreDamaged(f"the database {path} is damaged: {' '.join(str(found).split())}")
-    for table in metadata.tables:
+    # One that an older version made lacks tables that are new.
+    is_ours = _version(driver, path) == HEAD
+    made = driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for table in metadata.tables if is_ours else {name for (name,) in made} & {*metadata.tables}:
         # The name is from our own schema.
         driver.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()  # noqa: S608
 
