@@ -157,23 +157,40 @@ async def _judge(tree: Tree, author: Domain, identifiers: Sequence[_Identifier])
 
 
 async def _relatives(tree: Tree, walk: Walk, identifiers: Iterable[_Identifier]) -> _Relatives:
-    """Who belongs to the author's organization.  RFC 9989 section 4.10.2."""
-    same = []
-    unknown = {}
+    """
+    Who belongs to the author's organization.  RFC 9989 section 4.10.2.
+
+    Those that passed come first, and nobody is walked behind one that suffices:
+    somebody's slow DNS must not take a pass away.
+    """
+    same: list[str] = []
+    unknown: dict[str, str] = {}
     organization = walk.organizational_domain
     top = walk.start.rpartition(".")[2]
-    for domain in dict.fromkeys(one.domain for one in identifiers):
+    for one in sorted(identifiers, key=lambda one: not one.passes):
+        domain = one.domain
         if organization is None:
             if is_below(domain, top):
                 unknown[domain] = walk.failure
         # An organizational domain stands above all of its own: others need no walk.
         elif domain != walk.start and is_below(domain, organization):
-            other = await tree.walk(domain)
-            if other.failure:
-                unknown[domain] = other.failure
-            elif other.organizational_domain == organization:
-                same.append(domain)
+            if domain not in same and domain not in unknown:
+                other = await tree.walk(domain)
+                if other.failure:
+                    unknown[domain] = other.failure
+                elif other.organizational_domain == organization:
+                    same.append(domain)
+            if one.passes and domain in same and _is_relaxed(walk.policy, one):
+                break
     return _Relatives(same, unknown)
+
+
+def _is_relaxed(applying: Found | None, identifier: _Identifier) -> bool:
+    """Whether the record that applies is content with the same organization."""
+    if applying is None or isinstance(applying.record, InvalidRecord):
+        return False
+    record = applying.record
+    return (record.spf_mode if identifier.by_spf else record.dkim_mode) is Mode.RELAXED
 
 
 def _outcome(
@@ -190,8 +207,7 @@ def _outcome(
         return Status.PERMERROR, record.problem
     problem = ""
     for one in identifiers:
-        mode = record.spf_mode if one.by_spf else record.dkim_mode
-        relaxed = mode is Mode.RELAXED
+        relaxed = _is_relaxed(applying, one)
         if one.domain == walk.start or (relaxed and one.domain in relatives.same):
             if one.passes:
                 return Status.PASS, ""
@@ -228,6 +244,7 @@ def _strictest(results: Sequence[Result]) -> Result:
             not one.rejects,
             _STRICTEST.index(one.status),
             _POLICIES.index(one.policy),
+            _WEAKEST.index(one.alignment),
         ),
     )
     weakest = min((one.alignment for one in results), key=_WEAKEST.index)
