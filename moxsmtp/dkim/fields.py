@@ -119,5 +119,6 @@ def _relaxed(name: bytes, value: bytes) -> bytes:
     Not dkimpy's: that also strips white space which the RFC has kept, and a
     megabyte of words takes it long enough to be felt by others.
     """
+    value = value.removesuffix(b"\n").removesuffix(b"\r")
     value = value.replace(b"\r\n", b"").replace(b"\n", b"")
     return b"%b:%b\r\n" % (name.rstrip(b" \t").lower(), without_runs(value).strip(b" "))
