@@ -18,6 +18,7 @@ import click
 from moxsmtp import __version__
 from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
+from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.cli_dkim import dkim
 from moxsmtp.admin.wire import octets
 from moxsmtp.config import ConfigError, Mistake, load
@@ -56,6 +57,7 @@ def main(context: click.Context, directory: str | None, config: str | None, as_j
     context.obj = Server(directory, config, as_json)
 
 
+main.add_command(check)
 main.add_command(dkim)
 
 # -- configuration ------------------------------------------------------------------

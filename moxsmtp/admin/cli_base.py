@@ -48,6 +48,12 @@ class Server:
     config: str | None
     as_json: bool = False
 
+    def configuration(self) -> str | None:
+        """Its configuration: as given, else by the environment; L{None}: none is named."""
+        if self.directory or self.config:
+            return self.config
+        return os.environ.get("MOXSMTP_CONFIG")
+
     def folder(self) -> str:
         """Its data folder: as given, else by the environment, else localserve's."""
         environment = os.environ

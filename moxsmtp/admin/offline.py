@@ -12,7 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from moxsmtp.admin.cli_base import Trouble
-from moxsmtp.config import ConfigError, load
+from moxsmtp.config import ConfigError
+from moxsmtp.config.schema import file_table
+from moxsmtp.config.sources import read
 from moxsmtp.dns.resolver import StubResolver
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.dns.system import upstreams
@@ -25,16 +27,22 @@ T = TypeVar("T")
 
 def resolver_settings(config: str | None) -> ResolverSettings:
     """
-    Those of a configuration; without one, those of a server that says nothing.
+    Those of a configuration, whatever is wrong with the rest of it: who asks
+    may not read keys and secrets.  Without one, those of a server that says nothing.
 
-    @raise Trouble: The configuration cannot be used.
+    @raise Trouble: They cannot be read.
     """
     if config is None:
         return ResolverSettings()
     try:
-        return load(config).resolver
+        source = read(config)
+        table, problems = file_table({"resolver": source.tree.get("resolver", {})})
     except ConfigError as error:
         raise Trouble(str(error)) from None
+    mine = [problem for problem in problems if problem[0][:1] == ("resolver",)]
+    if mine:
+        raise Trouble(str(ConfigError(map(source.mistake, mine))))
+    return table.resolver
 
 
 def run(

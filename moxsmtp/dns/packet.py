@@ -23,6 +23,7 @@ __all__ = ["NUMBERS", "NotAReply", "Reply", "read"]
 #: RFC 1035 section 3.2.2, RFC 3596, RFC 6698.
 NUMBERS: Final[Mapping[RRType, int]] = {
     RRType.A: 1,
+    RRType.NS: 2,
     RRType.CNAME: 5,
     RRType.PTR: 12,
     RRType.MX: 15,
@@ -301,6 +302,7 @@ def _tlsa(names: _Names, at: int, end: int) -> TLSA:
 _READERS: Final[Mapping[RRType, Callable[[_Names, int, int], Record]]] = {
     RRType.A: _a,
     RRType.AAAA: _aaaa,
+    RRType.NS: _name,
     RRType.CNAME: _name,
     RRType.PTR: _name,
     RRType.MX: _mx,

@@ -14,12 +14,13 @@ __all__ = ["MX", "TLSA", "Answer", "LookupFailed", "Question", "RRType", "Record
 
 
 class RRType(enum.StrEnum):
-    """The record types that mail asks for."""
+    """The record types that mail asks for, and C{NS}, which every resolver knows of the root."""
 
     A = "A"
     AAAA = "AAAA"
     CNAME = "CNAME"
     MX = "MX"
+    NS = "NS"
     PTR = "PTR"
     TXT = "TXT"
     TLSA = "TLSA"
@@ -69,7 +70,7 @@ class TLSA:
         )
 
 
-#: A and AAAA: the address as text.  CNAME and PTR: the name, no dot at the end.
+#: A and AAAA: the address as text.  CNAME, NS and PTR: the name, no dot at the end.
 #: TXT: its character-strings joined.
 Record = str | bytes | MX | TLSA
 

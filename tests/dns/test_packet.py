@@ -37,6 +37,7 @@ def text(name: dns.name.Name) -> str:
 READERS: Final[Mapping[RRType, Callable[[Any], Record]]] = {
     RRType.A: lambda data: str(data.address),
     RRType.AAAA: lambda data: str(data.address),
+    RRType.NS: lambda data: text(data.target),
     RRType.CNAME: lambda data: text(data.target),
     RRType.PTR: lambda data: text(data.target),
     RRType.MX: lambda data: MX(data.preference, text(data.exchange)),

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.settings import ResolverSettings, Upstream
-from moxsmtp.dns.system import believes_ad, parse_resolv_conf, upstreams
+from moxsmtp.dns.system import Trust, believes_ad, parse_resolv_conf, trust, upstreams
 
 
 def at(*addresses: str, trust_ad: bool = False) -> tuple[Upstream, ...]:
@@ -29,7 +29,7 @@ class ResolvConfTests(SynchronousTestCase):
             "nameserver\nnameserver host.example\nsearch a.example\nnameserver 192.0.2.1": at(
                 "192.0.2.1"
             ),
-            "": at("127.0.0.1"),
+            "": (),
             "".join(f"nameserver 192.0.2.{n}\n" for n in range(1, 6)): at(
                 "192.0.2.1", "192.0.2.2", "192.0.2.3"
             ),
@@ -52,8 +52,22 @@ class ResolvConfTests(SynchronousTestCase):
         self.assertEqual({a: believes_ad(at(a)[0]) for a in expected}, expected)
         self.assertTrue(all(believes_ad(at(a, trust_ad=True)[0]) for a in expected))
 
+    def test_trust(self) -> None:
+        """Why a server is believed or not is told by what it is (Q-48)."""
+        expected = {
+            "127.0.0.1": Trust.LOOPBACK, "::1": Trust.LOOPBACK, "127.0.0.53": Trust.FORWARDER,
+            "127.0.0.11": Trust.FORWARDER, "192.0.2.1": Trust.ELSEWHERE,
+        }  # fmt: skip
+        self.assertEqual({a: trust(at(a)[0]) for a in expected}, expected)
+        self.assertEqual({trust(at(a, trust_ad=True)[0]) for a in expected}, {Trust.CONFIGURED})
+
     def test_configured(self) -> None:
-        """Configured servers replace those of the machine; a missing file means this machine."""
+        """
+        Configured servers replace those of the machine; a file that is missing or
+        names none means this machine.
+        """
+        empty = Path(self.mktemp())
+        empty.write_text("search example\n")
         path = Path(self.mktemp())
         path.write_text("nameserver 192.0.2.1\n")
         servers = at("192.0.2.9")
@@ -62,6 +76,7 @@ class ResolvConfTests(SynchronousTestCase):
                 upstreams(ResolverSettings(servers=servers), str(path)),
                 upstreams(ResolverSettings(), str(path)),
                 upstreams(ResolverSettings(), str(path) + "-missing"),
+                upstreams(ResolverSettings(), str(empty)),
             ],
-            [servers, at("192.0.2.1"), at("127.0.0.1")],
+            [servers, at("192.0.2.1"), at("127.0.0.1"), at("127.0.0.1")],
         )
