@@ -62,8 +62,10 @@ class Lookups:
         @raise LookupFailed: There will be none.
         @raise NotYet: It has to be waited for.
         """
-        self.begin((question,))
         outcome = self._known.get(question)
+        if outcome is None:
+            self.begin((question,))
+            outcome = self._known.get(question)
         if outcome is None:
             raise NotYet(question)
         self._read.add(question)
@@ -110,7 +112,12 @@ class Lookups:
     async def _wait(self, question: Question) -> None:
         if self._timer is None:
             self._timer = self._clock.callLater(TIME_LIMIT, self._give_up)
-        await self._pending[question]
+        try:
+            await self._pending[question]
+        except GeneratorExit:
+            # The coroutine is thrown away; what it waited for cannot resume it.
+            del self._pending[question]
+            raise
         if self._late:
             raise OutOfTime
         known = self._known.get(question)

@@ -61,7 +61,7 @@ class _Macro:
             if self.is_reversed:
                 parts.reverse()
             value = ".".join(parts[-self.keep :])
-        return quote(value, safe="") if self.is_escaped else value
+        return quote(value, safe="", errors="replace") if self.is_escaped else value
 
 
 @dataclass(frozen=True, slots=True)

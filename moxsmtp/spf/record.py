@@ -7,6 +7,7 @@ makes the whole record invalid (section 4.6), before anything is evaluated.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ __all__ = ["MAXIMUM_RECORD", "Directive", "InvalidRecord", "Record", "parse_reco
 MAXIMUM_RECORD: Final = 8192
 
 _VERSION: Final = "v=spf1"
+
+#: Read records are kept up to this length, and so many: the same few providers
+#: stand in most includes.
+_KEPT_RECORD: Final = 512
+_KEPT_RECORDS: Final = 256
 
 #: RFC 7208 section 4.6.2.
 _RESULTS: Final[Mapping[str, str]] = {
@@ -104,6 +110,10 @@ def parse_record(text: str) -> Record:
 
     @raise InvalidRecord: There is a mistake in it; the message names the term.
     """
+    return _parse_and_keep(text) if len(text) <= _KEPT_RECORD else _parse(text)
+
+
+def _parse(text: str) -> Record:
     version, *terms = text.split(" ")
     if version.lower() != _VERSION:
         raise InvalidRecord("not an SPF record")
@@ -121,6 +131,9 @@ def parse_record(text: str) -> Record:
         except ValueError as error:
             raise InvalidRecord(f"{term}: {error}") from None
     return Record(tuple(directives), known.get("redirect"), known.get("exp"))
+
+
+_parse_and_keep = functools.lru_cache(maxsize=_KEPT_RECORDS)(_parse)
 
 
 def _add_modifier(known: dict[str, MacroString], name: str, value: str) -> None:
