@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from moxsmtp.config import ConfigError, Settings
 from moxsmtp.dkim.key import parse_key_record
 from moxsmtp.dns.records import LookupFailed, Question, RRType
-from moxsmtp.interfaces import IReceiver, Login, PasswordAttempt, Role
+from moxsmtp.interfaces import IReceiver, Login, PasswordAttempt, Role, Validation
 from moxsmtp.localserve import (
     ACCOUNT,
     ADDRESS,
@@ -227,3 +227,13 @@ class Localserve(RunningCase):
         visitor.reply()
         self.assertIn("250-STARTTLS", visitor.say("EHLO client.example"))
         self.assertTrue((self.folder / "data" / "localhost.crt").exists())
+
+    def test_checks(self) -> None:
+        """Mail that its own domain sends from this machine has SPF; no DNS is asked (I-114)."""
+        server = self.served()
+        visitor = Visitor(self.reactor, self.ports[0].factory)
+        visitor.reply()
+        visitor.say("EHLO client.example")
+        self.assertEqual("250", visitor.send(ADDRESS, sender=ADDRESS))
+        (message,) = self.result(server._parts.mail_store.list_messages(ACCOUNT))
+        self.assertIs(Validation.PASS, message.provenance.mail_from)

@@ -13,8 +13,10 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from moxsmtp.config import Settings
+from moxsmtp.dkim import Signer, generate_key, load_private_key, public_record, sign
+from moxsmtp.dns.records import Question, RRType
 from moxsmtp.engine import open_engine
-from moxsmtp.interfaces import Account, HookTarget, Maildir, NewMessage
+from moxsmtp.interfaces import Account, HookTarget, Maildir, NewMessage, Provenance, Validation
 from moxsmtp.names import parse_domain
 from moxsmtp.parts import Parts
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSFiles
@@ -27,6 +29,8 @@ from moxsmtp.store.settings import StoreSettings
 from moxsmtp.tls.server import CertificateError
 from tests.running import LOOPBACK, STARTED, Alone, RunningCase, Visitor
 from tests.test_parts import SPOOLED, hook, job, mailbox
+
+KEY = load_private_key(generate_key("ed25519"))
 
 
 class ServerCase(RunningCase):
@@ -95,6 +99,48 @@ class StartTests(ServerCase):
         self.deliver("alice", hook=hook("alice", target.url))
         self.reactor.advance(0.1)
         self.reactor.until(lambda: self.reactor.tcpClients)
+
+    def test_checks(self) -> None:
+        """
+        All checks are joined to port 25: what each of them finds in the DNS is
+        kept with the message (I-105), and the suffix list says whose domain it is.
+        """
+        self.alone.own.zone = {
+            Question("1.0.0.127.in-addr.arpa", RRType.PTR): ("mx.far.co.uk",),
+            Question("mx.far.co.uk", RRType.A): ("127.0.0.1",),
+            Question("mail.far.co.uk", RRType.TXT): (b"v=spf1 a:mx.far.co.uk -all",),
+            Question("s._domainkey.far.co.uk", RRType.TXT): (public_record(KEY).encode(),),
+            Question("_dmarc.far.co.uk", RRType.TXT): (b"v=DMARC1; p=reject",),
+        }
+        self.started()
+        content = b"From: a@mail.far.co.uk\r\nSubject: a\r\n\r\nHi\r\n"
+        signed = sign(content, [Signer(parse_domain("far.co.uk"), "s", KEY)], now=self.parts.now())
+        visitor = self.visitor()
+        for line in ("MAIL FROM:<a@mail.far.co.uk>", "RCPT TO:<alice@ours.example>", "DATA"):
+            self.assertIn(visitor.code(line), {"250", "354"})
+        self.assertEqual("250", visitor.code(signed.decode() + "."))
+        domain = parse_domain("far.co.uk")
+        self.assertEqual(
+            Provenance(
+                mail_from=Validation.PASS,
+                author=Validation.STRICT,
+                author_domain=parse_domain("mail.far.co.uk"),
+                author_organization=domain,
+                dmarc="pass",
+                dkim_domains=(domain,),
+                iprev="pass",
+                reverse_name="mx.far.co.uk",
+            ),
+            self.message().provenance,
+        )
+        exposed = self.parts.metrics.exposition().decode()
+        for series in (
+            'mox_iprev_lookup_total_count{status="pass"} 1.0',
+            'mox_spf_verify_duration_seconds_count{status="pass"} 1.0',
+            'mox_dkim_verify_duration_seconds_count{algorithm="ed25519-sha256",status="pass"} 1.0',
+            'mox_dmarc_verify_duration_seconds_count{reject="no",status="pass",use="yes"} 1.0',
+        ):
+            self.assertIn(series, exposed)
 
     def test_maildirs(self) -> None:
         """Mail goes into Maildirs, and what is done with it there is noticed."""

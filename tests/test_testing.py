@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -18,7 +20,9 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import parse_domain
 from moxsmtp.smtp.address import Path
+from moxsmtp.spf import Identity, Result, Status
 from moxsmtp.testing import (
+    MemoryChecks,
     MemoryMetrics,
     MemoryQueue,
     MemoryResolver,
@@ -162,3 +166,38 @@ class MemoryMailTests(SynchronousTestCase):
         self.assertEqual({'a_total{reason="",result="ok"}': 1}, metrics.counts)
         self.assertEqual({"open": 1}, metrics.levels)
         self.assertEqual({'seconds{cmd="mail"}': [0.5]}, metrics.durations)
+
+
+class MemoryChecksTests(SynchronousTestCase):
+    """Checks that say what they are told."""
+
+    def test_says(self) -> None:
+        """A value is said, an exception raised, and a Deferred waited for."""
+        told = MemoryChecks()
+        checks = told.checks()
+        identity = Identity(IPv4Address("192.0.2.1"), None, None, parse_domain("mx.example"))
+
+        def asked() -> Deferred[Result]:
+            return Deferred.fromCoroutine(checks.spf(identity, ()))
+
+        told.spf = said = Result(Status.PASS)
+        self.assertIs(said, self.successResultOf(asked()))
+        told.spf = ValueError()
+        self.failureResultOf(asked(), ValueError)
+        told.spf = waiting = Deferred[Result]()
+        later = asked()
+        self.assertNoResult(later)
+        waiting.callback(said)
+        self.assertIs(said, self.successResultOf(later))
+        self.assertEqual([("spf", identity, ())] * 3, told.asked)
+
+    def test_signatures(self) -> None:
+        """The signatures' check notes what it is shown, and whether it was called off."""
+        told = MemoryChecks()
+        check = told.checks().dkim(b"From: a\r\n\r\n", ())
+        check.feed(b"Hi")
+        check.feed(b"\r\n")
+        self.assertEqual((b"Hi\r\n", 0), (told.body, told.cancelled))
+        self.assertEqual(told.dkim, self.successResultOf(Deferred.fromCoroutine(check.finish())))
+        check.cancel()
+        self.assertEqual(1, told.cancelled)
