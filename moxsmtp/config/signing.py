@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -98,6 +99,8 @@ def _selector(
     at: KeyPath,
     findings: Findings,
 ) -> Selector | None:
+    if timedelta() < table.expiration < timedelta(seconds=1):
+        findings.add((*at, "expiration"), "must be at least a second, or 0 for never")
     _check_headers(table.headers, (*at, "headers"), findings)
     key = _key(str(folder / table.key), (*at, "key"), findings)
     if key is None or findings.touches(*at):
