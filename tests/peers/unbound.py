@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.peers.process import Process, find, free_port, until
 
-__all__ = ["Unbound"]
+__all__ = ["Unbound", "zone_text"]
 
 _SETTINGS: Final = """\
 server:
@@ -28,7 +28,8 @@ server:
   qname-minimisation: no
   cache-max-ttl: 1
   cache-max-negative-ttl: 1
-  module-config: "iterator"
+  module-config: "{modules}"
+  ede: yes
   local-zone: "test." nodefault
   root-hints: "hints"
 remote-control:
@@ -59,6 +60,16 @@ auth-zone:
 
 _START_OF_AUTHORITY: Final = "@ 60 IN SOA ns hostmaster 1 3600 600 86400 60\n@ 60 IN NS a.root.\n"
 
+_ANCHORS: Final = """\
+server:
+  trust-anchor-file: "anchors"
+"""
+
+
+def zone_text(name: str, records: str) -> str:
+    """The zone file of a zone with these records."""
+    return f"$ORIGIN {name.rstrip('.')}.\n{_START_OF_AUTHORITY}{records}"
+
 
 class Unbound:
     """
@@ -66,19 +77,34 @@ class Unbound:
     and for all in C{broken.test} it answers SERVFAIL.
 
     @param zones: Records of each zone as in a zone file, relative to its name.
+    @param signed: Whole zone files of others.
+    @param anchors: DS records of zones that it validates from there downwards;
+        without any it validates nothing.
     """
 
     def __init__(
-        self, folder: Path, zones: Mapping[str, str], *, address: str = "127.0.0.1", port: int = 0
+        self,
+        folder: Path,
+        zones: Mapping[str, str],
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        signed: Mapping[str, str] | None = None,
+        anchors: str = "",
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.address = address
         self.port = port or free_port(address)
         (folder / "hints").write_text(_HINTS)
-        settings = _SETTINGS.format(address=address, port=self.port, folder=folder)
-        for name, records in {".": "", **zones}.items():
+        modules = "validator iterator" if anchors else "iterator"
+        settings = _SETTINGS.format(address=address, port=self.port, folder=folder, modules=modules)
+        if anchors:
+            (folder / "anchors").write_text(anchors)
+            settings += _ANCHORS
+        texts = {name: zone_text(name, records) for name, records in {".": "", **zones}.items()}
+        for name, text in {**texts, **(signed or {})}.items():
             file = folder / f"zone-{name}"
-            file.write_text(f"$ORIGIN {name.rstrip('.')}.\n{_START_OF_AUTHORITY}{records}")
+            file.write_text(text)
             settings += _ZONE.format(name=name, file=file)
         settings += _BROKEN
         (folder / "unbound.conf").write_text(settings)
