@@ -23,7 +23,7 @@ from moxsmtp.dkim.private_key import KEY_KINDS, generate_key, load_private_key, 
 from moxsmtp.logs import printable
 from moxsmtp.names import Domain, InvalidName, parse_domain
 
-__all__ = ["dkim"]
+__all__ = ["Record", "dkim"]
 
 #: Octets of one string of a TXT record.  RFC 1035 section 3.3.
 _STRING: Final = 255
@@ -44,7 +44,7 @@ def _domain(text: str) -> Domain:
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class Record:
     """A TXT record.  @ivar name: Without a dot at the end."""
 
     name: str
@@ -102,7 +102,7 @@ def generate(
     if not file.isprintable():
         raise Trouble(f"{file}: a configuration cannot hold such a name; give --out another")
     pem = _write_new(file, lambda: generate_key(algorithm))
-    record = _Record(f"{selector}._domainkey.{domain.ascii}", public_record(load_private_key(pem)))
+    record = Record(f"{selector}._domainkey.{domain.ascii}", public_record(load_private_key(pem)))
     toml = (
         f"[domain.{json.dumps(name, ensure_ascii=False)}.dkim.{_toml_key(selector)}]\n"
         f"key = {json.dumps(file, ensure_ascii=False)}"
@@ -181,7 +181,7 @@ def record(server: Server, name: str, selector: str | None) -> None:
         which = "selector" if selector is None else f"selector {selector}"
         raise Trouble(f"no {which} of {domain} is configured; moxsmtp dkim generate makes a key")
     for one in found:
-        entry = _Record(one.name, one.record)
+        entry = Record(one.name, one.record)
         if server.as_json:
             print_json(
                 {

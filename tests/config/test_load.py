@@ -396,6 +396,7 @@ retry_after = "soon"
             *((name,) for name in ("queue", "resolver", "webhooks", "store", "http", "log")),
             (),
             ("domain", "x.example"),
+            ("domain", "x.example", "dkim", "s"),
             ("account", "bob"),
             ("account", "bob", "incoming_webhook"),
             ("account", "bob", "outgoing_webhook"),
