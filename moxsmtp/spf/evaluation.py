@@ -11,10 +11,11 @@ senders that pass, takes a failing C{ptr} for an error), a method here says so.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 import spf  # type: ignore[import-untyped]  # pyspf has no annotations
@@ -62,6 +63,24 @@ class Subject:
     now: int
 
 
+class _Addresses:
+    """Addresses that are compared with one client, each time as the first."""
+
+    __slots__ = ("_known", "_numbers")
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = tuple(numbers)
+        self._known: dict[int, bool] = {}
+
+    def match(self, client: int, rest: int) -> bool:
+        """Whether one of them is like C{client} but for the last C{rest} bits."""
+        found = self._known.get(rest)
+        if found is None:
+            found = any((number ^ client) >> rest == 0 for number in self._numbers)
+            self._known[rest] = found
+        return found
+
+
 class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
     """
     May be run any number of times; see L{Lookups.replay}.
@@ -103,7 +122,7 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
         self._directives: dict[str, Directive] = {}
         # The same in every run: kept from one to the next.
         self._expanded: dict[tuple[str, str], str] = {}
-        self._addresses: dict[tuple[str, str], list[int]] = {}
+        self._addresses: dict[tuple[str, str], _Addresses] = {}
         self._client_names: dict[str, str] = {}
 
     # -- what is asked of it --
@@ -177,14 +196,16 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
             raise spf.PermError("no SPF record to redirect to", domain)
         return self.check1(target, domain, recursion)
 
-    def validate_mechanism(self, mech: str) -> tuple[str, str, str | int, int, str]:
+    def validate_mechanism(self, mech: str) -> tuple[str, str, str | _Addresses, int, str]:
         """As pyspf wants it: as written, its name, argument, prefix length, result."""
         if mech == _REDIRECT:
             return "", "all", "", 0, _REDIRECT
         directive = self._directives[mech]
         name = directive.mechanism
-        argument: str | int = directive.network
-        if name not in {"all", "ip4", "ip6"}:
+        argument: str | _Addresses = ""
+        if name in {"ip4", "ip6"}:
+            argument = _Addresses((directive.network,))
+        elif name != "all":
             argument = self._target(directive)
             if not self.l.isascii() and directive.domain and directive.domain.uses("ls"):
                 name = "matches nothing"  # RFC 8616 section 4
@@ -245,16 +266,20 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
                 raise spf.PermError(f"more than {spf.MAX_VOID_LOOKUPS} terms find nothing")
         return records
 
-    def dns_a(self, domainname: str, A: str = "A", *, ignore_void: bool = False) -> list[int]:
-        """Addresses of a name, as numbers."""
+    def dns_a(
+        self, domainname: str, A: str = "A", *, ignore_void: bool = False
+    ) -> list[_Addresses]:
+        """Addresses of a name; an empty list if there are none."""
         records = self.dns(domainname, A, ignore_void=ignore_void)
+        if not records:
+            return []
         key = domainname, A
-        numbers = self._addresses.get(key)
-        if numbers is None:
-            numbers = self._addresses[key] = list(_numbers(records, A))
-        return numbers
+        addresses = self._addresses.get(key)
+        if addresses is None:
+            addresses = self._addresses[key] = _Addresses(_numbers(records, A))
+        return [addresses]
 
-    def dns_mx(self, domainname: str) -> Iterator[int]:
+    def dns_mx(self, domainname: str) -> Iterator[_Addresses]:
         """Addresses of a domain's hosts, as they are wanted.  RFC 7208 section 5.4."""
         records = [record for record in self.dns(domainname, "MX") if isinstance(record, MX)]
         if len(records) > spf.MAX_MX:
@@ -281,14 +306,13 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
                     found.append(host.rstrip(".").lower())
         return found
 
-    def cidrmatch(self, ipaddrs: Iterable[int], n: int) -> bool:
+    def cidrmatch(self, ipaddrs: Iterable[_Addresses], n: int) -> bool:
         """Whether the client is in the network of length C{n} round an address."""
-        rest = self.cidrmax - n
-        return any((number ^ self._number) >> rest == 0 for number in ipaddrs)
+        return any(some.match(self._number, self.cidrmax - n) for some in ipaddrs)
 
     def _addresses_of(
         self, host: str, following: Sequence[str], *, ignore_void: bool = False
-    ) -> list[int]:
+    ) -> list[_Addresses]:
         """
         @param following: C{host} and those that come after it: where one has to
             be waited for, all are asked for at once.
@@ -326,6 +350,8 @@ def _question(name: str, rrtype: str) -> Question | None:
 
 
 def _numbers(records: Sequence[DNSRecord], rrtype: str) -> Iterator[int]:
+    family = socket.AF_INET if rrtype == "A" else socket.AF_INET6
     for record in records:
-        with suppress(AddressValueError):
-            yield int(IPv4Address(record) if rrtype == "A" else IPv6Address(record))
+        # What a resolver of somebody else's may give as an address, but is none.
+        with suppress(OSError, ValueError):
+            yield int.from_bytes(socket.inet_pton(family, str(record)))

@@ -18,6 +18,10 @@ __all__ = ["InvalidMacros", "MacroString", "parse_domain_spec", "parse_explanati
 #: section 7.3.
 _MAXIMUM_DOMAIN: Final = 253
 
+#: Macros that are read.  No record has as many, since each takes two octets; of
+#: an explanation, what stands behind them is never shown.
+_MOST_MACROS: Final = 2048
+
 # macro-expand = ( "%{" macro-letter transformers *delimiter "}" ) / "%%" / "%_" / "%-"
 # transformers = *DIGIT [ "r" ], and the number is not zero (section 7.3).
 _EXPAND: Final = r"%(?:[%_-]|\{[slodiphcrtv](?:0*+[1-9][0-9]*+)?r?[.+,/_=-]*+\})"
@@ -138,7 +142,8 @@ def parse_domain_spec(text: str) -> MacroString:
 
 def parse_explanation(text: str) -> MacroString:
     """
-    Read C{explain-string}, the text of an explanation.
+    Read C{explain-string}, the text of an explanation.  All of it is looked at,
+    but what follows after thousands of macros is left out.
 
     @raise InvalidMacros: It is none.
     """
@@ -152,7 +157,9 @@ def _parts(text: str) -> MacroString:
         return MacroString((text,) if text else ())
     parts: list[str | _Macro] = []
     end = 0
-    for found in _PART.finditer(text):
+    for count, found in enumerate(_PART.finditer(text)):
+        if count == _MOST_MACROS:
+            return MacroString(tuple(parts))
         if found.start() > end:
             parts.append(text[end : found.start()])
         end = found.end()

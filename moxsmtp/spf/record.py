@@ -18,9 +18,9 @@ from moxsmtp.spf.macros import MacroString, parse_domain_spec, parse_macros
 
 __all__ = ["MAXIMUM_RECORD", "Directive", "InvalidRecord", "Record", "parse_record", "select"]
 
-#: Octets a record may have.  RFC 7208 section 3.4 asks for less than 512; what
-#: is meant to be an answer is never this long.
-MAXIMUM_RECORD: Final = 8192
+#: Octets a record may have.  RFC 7208 section 3.4 asks for less than 512, and
+#: nobody who means it publishes this much; what is longer would only cost time.
+MAXIMUM_RECORD: Final = 4096
 
 _VERSION: Final = "v=spf1"
 
