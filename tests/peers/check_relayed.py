@@ -6,8 +6,10 @@ import smtplib
 from email import message_from_bytes
 from typing import Final
 
-import dkim
-from authres import AuthenticationResultsHeader
+import dkim  # type: ignore[import-untyped]  # has no annotations
+from authres import (  # type: ignore[import-untyped]  # has no annotations
+    AuthenticationResultsHeader,
+)
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
