@@ -66,13 +66,15 @@ class Walk:
         """RFC 9989 section 4.10.2; L{None}: the walk failed."""
         if self.failure:
             return None
-        for one in self.found:
-            if one.record.public_suffix is PublicSuffix.NO:
-                return one.domain
-            if one.record.public_suffix is PublicSuffix.YES and one.domain != self.start:
-                below = self.start[: -len(one.domain) - 1].rpartition(".")[2]
-                return f"{below}.{one.domain}"
-        return self.found[-1].domain if self.found else self.start
+        if not self.found:
+            return self.start
+        # A walk ends at psd=y and psd=n: only the last record can say so, and
+        # with psd=n the last is the organization's, as it is with neither.
+        top = self.found[-1]
+        if top.record.public_suffix is PublicSuffix.YES and top.domain != self.start:
+            below = self.start[: -len(top.domain) - 1].rpartition(".")[2]
+            return f"{below}.{top.domain}"
+        return top.domain
 
     @property
     def policy(self) -> Found | None:
@@ -84,11 +86,8 @@ class Walk:
         if own is not None or self.failure or not self.found:
             return own
         organization = self.organizational_domain
-        for one in self.found:
-            if one.domain == organization:
-                return one
-        top = self.found[-1]
-        return top if top.record.public_suffix is PublicSuffix.YES else None
+        # The organization itself may have none only where the last is the suffix's.
+        return next((one for one in self.found if one.domain == organization), self.found[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,19 @@ class PolicyTests(VerifyTestCase):
             found[title] = (name in resolver.asked, result.policy)
         self.assertEqual(found, {title: (case[3], case[4]) for title, case in cases.items()})
 
+    def test_existence_shown(self) -> None:
+        """A domain that SPF or DKIM authenticated exists."""
+        for shown in (True, False):
+            resolver = dmarc_zone({"example.com": "v=DMARC1; p=none; np=reject"})
+            result = self.verify(
+                resolver,
+                "a.example.com",
+                spf=spf("a.example.com") if shown else spf(),
+                dkim=() if shown else dkim("a.example.com"),
+            )
+            self.assertEqual((brief(result), result.policy), ("pass strict", Policy.NONE))
+            self.assertEqual({question.type for question in resolver.asked}, {RRType.TXT})
+
     def test_existence_unknown(self) -> None:
         """
         Where it matters and cannot be told, the outcome is open; a message that
@@ -598,12 +611,22 @@ class TraceTests(VerifyTestCase):
         self.assertEqual(asked(resolver), ["_dmarc.example.com", "_dmarc.com"])
 
     def test_enough(self) -> None:
-        """Behind a domain that passes and is aligned, nobody is walked."""
+        """Nobody is walked besides a domain that passes and is aligned."""
         resolver = dmarc_zone({"example.com": REJECT})
-        self.verify(resolver, "example.com", dkim=dkim("a.example.com", "b.example.com"))
+        signed = (
+            *dkim("x.example.com", status=DKIMStatus.TEMPERROR),
+            *dkim("a.example.com", "b.example.com"),
+        )
+        self.verify(resolver, "example.com", dkim=signed)
         self.assertEqual(
             asked(resolver), ["_dmarc.example.com", "_dmarc.com", "_dmarc.a.example.com"]
         )
+
+    def test_nothing_to_align(self) -> None:
+        """Where no record is found, nobody else is walked."""
+        resolver = dmarc_zone({})
+        self.verify(resolver, "example.com", dkim=dkim("a.example.com"))
+        self.assertEqual(asked(resolver), ["_dmarc.example.com", "_dmarc.com"])
 
     def test_authentic(self) -> None:
         """
