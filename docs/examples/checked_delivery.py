@@ -1,16 +1,12 @@
 """A mail server on port 2525 that says of each message who sent it, and keeps none."""
 
-import secrets
-
-from twisted.internet import defer, endpoints, protocol, task
+from twisted.internet import defer, endpoints, protocol
 from twisted.mail.interfaces import IMessageDelivery, IMessageSMTP
 from twisted.mail.smtp import ESMTP
+from with_resolver import run
 from zope.interface import implementer
 
 from moxsmtp.bridge import CheckedDelivery
-from moxsmtp.dns.resolver import StubResolver
-from moxsmtp.dns.settings import ResolverSettings
-from moxsmtp.dns.system import upstreams
 from moxsmtp.names import parse_domain
 from moxsmtp.public_suffix import PublicSuffixes
 
@@ -24,7 +20,7 @@ class Message:
         return defer.succeed(None)
 
     def connectionLost(self):
-        print("the client has left in the middle of its message")
+        print("the client left before its message was whole")
 
 
 @implementer(IMessageDelivery)
@@ -40,14 +36,12 @@ class Delivery:
 
 
 class Server(protocol.ServerFactory):
-    """Every connection is served by the same delivery."""
-
-    def __init__(self, resolver, clock):
+    def __init__(self, reactor, resolver):
         self.delivery = CheckedDelivery(
             Delivery(),
             resolver=resolver,
             hostname=parse_domain("mx.example.org"),
-            clock=clock,
+            clock=reactor,
             public_suffixes=PublicSuffixes(),
         )
 
@@ -57,18 +51,11 @@ class Server(protocol.ServerFactory):
         return session
 
 
-async def main(reactor):
-    settings = ResolverSettings()
-    resolver = StubResolver(
-        reactor=reactor,
-        servers=upstreams(settings),
-        settings=settings,
-        randbelow=secrets.randbelow,
-    )
+async def main(reactor, resolver):
     endpoint = endpoints.TCP4ServerEndpoint(reactor, 2525, interface="127.0.0.1")
-    await endpoint.listen(Server(resolver, reactor))
+    await endpoint.listen(Server(reactor, resolver))
     await defer.Deferred()
 
 
 if __name__ == "__main__":
-    task.react(lambda reactor: defer.ensureDeferred(main(reactor)))
+    run(main)
