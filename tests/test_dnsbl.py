@@ -44,7 +44,7 @@ class LookUpTests(SynchronousTestCase):
         )
 
     def test_names(self) -> None:
-        """An IPv4 address is asked for by octets, an IPv6 address by nibbles, reversed."""
+        """I-72: An IPv4 address is asked for by octets, an IPv6 address by nibbles, reversed."""
         found = {}
         for address in ("192.0.2.99", "2001:db8:1:2:3:4:567:89ab", "fe80::1%eth0"):
             resolver = MemoryResolver()
@@ -64,7 +64,7 @@ class LookUpTests(SynchronousTestCase):
         )
 
     def test_listed(self) -> None:
-        """Any address in the answer means listed, also one outside of 127.0.0.0/8."""
+        """I-72: Any address in the answer means listed, also one outside of 127.0.0.0/8."""
         for answer in ("127.0.0.2", "127.0.0.255", "192.0.2.80"):
             self.assertEqual(self.look_up({a(NAME): (answer,)}), Listing(ZONE, listed=True))
         self.assertEqual(
@@ -72,7 +72,7 @@ class LookUpTests(SynchronousTestCase):
         )
 
     def test_not_listed(self) -> None:
-        """What is not found is not listed, and no text is asked for."""
+        """I-72: What is not found is not listed, and no text is asked for."""
         for zone in ({}, {a(NAME): ()}, {txt(NAME): ("why",)}):
             resolver = MemoryResolver(zone)
             listing = self.successResultOf(
@@ -81,7 +81,7 @@ class LookUpTests(SynchronousTestCase):
             self.assertEqual((listing, resolver.asked), (Listing(ZONE, listed=False), [a(NAME)]))
 
     def test_failure(self) -> None:
-        """A DNS that fails is not listed, and is told."""
+        """I-72: A DNS that fails is not listed, and is told."""
         self.assertEqual(
             self.look_up({a(NAME): LookupFailed("SERVFAIL\r\n")}),
             Listing(ZONE, listed=False, problem="SERVFAIL??"),
@@ -92,7 +92,7 @@ class LookUpTests(SynchronousTestCase):
         )
 
     def test_explanation(self) -> None:
-        """The text of the first TXT record is kept, printable and not too long."""
+        """I-72: The text of the first TXT record is kept, printable and not too long."""
         texts: dict[tuple[str | bytes, ...], str] = {
             (): "",
             ("see https://bl.example/?192.0.2.1", "more"): "see https://bl.example/?192.0.2.1",
@@ -161,7 +161,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_test_entries(self) -> None:
         """
-        127.0.0.2 has to be listed, and 127.0.0.1 must not be; a list of IPv6
+        I-73: 127.0.0.2 has to be listed, and 127.0.0.1 must not be; a list of IPv6
         alone has its own test entries (RFC 5782 section 5).
         """
         cases: dict[str, tuple[dict[Question, tuple[str, ...]], bool]] = {
@@ -180,7 +180,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(found, {title: expected for title, (_, expected) in cases.items()})
 
     def test_kept(self) -> None:
-        """What was found is kept for four hours, good or bad, for each list by itself."""
+        """I-73: What was found is kept for four hours, good or bad, for each list by itself."""
         self.assertTrue(self.is_healthy())
         self.resolver.zone[OPPOSITE] = LISTED
         self.clock.advance(HEALTH_KEPT - 1)
@@ -204,7 +204,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(len(self.resolver.asked), number)
 
     def test_failure(self) -> None:
-        """A check that fails counts as healthy, and is repeated before long."""
+        """I-73: A check that fails counts as healthy, and is repeated before long."""
         for question in (TEST, OPPOSITE):
             resolver = MemoryResolver({question: FAILED})
             self.health = Health(resolver, self.clock)

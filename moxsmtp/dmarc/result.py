@@ -46,11 +46,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Result:
     """
+    @ivar alignment: Of several authors, the weakest.
     @ivar author: The author's domain; L{None} where there is none to judge (I-7).
-    @ivar policy: What applies to this author domain (C{p}, C{sp} or C{np}); L{None}: no record.
+        Of several, the one whose outcome is the strictest.
+    @ivar policy: What applies to this author domain (C{p}, C{sp} or C{np});
+        L{None}: no record, or none that is valid or could be had.
     @ivar rejects: The policy asks for the message to be refused; C{quarantine}
         counts as C{reject} (I-22), a record in testing refuses nothing.
-    @ivar record: That of C{policy_domain}.
+    @ivar record: That of C{policy_domain}; L{None} also if it is not valid.
     @ivar organizational_domain: By tree walk; L{None} as C{author} is, or if the walk failed.
     @ivar problem: What is wrong, with C{TEMPERROR} and C{PERMERROR}.
     @ivar walk: What was asked and found, in order.

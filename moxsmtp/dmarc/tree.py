@@ -228,4 +228,6 @@ def _printable(text: str | bytes) -> str:
         text = text.decode("latin-1")
     if len(text) > _LONGEST_SHOWN:
         text = f"{text[:_LONGEST_SHOWN]}..."
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if " " <= c <= "~" else "?" for c in text)

@@ -42,7 +42,7 @@ class AlignmentTests(VerifyTestCase):
     """I-19, I-20: who vouches for the author, and how closely."""
 
     def test_examples(self) -> None:
-        """The examples of RFC 9989 section 4.4 and appendix B.1."""
+        """I-19: The examples of RFC 9989 section 4.4 and appendix B.1."""
         zone = {"example.com": REJECT, "example.net": REJECT}
         cases = {
             ("example.com", "example.com"): "pass strict",
@@ -64,7 +64,7 @@ class AlignmentTests(VerifyTestCase):
         self.assertEqual((by_spf, by_dkim), (cases, cases))
 
     def test_tree_walk_examples(self) -> None:
-        """The examples of RFC 9989 appendices B.3.1 and B.4."""
+        """I-19: The examples of RFC 9989 appendices B.3.1 and B.4."""
         signing = {"example.com": REJECT, "signing.example.com": REJECT}
         bank = {"bank.example": "v=DMARC1; p=reject; psd=y", "giant.bank.example": REJECT}
         deep = "a.b.c.d.e.f.g.h.i.j.k.example.com"
@@ -88,7 +88,7 @@ class AlignmentTests(VerifyTestCase):
         )
 
     def test_modes(self) -> None:
-        """C{adkim} and C{aspf} decide each for itself whether the organization suffices."""
+        """I-20, I-24: C{adkim} and C{aspf} each decide whether the organization suffices."""
         zone = {
             "s.example": STRICT,
             "d.example": "v=DMARC1; p=reject; adkim=s",
@@ -121,7 +121,7 @@ class AlignmentTests(VerifyTestCase):
             self.assertEqual(brief(result), "pass dmarc")
 
     def test_only_what_passed(self) -> None:
-        """No other status than pass makes aligned; only a C{temperror} leaves it open."""
+        """I-19: No other status than pass makes aligned; only a C{temperror} leaves it open."""
         zone = {"example.com": REJECT}
         by_spf = {
             status: brief(
@@ -151,7 +151,7 @@ class AlignmentTests(VerifyTestCase):
 
     def test_without_record(self) -> None:
         """
-        Alignment does not depend on a policy: a domain without record, with an
+        I-20: Alignment does not depend on a policy: a domain without record, with an
         invalid one, or with one that cannot be had, can still be vouched for.
         """
         cases: dict[str, tuple[Zone, str]] = {
@@ -180,7 +180,7 @@ class AlignmentTests(VerifyTestCase):
         self.assertEqual(brief(self.verify(resolver, "example.com", spf=helo)), "pass dmarc")
 
     def test_suffix_is_no_organization(self) -> None:
-        """Neighbours below a public suffix that says so are not of one organization."""
+        """I-19: Neighbours below a public suffix that says so are not of one organization."""
         for zone in ({"example": "v=DMARC1; p=reject; psd=y"}, {"a.example": REJECT}):
             result = self.verify(dmarc_zone(zone), "a.example", dkim=dkim("b.example"))
             self.assertEqual(brief(result), "fail none rejects")
@@ -195,7 +195,7 @@ class PolicyTests(VerifyTestCase):
         return f"{result.policy} {brief(result)}"
 
     def test_own_domain(self) -> None:
-        """At the author's own domain C{p} applies; quarantine counts as reject."""
+        """I-22: At the author's own domain C{p} applies; quarantine counts as reject."""
         cases = {
             "p=none; sp=reject; np=reject": "none fail none",
             "p=quarantine; sp=none": "quarantine fail none rejects",
@@ -206,7 +206,7 @@ class PolicyTests(VerifyTestCase):
         )
 
     def test_subdomain(self) -> None:
-        """Below, C{np} applies to what does not exist, C{sp} to the rest, C{p} else."""
+        """I-22: Below, C{np} applies to what does not exist, C{sp} to the rest, C{p} else."""
         exists = {"x.a.example.com": "other"}  # so that a.example.com exists too
         # policy for an existing subdomain, and for one that does not exist
         cases = {
@@ -228,7 +228,7 @@ class PolicyTests(VerifyTestCase):
 
     def test_existence(self) -> None:
         """
-        Whether the author's domain exists is asked only where it matters, and
+        I-22: Whether the author's domain exists is asked only where it matters, and
         nothing has shown it.  RFC 9989 section 3.2.13, RFC 8020.
         """
         name = Question("a.example.com", RRType.A)
@@ -281,7 +281,7 @@ class PolicyTests(VerifyTestCase):
         self.assertEqual((brief(passed), passed.policy), ("pass dmarc", Policy.NONE))
 
     def test_public_suffix(self) -> None:
-        """A public suffix's own record applies below it where an organization has none."""
+        """I-21: A public suffix's own record applies below it where an organization has none."""
         zone = {"bank.example": "v=DMARC1; p=none; sp=reject; psd=y"}
         result = self.verify(dmarc_zone(zone), "a.mega.bank.example")
         self.assertEqual(
@@ -290,7 +290,7 @@ class PolicyTests(VerifyTestCase):
         )
 
     def test_organization_before_suffix(self) -> None:
-        """An organization's record stands before that of the suffix above it."""
+        """I-21: An organization's record stands before that of the suffix above it."""
         zone = {
             "bank.example": "v=DMARC1; p=reject; psd=y",
             "mega.bank.example": "v=DMARC1; p=none",
@@ -301,7 +301,7 @@ class PolicyTests(VerifyTestCase):
         )
 
     def test_testing(self) -> None:
-        """A record in testing refuses nothing, and shows its policy."""
+        """I-23: A record in testing refuses nothing, and shows its policy."""
         found = {
             tags: self.policies(f"v=DMARC1; {tags}", "example.com")
             for tags in ("p=reject; t=y", "p=quarantine; t=y", "p=reject; pct=0")
@@ -324,7 +324,7 @@ class PolicyTests(VerifyTestCase):
             )
 
     def test_invalid(self) -> None:
-        """A record with an error is C{permerror}, enforces nothing, and hides the one above."""
+        """I-21: A bad record is C{permerror}, enforces nothing, and hides the one above."""
         zone = {"a.example.com": "v=DMARC1; p=rejects", "example.com": REJECT}
         result = self.verify(dmarc_zone(zone), "a.example.com")
         self.assertEqual(
@@ -333,7 +333,7 @@ class PolicyTests(VerifyTestCase):
         )
 
     def test_several_records(self) -> None:
-        """Several records at the author's domain are none; that of the organization applies."""
+        """I-21: Several records at one name are none; that of the organization applies."""
         both = Answer((REJECT.encode(), b"v=DMARC1; p=none"))
         result = self.verify(
             dmarc_zone({"a.example.com": both, "example.com": REJECT}), "a.example.com"
@@ -346,7 +346,7 @@ class PolicyTests(VerifyTestCase):
         self.assertEqual((brief(alone), alone.policy), ("none none", None))
 
     def test_no_record(self) -> None:
-        """Without a record nothing is enforced."""
+        """I-21: Without a record nothing is enforced."""
         result = self.verify(dmarc_zone({}), "a.example.com", dkim=dkim("example.net"))
         self.assertEqual(
             (brief(result), result.policy, result.record, result.organizational_domain),
@@ -365,7 +365,7 @@ class TroubleTests(VerifyTestCase):
     """I-21, I-24: a DNS that fails."""
 
     def test_never_no_policy(self) -> None:
-        """Wherever on the way to the record a look-up fails, the outcome is open."""
+        """I-21: Wherever on the way to the record a look-up fails, the outcome is open."""
         for name in ("a.b.example.com", "b.example.com", "example.com", "com"):
             zone: Zone = {"example.com": REJECT, name: FAILED}
             result = self.verify(dmarc_zone(zone), "a.b.example.com", dkim=dkim("example.net"))
@@ -376,7 +376,7 @@ class TroubleTests(VerifyTestCase):
 
     def test_no_matter(self) -> None:
         """
-        A failure above the author's own record changes nothing where nobody
+        I-21: A failure above the author's own record changes nothing where nobody
         could be aligned, or somebody is anyway.
         """
         zone: Zone = {"example.com": REJECT, "com": FAILED}
@@ -418,7 +418,7 @@ class TroubleTests(VerifyTestCase):
 
     def test_temperror(self) -> None:
         """
-        A C{temperror} of SPF or DKIM leaves the outcome open, unless that domain
+        I-24: A C{temperror} of SPF or DKIM leaves the outcome open, unless that domain
         could not have been aligned (trap 9).
         """
         zone: Zone = {
@@ -453,7 +453,7 @@ class TroubleTests(VerifyTestCase):
         self.assertEqual((by_dkim, by_spf), (cases, cases))
 
     def test_pass_overrides(self) -> None:
-        """An aligned pass is a pass, whatever else failed for the time being."""
+        """I-24: An aligned pass is a pass, whatever else failed for the time being."""
         signed = (*dkim("example.com", status=DKIMStatus.TEMPERROR), *dkim("m.example.com"))
         sender = spf("x.example.com", SPFStatus.TEMPERROR)
         for signatures in (signed, signed[::-1]):

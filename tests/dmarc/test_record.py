@@ -91,7 +91,7 @@ class RecordTests(SynchronousTestCase):
 
     def test_no_policy(self) -> None:
         """
-        Without a valid C{p}, or with an invalid C{sp} or C{np}, it is C{p=none}
+        I-21: Without a valid C{p}, or with an invalid C{sp} or C{np}, it is C{p=none}
         if there is somewhere to report to, else nothing.  RFC 9989 section 4.10.1.
         """
         rua = f"; rua={ADDRESS}"
@@ -142,7 +142,7 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(found, Record(policy=Policy.NONE, aggregate_reports=(ADDRESS,)))
 
     def test_testing(self) -> None:
-        """C{pct=0} was what C{t=y} is, where C{t} does not speak.  RFC 9989 appendix A.6."""
+        """I-23: C{pct=0} was what C{t=y} is, where C{t} does not speak.  RFC 9989 appendix A.6."""
         testing = {
             "t=y": True, "t=n": False, "pct=0": True, "pct=00": True, "pct=000": True,
             "pct=100": False, "pct=50": False, "pct=0; t=n": False, "t=y; pct=100": True,

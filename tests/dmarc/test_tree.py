@@ -39,7 +39,7 @@ class QuestionTests(TreeTestCase):
         return " ".join(name.removeprefix("_dmarc.") for name in asked(resolver))
 
     def test_deep(self) -> None:
-        """The example of RFC 9989 section 4.10: eight questions for thirteen labels."""
+        """I-117: The example of RFC 9989 section 4.10: eight questions for thirteen labels."""
         self.assertEqual(
             self.asked({}, "a.b.c.d.e.f.g.h.i.j.mail.example.com"),
             "a.b.c.d.e.f.g.h.i.j.mail.example.com g.h.i.j.mail.example.com h.i.j.mail.example.com "
@@ -80,7 +80,7 @@ class QuestionTests(TreeTestCase):
         self.assertEqual(self.asked({"a.b.example": TOP}, "a.b.example"), "a.b.example")
 
     def test_several_records(self) -> None:
-        """Several records at one name count as none, and do not stop a walk."""
+        """I-21: Several records at one name count as none, and do not stop a walk."""
         both = Answer((END.encode(), PLAIN.encode(), b"something else"))
         self.assertEqual(self.asked({"b.example": both}, "b.example"), "b.example example")
         self.assertEqual(self.walk(dmarc_zone({"b.example": both}), "b.example").found, ())
@@ -92,7 +92,7 @@ class QuestionTests(TreeTestCase):
         self.assertEqual([one.domain for one in walk.found], ["b.example"])
 
     def test_failure_ends(self) -> None:
-        """A failing look-up is no missing record: nothing above it is asked for."""
+        """I-21: A failing look-up is no missing record: nothing above it is asked for."""
         walk = self.walk(dmarc_zone({"c.example": PLAIN, "b.c.example": FAILED}), "a.b.c.example")
         self.assertEqual(
             (walk.failure, walk.organizational_domain, walk.policy, walk.found),
@@ -134,7 +134,7 @@ class OrganizationTests(TreeTestCase):
     """Which domain is the organization's, and whose record applies."""
 
     def test_examples(self) -> None:
-        """The examples of RFC 9989 section 4.10.2 and appendix B.4."""
+        """I-117: The examples of RFC 9989 section 4.10.2 and appendix B.4."""
         deep = "a.b.c.d.e.f.g.h.i.j.k.example.com"
         bank = {"bank.example": TOP, "giant.bank.example": PLAIN}
         signing = {"example.com": PLAIN, "signing.example.com": PLAIN}
@@ -206,7 +206,7 @@ class OrganizationTests(TreeTestCase):
         ),
     )
     def test_as_written(self, start: str, zone: dict[str, str]) -> None:
-        """The organizational domain is that of the RFC's steps, followed to the letter."""
+        """I-117: The organizational domain is that of the RFC's steps, followed to the letter."""
         # Names at the start's own end are the ones that matter.
         zone |= {start[-len(name) :]: text for name, text in zone.items() if len(name) % 2}
         zone = {name: text for name, text in zone.items() if not name.startswith(".")}
