@@ -11,10 +11,15 @@ from typing import Final
 
 from moxsmtp.dkim.white_space import without_runs
 
-__all__ = ["MAXIMUM_SECTION", "Section", "split_message", "without_signature"]
+__all__ = [
+    "MAXIMUM_LINES", "MAXIMUM_SECTION", "Section", "split_message", "without_signature",
+]  # fmt: skip
 
 #: Octets of a header section in which signatures are looked for.
 MAXIMUM_SECTION: Final = 1 << 20
+
+#: Lines of it; a usual one has some dozens.
+MAXIMUM_LINES: Final = 20_000
 
 # The line end of the last field and the empty line behind it.
 _END: Final = re.compile(rb"\n(\r?\n)")
@@ -31,14 +36,16 @@ class Section:
     """
     A header section's fields.
 
-    @ivar is_cut: It is longer than L{MAXIMUM_SECTION}, so that fields that
-        count may be missing.
+    @ivar is_cut: It is longer than L{MAXIMUM_SECTION} or L{MAXIMUM_LINES}, so
+        that fields that count may be missing.
     """
 
     def __init__(self, octets: bytes) -> None:
         octets, _ = split_message(octets)
-        self.is_cut = len(octets) > MAXIMUM_SECTION
-        octets = octets[:MAXIMUM_SECTION]
+        self.is_cut = len(octets) > MAXIMUM_SECTION or octets.count(b"\n") > MAXIMUM_LINES
+        if self.is_cut:
+            lines = octets[:MAXIMUM_SECTION].split(b"\n", MAXIMUM_LINES)
+            octets = b"\n".join(lines[:MAXIMUM_LINES])
         end = b"" if octets.endswith(b"\n") else b"\r\n"
         self._fields: list[tuple[bytes, bytes]] = _FIELD.findall(b"\n" + octets + end)
         self._places: dict[bytes, list[int]] = {}

@@ -122,7 +122,7 @@ class Signing:
         self._body.finish()
         section = Section(header)
         if section.is_cut:
-            raise CannotSign("header section is longer than 1 MiB")
+            raise CannotSign("header section is too long")
         if not section.places(b"from"):
             raise CannotSign("no From field")
         return b"".join(

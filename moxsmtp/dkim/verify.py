@@ -69,7 +69,7 @@ class Verifier:
 
     @param header: The header section as it was received, lines ending with
         CRLF, with or without the empty line.  Signatures of one that is
-        longer than 1 MiB are C{PERMERROR}.
+        longer than 1 MiB or 20000 lines are C{PERMERROR}.
     @param is_public_suffix: Whether a domain is one below which others have
         theirs; nobody signs for those.
     """
@@ -146,7 +146,7 @@ class Verifier:
 
     def _tags(self, place: int) -> dict[bytes, bytes]:
         if self._section.is_cut:
-            raise InvalidTags("header section is longer than 1 MiB")
+            raise InvalidTags("header section is too long")
         value = self._section.value(place)
         if len(value) > MAXIMUM_FIELD:
             raise InvalidTags("signature is longer than 16 kB")

@@ -473,15 +473,18 @@ class BoundTests(VerifyCase):
             self.assertResult(forged({"z": "x" * length}), status)
 
     def test_long_header(self) -> None:
-        """Signatures of a header section above 1 MiB are C{PERMERROR}."""
-        for length, status in ((1 << 19, Status.PASS), (1 << 20, Status.PERMERROR)):
-            self.assertResult(
-                forged({}, message=b"X: " + b"x" * length + b"\r\n" + MESSAGE), status
-            )
+        """Signatures of a header section above 1 MiB or 20000 lines are C{PERMERROR}."""
+        for added, status in (
+            (b"X: " + b"x" * (1 << 19) + b"\r\n", Status.PASS),
+            (b"X: " + b"x" * (1 << 20) + b"\r\n", Status.PERMERROR),
+            (b"X:\r\n" * 19_000, Status.PASS),
+            (b"X:\r\n" * 21_000, Status.PERMERROR),
+        ):
+            self.assertResult(forged({}, message=added + MESSAGE), status)
 
     def test_long_fields(self) -> None:
         """Ten signatures over a field of a megabyte that is made to be slow."""
-        for piece in (b"a b ", b"\r\n ", b" ", b"\t \t"):
+        for piece in (b"a b ", b" ", b"\t \t", b"\r\n" + b" " * 60):
             field = b"Subject: x" + piece * (1_000_000 // len(piece)) + b"x\r\n"
             message = forged({"c": "relaxed"}, message=field + MESSAGE)
             fields = message[: message.index(b"Subject")]
