@@ -88,6 +88,7 @@ class Delivery(Receiver):
         self._reverse = Reverse(house.checks, self._site)
         self._verification: Verification | None = None
         self._header: Header | None = None
+        self._intake: Intake | None = None
 
     def check_sender(self, client: Client, path: Path | None) -> None:  # noqa: ARG002 - the base's form
         """Nobody can be answered at an address literal (S-66)."""
@@ -118,7 +119,9 @@ class Delivery(Receiver):
 
     async def data(self, client: Client) -> ISpool:
         """A place for the content, past the checks."""
-        return Intake(await super().data(client), self._header_complete)
+        spool = await super().data(client)
+        self._intake = Intake(spool, self._header_complete, self.house.header_room)
+        return self._intake
 
     def reset(self) -> None:
         """Forget the transaction; nobody waits for what is still being asked."""
@@ -127,6 +130,9 @@ class Delivery(Receiver):
         if verification is not None:
             verification.cancel()
             self._reverse.cancel()
+        intake, self._intake = self._intake, None
+        if intake is not None:
+            intake.release()
         self._header = None
 
     @property

@@ -12,10 +12,13 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from moxsmtp.interfaces import ISpool, Spooled
+from moxsmtp.interfaces import InsufficientStorage, ISpool, Spooled
 from moxsmtp.message.header import MAXIMUM_SECTION
 
-__all__ = ["HeaderTaken", "Intake"]
+__all__ = ["HeaderTaken", "Intake", "Room"]
+
+#: Octets of a header section that every message may have, however many come.
+_USUAL: Final = 1 << 16
 
 _EMPTY_LINE: Final = b"\r\n"
 _END: Final = b"\r\n\r\n"
@@ -34,6 +37,26 @@ class HeaderTaken:
     body: Callable[[bytes], None]
 
 
+class Room:
+    """
+    Memory for unusually long header sections, over all connections: a thousand
+    of a megabyte each, held open, must not be the end of the process.
+    """
+
+    def __init__(self, octets: int = 1 << 26) -> None:
+        self._left = octets
+
+    def take(self, octets: int) -> None:
+        """@raise InsufficientStorage: There is not so much left."""
+        if octets > self._left:
+            raise InsufficientStorage("too many long header sections at once")
+        self._left -= octets
+
+    def give(self, octets: int) -> None:
+        """They are needed no more."""
+        self._left += octets
+
+
 @implementer(ISpool)
 class Intake:
     """
@@ -44,13 +67,21 @@ class Intake:
     How the octets are cut when they come makes no difference.
     """
 
-    def __init__(self, spool: ISpool, header_complete: Callable[[bytes], HeaderTaken]) -> None:
+    def __init__(
+        self,
+        spool: ISpool,
+        header_complete: Callable[[bytes], HeaderTaken],
+        room: Room | None = None,
+    ) -> None:
         """
         @param header_complete: Called once, with the section as it came, empty
             line and all.  What it raises, L{write} or L{finish} raises.
+        @param room: For long sections, until L{release}; L{None}: unlimited.
         """
         self._spool = spool
         self._header_complete = header_complete
+        self._room = room
+        self._taken = 0
         self._begun = bytearray()
         self._body: Callable[[bytes], None] | None = None
 
@@ -66,6 +97,7 @@ class Intake:
             begun += data
             end = _header_end(begun, start)
             if end is None:
+                self._hold(len(begun))
                 return None
             data = bytes(begun)
             begun.clear()
@@ -73,6 +105,7 @@ class Intake:
             end = _header_end(data, 0)
             if end is None:
                 begun += data
+                self._hold(len(begun))
                 return None
         return self._take(data, end)
 
@@ -91,8 +124,22 @@ class Intake:
         self._begun.clear()
         self._spool.abort()
 
+    def release(self) -> None:
+        """Nobody holds the header section any more.  May be repeated."""
+        taken, self._taken = self._taken, 0
+        if self._room is not None:
+            self._room.give(taken)
+
+    def _hold(self, octets: int) -> None:
+        """@param octets: So many of the header section are in memory by now."""
+        more = octets - _USUAL - self._taken
+        if self._room is not None and more > 0:
+            self._room.take(more)
+            self._taken += more
+
     def _take(self, data: bytes, end: int) -> Deferred[None] | None:
         """@param data: All that has come; the header section ends at C{end}."""
+        self._hold(end)
         section, rest = data[:end], data[end:]
         taken = self._header_complete(section)
         self._body = taken.body

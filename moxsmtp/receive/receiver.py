@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -34,6 +34,7 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import Domain
 from moxsmtp.receive.checks import Checks
+from moxsmtp.receive.intake import Room
 from moxsmtp.receive.policy import IPolicy
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.signing import Signers
@@ -75,6 +76,7 @@ class House:
     @ivar random_bytes: So many octets that nobody can guess.
     @ivar checks: What mail from outside goes through.
     @ivar organizational_domain: By the public suffix list.
+    @ivar header_room: For long header sections of mail from outside.
     @ivar signers: What mail of our domains is signed with at present.
     """
 
@@ -92,6 +94,7 @@ class House:
     checks: Checks
     organizational_domain: Callable[[Domain], Domain]
     signers: Callable[[], Signers] = dict
+    header_room: Room = field(default_factory=Room)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.interfaces import (
     Account,
     HookTarget,
+    InsufficientStorage,
     NewMessage,
     Provenance,
     RequireTLS,
@@ -23,6 +24,7 @@ from moxsmtp.message.header import parse_header
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.checks import dns_checks
 from moxsmtp.receive.delivery import Delivery
+from moxsmtp.receive.intake import Room
 from moxsmtp.smtp.commands import Mail, Rcpt
 from moxsmtp.smtp.reply import Refused
 from tests.receive.houses import CLIENT, NOW, HouseTestCase, path, session_log
@@ -418,6 +420,25 @@ class HarmlessTests(CheckedCase):
         told = self.field("Authentication-Results", message)
         for method in ("iprev", "dkim", "spf", "dmarc"):
             self.assertIn(f"{method}=temperror", told)
+
+    def test_long_headers(self) -> None:
+        """
+        Long header sections of many connections share one room, which a
+        transaction gives back with its end.
+        """
+        self.house = replace(self.house, header_room=Room(100_000))
+        content = (b"X-Long: " + b"x" * 990 + b"\r\n") * 120 + HELLO
+        receivers = [self.made_receiver() for _ in range(2)]
+        for receiver in receivers:
+            self.begin(receiver, CLIENT, None, "alice@ours.example")
+        self.spooled(receivers[0], CLIENT, content)
+        spool = self.successResultOf(Deferred.fromCoroutine(receivers[1].data(CLIENT)))
+        self.assertRaises(InsufficientStorage, spool.write, content)
+        receivers[0].reset()
+        receivers[1].reset()
+        self.receiver = self.made_receiver()
+        for _ in range(3):
+            self.delivered(content)
 
     def test_never_answered(self) -> None:
         """Look-ups that never answer hold the message up for two minutes, not longer (I-2)."""

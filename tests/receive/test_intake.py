@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import InsufficientStorage, ISpool, Spooled
 from moxsmtp.message.header import MAXIMUM_SECTION
-from moxsmtp.receive.intake import HeaderTaken, Intake
+from moxsmtp.receive.intake import HeaderTaken, Intake, Room
 from moxsmtp.testing import MemorySpool
 
 MESSAGE = b"From: a@x.example\r\nSubject: s\r\n\r\nHi\r\n\r\nthere\r\n"
@@ -198,6 +198,35 @@ class IntakeTests(SynchronousTestCase):
             intake.abort()
             intake.abort()
             self.assertTrue(spool.is_aborted)
+
+    def test_room(self) -> None:
+        """
+        Of the octets of a section beyond 64 KiB, all connections together may
+        hold so many; another one is told that there is no space, and usual
+        sections are never refused.
+        """
+        line = b"X-Long: " + b"x" * 990 + b"\r\n"
+        room = Room(100_000)
+        first, second, usual = (Intake(MemorySpool(), self.taken, room) for _ in range(3))
+        for _ in range(150):
+            first.write(line)
+        self.assertRaises(InsufficientStorage, second.write, line * 120)
+        self.assertIsNone(usual.write(line * 60))
+        first.write(b"\r\nbody")
+        second.abort()
+        second.release()
+        self.assertRaises(
+            InsufficientStorage, Intake(MemorySpool(), self.taken, room).write, line * 120
+        )
+        first.release()
+        first.release()
+        whole = Intake(MemorySpool(), self.taken, room)
+        self.assertIsNone(whole.write(line * 160 + b"\r\nbody"))
+        self.assertRaises(
+            InsufficientStorage,
+            Intake(MemorySpool(), self.taken, room).write,
+            line * 120 + b"\r\nbody",
+        )
 
     @settings(max_examples=100, deadline=None)
     @given(
