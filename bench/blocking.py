@@ -27,9 +27,9 @@ from twisted.internet.main import installReactor
 
 from bench.measure import smtp_source
 from bench.resolver import Resolver
-from bench.senders import Sender, senders, zone
+from bench.senders import HELLO, Sender, objection, senders, zone
 from tests.peers.process import Process
-from tests.peers.server import ADDRESS, Layout, Server, environment
+from tests.peers.server import ACCOUNT, ADDRESS, Layout, Server, environment
 
 #: Where the process that is measured writes what it found.
 _REPORT: Final = "MOXSMTP_BENCH_REPORT"
@@ -160,6 +160,14 @@ def _write(file: Path, message: bytes) -> Path:
     return file
 
 
+def _examine(server: Server) -> None:
+    """The last message was hashed to its end."""
+    (entry,) = server.objects("mail", "list", ACCOUNT, "--limit", "1")
+    found = objection(server.raw(entry["id"]))
+    if found:
+        raise SystemExit(f"void, for the checks say: {found}")
+
+
 def measure(scale: float) -> dict[str, Any]:
     """What a run's report says."""
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
@@ -180,7 +188,9 @@ def measure(scale: float) -> dict[str, Any]:
                     sessions=min(messages, 16),
                     recipient=ADDRESS,
                     sender=sender.address,
+                    hello=HELLO,
                 )
+                _examine(server)
         finally:
             server.end()
             resolver.end()

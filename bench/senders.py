@@ -23,9 +23,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from moxsmtp.dkim import Signer, sign
+from moxsmtp.message.header import parse_header
 from moxsmtp.names import parse_domain
 
-__all__ = ["CLIENTS", "HELLO", "RECIPIENT", "Sender", "senders", "text_of", "zone"]
+__all__ = [
+    "CLIENTS", "HELLO", "RECIPIENT", "Sender", "objection", "senders", "text_of", "zone",
+]  # fmt: skip
 
 RECIPIENT: Final = "alice@here.test"
 
@@ -36,6 +39,9 @@ CLIENTS: Final = {f"127.0.0.{number}": f"client{number}.test" for number in rang
 HELLO: Final = CLIENTS["127.0.0.1"]
 
 _SELECTOR: Final = "bench"
+
+#: What our server has to say of each of its messages.
+_WANTED: Final = ("iprev=pass", "spf=pass", "dkim=pass", "dmarc=pass")
 
 #: When every message was written and signed.
 _THEN: Final = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -127,6 +133,12 @@ def zone(those: Sequence[Sender], ttl: int = 3600) -> str:
         for address, name in CLIENTS.items()
     )
     return "".join(clients) + "".join(one.records(ttl) for one in those)
+
+
+def objection(message: bytes) -> str:
+    """What is not as it should be in the results of a message that was stored; empty: nothing."""
+    found = parse_header(message[:1_000_000]).first("Authentication-Results") or "no results"
+    return "" if all(wanted in found for wanted in _WANTED) else found
 
 
 # -- keys -------------------------------------------------------------------------------
