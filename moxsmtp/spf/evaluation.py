@@ -130,7 +130,6 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
     def result(self) -> str:
         """C{check_host()}: one of the words of RFC 7208 section 2.6."""
         self.d = self._domain
-        self._explanation = None
         word: str = self.check()[0]
         return word
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -120,9 +120,6 @@ class Lookups:
             raise
         if self._late:
             raise OutOfTime
-        known = self._known.get(question)
-        if isinstance(known, CancelledError):
-            raise known
 
     def _give_up(self) -> None:
         self._late = True

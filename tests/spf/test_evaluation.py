@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -11,6 +13,8 @@ from twisted.trial import unittest
 from moxsmtp.dns.records import MX, LookupFailed, Question, Record, RRType
 from moxsmtp.names import Domain
 from moxsmtp.spf import Status, verify
+from moxsmtp.spf.evaluation import Evaluation, Subject
+from moxsmtp.spf.lookups import Lookups
 from tests.spf.asking import LimitlessResolver, SlowResolver, Zone, identity, resolver, result
 from tests.spf.test_record import RECORD_TEXT
 
@@ -83,6 +87,33 @@ class MatchTests(unittest.SynchronousTestCase):
         self.assertEqual(result(same).explanation, "example.org")
         failing = {**zone, reverse: LookupFailed("timeout")}
         self.assertEqual(result(failing).explanation, "unknown")
+
+
+class AgainTests(unittest.SynchronousTestCase):
+    """An evaluation that is run more than once."""
+
+    def test_same_each_time(self) -> None:
+        """Result, mechanism and explanation are the same, in whichever order they are asked."""
+        zone: Zone = {
+            "example.org": "v=spf1 redirect=b.example",
+            "b.example": "v=spf1 mx -all exp=why.example",
+            "why.example": "%{d}",
+        }
+        subject = Subject(
+            address=ip_address("192.0.2.1"),
+            local_part="user",
+            domain="example.org",
+            hello=None,
+            hostname="mx.example",
+            now=0,
+        )
+        lookups = Lookups(resolver(zone), Clock())
+        evaluation = Evaluation(subject, lookups)
+        for _ in range(3):
+            self.assertEqual(evaluation.result(), "fail")
+            self.assertEqual(evaluation.lookups, 2)
+            self.assertEqual(evaluation.mechanism, "-all")
+            self.assertEqual(evaluation.explanation(), "b.example")
 
 
 class LimitTests(unittest.SynchronousTestCase):

@@ -109,6 +109,8 @@ class ExpansionTests(unittest.SynchronousTestCase):
         self.assertEqual(expanded("%{d}", d=name), name)
         self.assertEqual(expanded("%{d}.", d=name), name)
         self.assertEqual(expanded("%{d}", d="z" + name), name.partition(".")[2])
+        self.assertEqual(expanded("z%{d}", d=name), name.partition(".")[2])
+        self.assertEqual(expanded("z.%{d}.", d=name), name)
 
     def test_many_macros(self) -> None:
         """Of very many macros only those are expanded that can be seen in the name."""
