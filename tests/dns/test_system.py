@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.settings import ResolverSettings, Upstream
@@ -35,6 +37,15 @@ class ResolvConfTests(SynchronousTestCase):
             ),
         }
         self.assertEqual({text: parse_resolv_conf(text) for text in expected}, expected)
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.lists(st.one_of(st.sampled_from(["nameserver", "options", " ", "\n", "#"]), st.text()))
+    )
+    def test_anything(self, words: list[str]) -> None:
+        """Any text names three servers at most, and does nothing else."""
+        for text in (" ".join(words), "".join(words)):
+            self.assertLessEqual(len(parse_resolv_conf(text)), 3)
 
     def test_trust_ad(self) -> None:
         """The option is believed, save for forwarders on loopback: they write it too (Q-48)."""
