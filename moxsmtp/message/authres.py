@@ -7,6 +7,7 @@ it can end a value, a comment or the field.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ _NOT_IN_NAMES: Final = bytes(
     octet for octet in range(128) if not chr(octet).isalnum() and octet not in b"-."
 )
 _NOT_IN_UNICODE_NAMES: Final = re.compile(r"[^\w.-]++|_")
+
+_NAME: Final = b"authentication-results"
 
 # The field with its line end; white space before the colon is obsolete.
 _FIELD: Final = re.compile(
@@ -155,6 +158,7 @@ def _tokens(result: MethodResult, *, utf8: bool) -> Iterator[str]:
         yield from comment_words(one.comment, utf8=utf8)
 
 
+@functools.lru_cache(maxsize=256)
 def _keyword(text: str) -> str:
     if not _KEYWORD.fullmatch(text):
         raise ValueError(f"not a keyword: {text[:64]!r}")
@@ -202,16 +206,23 @@ def without_own(section: bytes, authserv_id: Domain) -> bytes:
         looked at.
     @return: Everything else, octet by octet.
     """
-    start = _FIELD.search(section)
-    if start is None:
+    lower = section.lower()
+    at = lower.find(_NAME)
+    if at < 0:
         return section
     end = _END.search(section)
+    limit = end.start() if end else len(section)
     kept: list[bytes] = []
     done = 0
-    for field in _FIELD.finditer(section, start.start(), end.start() if end else len(section)):
+    while 0 <= at < limit:
+        field = _FIELD.match(section, at, limit)
+        if field is None:
+            at = lower.find(_NAME, at + len(_NAME))
+            continue
         if _may_be_ours(field[1], authserv_id):
             kept.append(section[done : field.start()])
             done = field.end()
+        at = lower.find(_NAME, field.end())
     return b"".join([*kept, section[done:]]) if done else section
 
 

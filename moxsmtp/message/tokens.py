@@ -8,11 +8,12 @@ it stands in.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from moxsmtp.message.writing import CONTROL, in_ascii, plain
+from moxsmtp.message.writing import CONTROL, in_ascii
 
 __all__ = ["MAXIMUM_TEXT", "bounded", "comment_words", "folded", "one_line", "quoted"]
 
@@ -25,6 +26,8 @@ _COMMENT_SPECIALS: Final = re.compile(r"[()\\]")
 
 def one_line(text: str, *, utf8: bool, octets: int = MAXIMUM_TEXT) -> str:
     """C{text} with a space for what would end a line; bounded; other than UTF-8, in ASCII."""
+    if text.isascii() and text.isprintable() and len(text) <= octets:
+        return text
     text = CONTROL.sub(" ", text)
     return bounded(text if utf8 else in_ascii(text), octets)
 
@@ -42,10 +45,21 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def comment_words(text: str, *, utf8: bool) -> list[str]:
-    """The words of a comment; none, if there is nothing to say.  RFC 5322 section 3.2.2."""
-    text = bounded(plain(text, utf8=utf8))
-    return f"({_COMMENT_SPECIALS.sub(_escaped, text)})".split(" ") if text else []
+@functools.lru_cache(maxsize=256)
+def comment_words(text: str, *, utf8: bool) -> tuple[str, ...]:
+    """
+    The words of a comment; none, if there is nothing to say.  RFC 5322 section 3.2.2.
+
+    Most comments come again and again.
+    """
+    words = one_line(text, utf8=utf8).split()
+    if not words:
+        return ()
+    if not text.isascii() or _COMMENT_SPECIALS.search(text):
+        words = [_COMMENT_SPECIALS.sub(_escaped, word) for word in words]
+    words[0] = f"({words[0]}"
+    words[-1] += ")"
+    return tuple(words)
 
 
 def _escaped(letter: re.Match[str]) -> str:

@@ -204,10 +204,18 @@ HOSTILE = st.one_of(
     ),
 )
 KEYWORDS = st.sampled_from(["dkim", "spf", "x-new", "pass", "fail", "header", "b", "d"])
-PROPERTIES = st.builds(Property, KEYWORDS, KEYWORDS, HOSTILE, HOSTILE)
-RESULTS = st.builds(
-    MethodResult, KEYWORDS, KEYWORDS, HOSTILE, HOSTILE, st.lists(PROPERTIES, max_size=3).map(tuple)
-)
+#: Those of the RFC: the reader from PyPI loses its way behind any other.
+TYPES = st.sampled_from(["smtp", "header", "body", "policy"])
+PROPERTIES = st.builds(Property, TYPES, KEYWORDS, HOSTILE, HOSTILE)
+
+
+def results_with(properties: int) -> st.SearchStrategy[MethodResult]:
+    """Results with at most so many properties."""
+    several = st.lists(PROPERTIES, max_size=properties).map(tuple)
+    return st.builds(MethodResult, KEYWORDS, KEYWORDS, HOSTILE, HOSTILE, several)
+
+
+RESULTS = results_with(3)
 
 
 def visible(text: str, *, smtputf8: bool) -> str:
@@ -260,9 +268,13 @@ class AnyTextTests(SynchronousTestCase):
             self.assertTrue(field.isascii())
 
     @settings(max_examples=100, deadline=None)
-    @given(st.lists(RESULTS, min_size=1, max_size=3))
+    @given(st.lists(results_with(1), min_size=1, max_size=3))
     def test_other_reader(self, results: list[MethodResult]) -> None:
-        """The reader from PyPI finds the methods and results that we wrote, and no other."""
+        """
+        The reader from PyPI finds the methods and results that we wrote, and no other.
+
+        One property at a time: behind a quoted value it reads no further.
+        """
         found = [(one.method, one.result) for one in parsed(results).results]
         self.assertEqual(found, [(one.method, one.result) for one in results])
 
