@@ -279,6 +279,7 @@ class TroubleTests(VerificationCase):
             else:
                 self.patch(self.told, "feed", self.bug)
             found = self.successResultOf(self.whole(verification))
+            self.assertEqual(int(broken == "fed"), self.told.cancelled)
             verification.body(b"more")
             (signature,) = found.dkim.signatures
             self.assertEqual(dkim.Status.TEMPERROR, signature.status)
