@@ -16,7 +16,7 @@ __all__ = ["FAILURE_TTL", "Cache"]
 #: spare a failing server without hiding its recovery.
 FAILURE_TTL: Final = 5
 
-#: Octets of record text beyond which an answer is not kept, so that the bound
+#: Octets of text beyond which an answer or failure is not kept, so that the bound
 #: on answers is one on memory too.
 _LARGEST: Final = 4096
 
@@ -58,7 +58,7 @@ class Cache:
     def put(self, question: Question, outcome: Answer | str, now: float) -> None:
         """Keep it, if it may be kept."""
         ttl = outcome.ttl if isinstance(outcome, Answer) else FAILURE_TTL
-        if ttl <= 0 or self._size <= 0 or (isinstance(outcome, Answer) and _is_large(outcome)):
+        if ttl <= 0 or self._size <= 0 or _is_large(question, outcome):
             self._entries.pop(question, None)
             return
         self._entries[question] = now + ttl, outcome
@@ -71,7 +71,9 @@ class Cache:
         self._entries.clear()
 
 
-def _is_large(answer: Answer) -> bool:
+def _is_large(question: Question, outcome: Answer | str) -> bool:
+    if isinstance(outcome, str):
+        return len(question.name) + len(outcome) > _LARGEST
     # A record that is no text is about as large as a name.
-    octets = (len(r) if isinstance(r, str | bytes) else 64 for r in answer.records)
-    return sum(octets) + 64 * len(answer.records) > _LARGEST
+    octets = (len(r) if isinstance(r, str | bytes) else 64 for r in outcome.records)
+    return sum(octets) + 64 * len(outcome.records) > _LARGEST

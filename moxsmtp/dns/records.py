@@ -103,4 +103,7 @@ class LookupFailed(Exception):
     """
     The DNS gave no answer: SERVFAIL, time-out, no server.  RFC 8020 apart,
     nothing may be concluded from it about the name.
+
+    Its text is for people: what was asked, and what each server said, the
+    extended errors of RFC 8914 included.
     """

@@ -200,7 +200,8 @@ class StubResolver:
         try:
             section = question_section(question)
         except ValueError as error:
-            raise LookupFailed(f"{question.name} cannot be looked up: {error}") from None
+            name = question.name[:255]
+            raise LookupFailed(f"{name} cannot be looked up: {error}") from None
         now = self._reactor.seconds()
         left = sorted(self._servers, key=lambda server: self._silent_until.get(server, 0.0) > now)
         errors: dict[str, str] = {}

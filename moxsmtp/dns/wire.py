@@ -73,6 +73,8 @@ def question_section(question: Question) -> bytes:
     """
     if "\\" in question.name:
         raise ValueError("a label has an escaped octet")
+    if not question.name.isascii():
+        raise ValueError("a label is not in ASCII")
     wire = bytearray()
     if question.name:
         for label in question.name.encode("ascii").split(b"."):

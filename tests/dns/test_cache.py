@@ -68,6 +68,7 @@ class CacheTests(SynchronousTestCase):
         cache = Cache(10)
         cache.put(question(), Answer((b"x" * 10_000,), ttl=60), 0.0)
         cache.put(question(1), Answer(("192.0.2.1",) * 1000, ttl=60), 0.0)
+        cache.put(Question("a" * 10_000, RRType.A), "too long", 0.0)
         self.assertEqual(len(cache), 0)
 
     def test_no_room(self) -> None:
