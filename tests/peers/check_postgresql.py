@@ -7,6 +7,9 @@ import signal
 from collections.abc import Callable
 from smtplib import SMTPRecipientsRefused, SMTPResponseException
 
+from twisted.python.monkey import MonkeyPatcher
+
+from moxsmtp.store import postgresql, upgrade
 from moxsmtp.store.database import Database
 from moxsmtp.store.errors import StoreError
 from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
@@ -55,6 +58,21 @@ class PreparationTests(OnPostgreSQL):
         )
         error = self.assertRaises(StoreError, prepare_postgresql, self.url)
         self.assertEqual(len(str(error).splitlines()), 1)
+
+    def test_older(self) -> None:
+        """Tables of the first version are brought up; their rows stay (I-105)."""
+        url = new_database(template="template0")
+        name = url.rpartition("/")[2]
+        before = MonkeyPatcher((upgrade, "HEAD", "0001"), (postgresql, "HEAD", "0001"))
+        before.runWithPatches(prepare_postgresql, url)
+        cluster().query(
+            name,
+            "INSERT INTO message (account, mailbox, prefix, size, received, rcpt_to)"
+            " VALUES ('ann', 'Inbox', '', 3, 0, 'ann@here.test')",
+        )
+        prepare_postgresql(url)
+        found = cluster().query(name, "SELECT account, dkim_domains, dmarc FROM message")
+        self.assertEqual(found, cluster().query(name, "SELECT 'ann', '[]', ''"))
 
     def test_nobody_there(self) -> None:
         """No server is one line too."""
