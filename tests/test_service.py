@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from moxsmtp.config import Settings
+from moxsmtp.config import Selector, Settings
 from moxsmtp.dkim import Signer, generate_key, load_private_key, public_record, sign
 from moxsmtp.dns.records import Question, RRType
 from moxsmtp.engine import open_engine
@@ -27,6 +27,7 @@ from moxsmtp.store.schema import job as job_table
 from moxsmtp.store.schema import retired_job
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.tls.server import CertificateError
+from tests.receive.houses import session_log
 from tests.running import LOOPBACK, STARTED, Alone, RunningCase, Visitor
 from tests.test_parts import SPOOLED, hook, job, mailbox
 
@@ -276,6 +277,20 @@ class ReloadTests(ServerCase):
         server.reload(self.settings(accounts=(bob,), postmaster="bob"))
         self.assertEqual("250", visitor.send("bob@ours.example"))
         self.assertEqual("550", visitor.send("alice@ours.example"))
+
+    def test_keys(self) -> None:
+        """Mail is signed with other keys, in connections that were there before too (S-96)."""
+        server = self.started()
+        entrance: Any = self.ports[0].factory.entrance
+        house = entrance.receiver(session_log()).house
+        ours = parse_domain("ours.example")
+        self.assertEqual({ours: ()}, house.signers())
+        signer = Signer(ours, "s", KEY)
+        selector = Selector(signer=signer, record=public_record(KEY))
+        server.reload(self.settings(selectors={ours: (selector,)}))
+        self.assertEqual({ours: (signer,)}, house.signers())
+        server.reload(self.settings())
+        self.assertEqual({ours: ()}, house.signers())
 
     def test_while_starting(self) -> None:
         """What is loaded before all is up is obeyed once it is."""

@@ -243,6 +243,15 @@ class SubmissionTests(SignedCase):
         self.submit(BARE + b"second\r\n")
         self.assertEqual(BOTH, self.verified(self.message()))
 
+    def test_forgotten(self) -> None:
+        """Nothing of a message is kept while a connection idles: a header may have a megabyte."""
+        self.begin(self.receiver, USER, "alice@ours.example", "bob@away.example")
+        spooled = self.spooled(self.receiver, USER, BARE)
+        self.receiver.reset()
+        self.begin(self.receiver, USER, "alice@ours.example", "bob@away.example")
+        late = Deferred.fromCoroutine(self.receiver.message(USER, spooled))
+        self.failureResultOf(late, RuntimeError)
+
 
 class _Broken:
     """A key that cannot be used any more."""
