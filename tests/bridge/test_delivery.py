@@ -277,6 +277,20 @@ class FieldsTests(BridgeTestCase):
         self.assertEqual(lines[-len(SIGNED.split(b"\r\n")) + 1 :], SIGNED.split(b"\r\n")[:-1])
         self.assertIn("dkim=pass", self.results(self.inner.messages[0]))
 
+    def test_body_alone(self) -> None:
+        """What twisted.mail puts before a body without header is no header of the client's."""
+        self.inner.received = b""
+        body = b"no header\r\nAuthentication-Results: mx.example; none\r\n"
+        self.send(body)
+        self.assertEqual(self.inner.messages[0].lines[-3:], [b"", *body.split(b"\r\n")[:-1]])
+
+    def test_mapped_address(self) -> None:
+        """An IPv4 address in the clothes of IPv6 is one."""
+        self.connect("::ffff:192.0.2.1")
+        self.send(MESSAGE)
+        self.assertIn("iprev=pass (without dnssec) policy.iprev=192.0.2.1;",
+                      self.results(self.inner.messages[0]).replace("\t", " "))  # fmt: skip
+
     def test_changed_body(self) -> None:
         """What was changed on the way does not pass."""
         self.send(SIGNED.replace(b"First", b"Worst"))
@@ -462,6 +476,19 @@ class TroubleTests(BridgeTestCase):
         self.assertEqual(self.replies(), [250])
         self.assertIn("dmarc=pass", self.results(message))
 
+    def test_waits_for_all(self) -> None:
+        """Several recipients wait for the same checks."""
+        memory = MemoryResolver(ZONE)
+        resolver = SlowResolver(memory, RRType.TXT)
+        self.use(resolver)
+        self.connect()
+        self.assertEqual(self.send(SIGNED, recipients=3), [])
+        resolver.answer()
+        self.assertEqual(self.replies(), [250])
+        self.assertTrue(all(message.ended for message in self.inner.messages))
+        policy = Question("_dmarc.sender.example", RRType.TXT)
+        self.assertEqual(memory.asked.count(policy), 1)
+
     def test_time_limit(self) -> None:
         """A DNS that never answers costs the results, not the message."""
         self.use(SlowResolver(MemoryResolver(ZONE), *RRType))
@@ -563,6 +590,16 @@ class CallbackTests(BridgeTestCase):
         self.say(b"e")
         self.assertEqual(message.lines[-1], b"e")
         self.assertEqual(self.say(b"."), [250])
+
+    def test_header_without_end(self) -> None:
+        """A header section is waited for up to a megabyte."""
+        self.envelope()
+        (message,) = self.inner.messages
+        line = b" " + b"z" * 1022
+        self.say(b"X-Long: y", *[line] * 1000)
+        self.assertEqual(message.lines, [self.inner.received])
+        self.say(*[line] * 30)
+        self.assertEqual(message.lines[1:], [b"X-Long: y", *[line] * 1030])
 
     def test_told(self) -> None:
         """Each recipient's message comes with the results, and nothing stands in front of it."""

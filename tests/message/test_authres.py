@@ -139,6 +139,9 @@ class WritingTests(SynchronousTestCase):
                 ("grün", True): '"grün"',
             },
         )
+        # Nobody sees that these are not what they look like.
+        for odd in ("a\u200bb.example", "a\u2003b.example", "a\u202eb@c.example"):
+            self.assertEqual(only(odd, smtputf8=True)[:1], '"', ascii(odd))
 
     def test_own_comment_of_a_property(self) -> None:
         """A property's comment stands behind its value and its A-labels, which come once."""
@@ -159,6 +162,17 @@ class WritingTests(SynchronousTestCase):
         self.assertGreater(len(lines), 4)
         self.assertLess(sum(map(len, lines)), 600)
         self.assertLessEqual(max(map(len, lines)), 78)
+
+    def test_last_column(self) -> None:
+        """I-77: a line may have 78 characters, with its TAB and its semicolon, and no more."""
+        for length, lines, longest in ((68, 3, 78), (69, 4, 75)):
+            results = [
+                MethodResult("x", "y", properties=(Property("p", "q", "v" * length),)),
+                MethodResult("spf", "none"),
+            ]
+            written = authentication_results(HOST, results, smtputf8=False).split(b"\r\n")[:-1]
+            self.assertEqual(len(written), lines)
+            self.assertEqual(max(map(len, written)), longest)
 
     def test_names_are_ours(self) -> None:
         """A method, result, type or property that is no Keyword is a mistake of the caller."""
@@ -308,7 +322,8 @@ UNREADABLE: Final = (
 )  # fmt: skip
 
 OTHERS: Final = (
-    "mx.other.example", "amx.example", "mx.example.com", "xmx.example", '"two words"',
+    "mx.other.example", "amx.example", "amx.example.", '"a\\mx.example"', "mx.example.com", "xmx.example",
+    '"two words"',
     "(mx.example) mx.other.example", "mx.other.example 1", "not a host at all", "(", "", "my_host",
 )  # fmt: skip
 
@@ -347,7 +362,8 @@ class RemovingTests(SynchronousTestCase):
         """I-119: a name of ours with U-labels goes in either form."""
         for text in ("mx.bücher.example", "MX.BÜCHER.example", "mx.xn--bcher-kva.example",
                      "XN--bcher.example(mx.XN--BCHER-KVA.example", '"mx.bücher.example"',
-                     "mx.bu\u0308cher.example", "mx . bücher.example"):  # fmt: skip
+                     "mx.bu\u0308cher.example", "mx . bücher.example", "(mx.bu\u0308cher.example",
+                     "(mx\u3002bücher.example"):  # fmt: skip
             self.assertEqual(without_own(field(text) + b"\r\n", IDN), b"\r\n", text)
 
     def test_others_stay(self) -> None:
