@@ -322,7 +322,8 @@ UNREADABLE: Final = (
 )  # fmt: skip
 
 OTHERS: Final = (
-    "mx.other.example", "amx.example", "amx.example.", '"a\\mx.example"', "mx.example.com", "xmx.example",
+    "mx.other.example", "amx.example", "amx.example.", '"a\\mx.example"', "mx.example.com",
+    "xmx.example",
     '"two words"',
     "(mx.example) mx.other.example", "mx.other.example 1", "not a host at all", "(", "", "my_host",
 )  # fmt: skip
