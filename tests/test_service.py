@@ -161,7 +161,7 @@ class StartTests(ServerCase):
 
     def passes(self, done: Callable[[], bool]) -> None:
         """That it comes to pass within a few of the watch's looks."""
-        for _ in range(200):
+        for _ in range(2000):
             if done():
                 return
             self.result(deferToThreadPool(self.reactor, self.parts.engine.pool, int))
