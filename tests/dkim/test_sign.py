@@ -288,7 +288,7 @@ class RefusedTests(SignCase):
 
     def test_long_section(self) -> None:
         """A header section above 1 MiB is not signed."""
-        message = b"X: " + b"x" * (1 << 20) + b"\r\n" + MESSAGE
+        message = b"From: x\r\nX: " + b"x" * (1 << 20) + b"\r\n" + MESSAGE
         self.assertRaises(CannotSign, sign, message, [RSA], now=NOW)
 
     def test_invalid_signers(self) -> None:
