@@ -155,7 +155,7 @@ class CoverTests(SignCase):
         present = {"From": 2, "To": 2, "Subject": 2, "Date": 2, "Reply-To": 3}
         self.assertEqual(counts, {name: present.get(name, 1) for name in SIGNED_FIELDS})
 
-    def test_issue_list(self) -> None:
+    def test_what_people_see(self) -> None:
         """What people are shown and answer to, and how it is shown, is signed (S-96)."""
         for name in (
             "From", "To", "Cc", "Subject", "Date", "Message-ID", "Reply-To", "MIME-Version",
