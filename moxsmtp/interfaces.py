@@ -24,8 +24,9 @@ from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Reply
 
 __all__ = [
-    "INBOX", "UNCHECKED", "Account", "Client", "Hello", "HookTarget", "IAccounts", "IContent",
-    "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IQueue",
+    "INBOX", "UNCHECKED", "Account", "ChannelBinding", "Client", "Hello", "HookTarget",
+    "IAccounts", "IContent", "ICredentials", "IMailStore", "IMetrics", "IOwnResolver",
+    "IPasswordHashes", "IQueue",
     "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "Login", "MailboxKind",
     "Maildir", "NewHook", "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt",
     "Provenance", "RequireTLS", "Role", "Spooled", "StorageUnavailable", "TLSInfo",
@@ -55,16 +56,44 @@ class Role(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelBinding:
+    """
+    What only the two ends of a TLS connection know of it.  RFC 5056.
+
+    @ivar type: C{tls-unique} (RFC 5929 section 3) or C{tls-exporter} (RFC 9266).
+    @ivar data: Never to be shown.
+    """
+
+    type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TLSInfo:
     """
     What a handshake agreed on.
 
-    @ivar version: C{TLS1.2} or C{TLS1.3}.
+    @ivar version: C{TLS1.2} or C{TLS1.3}; C{TLS1.0} and C{TLS1.1} where they
+        are allowed.
     @ivar cipher: The IANA name of the cipher suite.
+    @ivar channel_binding: L{None} where there is none that can be trusted: a
+        session of TLS 1.2 or older, resumed without extended master secret
+        (RFC 7627).
+    @ivar client_key: Of the client's certificate: SHA-256 of the
+        SubjectPublicKeyInfo as it was sent, 64 lower-case hexadecimal digits;
+        empty if there is no certificate.  Nobody has vouched for it.
+    @ivar sni: The host that the client asked for, as lower-case A-labels; empty
+        if it named none, or no domain.
+    @ivar resumed: The session is that of an earlier connection, its client's
+        certificate too.
     """
 
     version: str
     cipher: str
+    channel_binding: ChannelBinding | None = None
+    client_key: str = ""
+    sni: str = ""
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

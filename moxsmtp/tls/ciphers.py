@@ -13,8 +13,11 @@ from typing import Final
 from OpenSSL import SSL
 
 from moxsmtp.interfaces import TLSInfo
+from moxsmtp.names import Domain, InvalidName, parse_domain
+from moxsmtp.tls.binding import channel_binding, is_resumed
+from moxsmtp.tls.client_key import client_key
 
-__all__ = ["iana_name", "tls_info"]
+__all__ = ["asked_for", "iana_name", "tls_info"]
 
 _IANA_NAMES: Final[Mapping[str, str]] = {
     "AES128-CCM": "TLS_RSA_WITH_AES_128_CCM",
@@ -79,7 +82,12 @@ _IANA_NAMES: Final[Mapping[str, str]] = {
 }
 
 #: OpenSSL's words for the versions.
-_VERSIONS: Final[Mapping[str, str]] = {"TLSv1.2": "TLS1.2", "TLSv1.3": "TLS1.3"}
+_VERSIONS: Final[Mapping[str, str]] = {
+    "TLSv1": "TLS1.0",
+    "TLSv1.1": "TLS1.1",
+    "TLSv1.2": "TLS1.2",
+    "TLSv1.3": "TLS1.3",
+}
 
 
 def iana_name(cipher: str) -> str:
@@ -87,9 +95,28 @@ def iana_name(cipher: str) -> str:
     return _IANA_NAMES.get(cipher, cipher)
 
 
+def asked_for(connection: SSL.Connection) -> Domain | None:
+    """
+    The host that the client wants to talk to (SNI).  RFC 6066 section 3.
+
+    Names in UTF-8 are read too, which that RFC has no place for.
+
+    @return: L{None} if it named none.
+    @raise InvalidName: What it named is no domain.
+    """
+    name = connection.get_servername()
+    if name is None:
+        return None
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidName("not UTF-8") from None
+    return parse_domain(text.removesuffix("."))
+
+
 def tls_info(connection: SSL.Connection) -> TLSInfo:
     """
-    What the handshake of this connection agreed on.
+    What the handshake of this connection agreed on, seen from the server.
 
     @raise ValueError: There was no handshake.
     """
@@ -97,4 +124,15 @@ def tls_info(connection: SSL.Connection) -> TLSInfo:
     if cipher is None:
         raise ValueError("no handshake was completed")
     version = connection.get_protocol_version_name()
-    return TLSInfo(version=_VERSIONS.get(version, version), cipher=iana_name(cipher))
+    try:
+        host = asked_for(connection)
+    except InvalidName:
+        host = None
+    return TLSInfo(
+        version=_VERSIONS.get(version, version),
+        cipher=iana_name(cipher),
+        channel_binding=channel_binding(connection),
+        client_key=client_key(connection),
+        sni="" if host is None else host.ascii,
+        resumed=is_resumed(connection),
+    )

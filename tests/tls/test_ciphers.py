@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,16 +13,18 @@ from tests.outbound.servers import ServerCreator
 from tests.tls.test_client import shake
 
 
-def handshake(*, version: int, ciphers: bytes) -> SSL.Connection:
-    """The client's end of a handshake in memory."""
+def handshake(*, version: int, ciphers: bytes, sni: bytes | None = None) -> SSL.Connection:
+    """The server's end of a handshake in memory."""
     server_context = ServerCreator("mx.there.example").context
     server_context.set_max_proto_version(version)
     client_context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     client_context.set_cipher_list(ciphers)
     server, client = SSL.Connection(server_context), SSL.Connection(client_context)
+    if sni is not None:
+        client.set_tlsext_host_name(sni)
     if not shake(client, server):
         raise AssertionError("no handshake")
-    return client
+    return server
 
 
 class CipherTests(SynchronousTestCase):
@@ -49,12 +53,40 @@ class CipherTests(SynchronousTestCase):
     def test_handshake(self) -> None:
         """Version and suite of a real handshake."""
         connection = handshake(version=SSL.TLS1_2_VERSION, ciphers=b"ECDHE-ECDSA-AES256-GCM-SHA384")
+        info = tls_info(connection)
         self.assertEqual(
-            tls_info(connection), TLSInfo("TLS1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
+            replace(info, channel_binding=None),
+            TLSInfo("TLS1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
         )
         newer = tls_info(handshake(version=SSL.TLS1_3_VERSION, ciphers=b"DEFAULT"))
         self.assertEqual(newer.version, "TLS1.3")
         self.assertTrue(newer.cipher.startswith("TLS_"))
+
+    def test_host(self) -> None:
+        """The host asked for is told in A-labels, whatever its spelling; nonsense is none."""
+        expected = {
+            b"MX.Example.org": "mx.example.org",
+            b"mx.example.org.": "mx.example.org",
+            "b\xfccher.example".encode(): "xn--bcher-kva.example",
+            b"xn--bcher-kva.example": "xn--bcher-kva.example",
+            b"a b\r\n": "",
+            b"\xff\xfe": "",
+            b"192.0.2.1": "",
+        }
+        told = {
+            name: tls_info(handshake(version=SSL.TLS1_3_VERSION, ciphers=b"DEFAULT", sni=name)).sni
+            for name in expected
+        }
+        self.assertEqual(told, expected)
+
+    def test_secrets(self) -> None:
+        """The channel binding is there, and never shown."""
+        info = tls_info(handshake(version=SSL.TLS1_3_VERSION, ciphers=b"DEFAULT"))
+        binding = info.channel_binding
+        assert binding is not None
+        self.assertEqual(32, len(binding.data))
+        self.assertNotIn(repr(binding.data), repr(info))
+        self.assertNotIn("data", repr(binding))
 
     def test_no_handshake(self) -> None:
         """Before a handshake there is nothing to tell."""
