@@ -15,7 +15,7 @@ from typing import Any, Final
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dkim import generate_key, load_private_key, public_record
@@ -169,15 +169,14 @@ class ExamplesTests(SynchronousTestCase):
     def test_checked_delivery(self) -> None:
         """The server of twisted.mail prints the results of a message, then the message."""
         module = example("checked_delivery")
-        reactor = MemoryReactor()
-        serving = Deferred.fromCoroutine(module.main(reactor, MemoryResolver({})))
-        self.assertNoResult(serving)
-        ((port, _, _, interface),) = reactor.tcpServers
-        self.assertEqual((port, interface), (2525, "127.0.0.1"))
-        clock = Clock()
-        clock.rightNow = NOW.timestamp()
+        reactor = MemoryReactorClock()
+        reactor.rightNow = NOW.timestamp()
         zone: Zone = {Question("example.org", RRType.TXT): (b"v=spf1 ip4:192.0.2.1 -all",)}
-        session: Any = module.Server(clock, MemoryResolver(zone)).buildProtocol(None)
+        serving = Deferred.fromCoroutine(module.main(reactor, MemoryResolver(zone)))
+        self.assertNoResult(serving)
+        ((port, factory, _, interface),) = reactor.tcpServers
+        self.assertEqual((port, interface), (2525, "127.0.0.1"))
+        session: Any = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
         session.noisy = False
         transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 1))
         output = io.StringIO()
