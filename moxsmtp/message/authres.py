@@ -70,6 +70,10 @@ _NOT_IN_UNICODE_NAMES: Final = re.compile(r"[^\w.-]++|_")
 
 _NAME: Final = b"authentication-results"
 
+#: Fields that are read: to read some ten thousands takes the reactor's time, and
+#: no message has come through so many hosts.
+_MOST_READ: Final = 500
+
 # The field with its line end; white space before the colon is obsolete.
 _FIELD: Final = re.compile(
     rb"^authentication-results[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?",
@@ -200,7 +204,7 @@ def without_own(section: bytes, authserv_id: Domain) -> bytes:
 
     Such a field is known by its authserv-id in any spelling.  One that nobody
     can parse goes if our name is anywhere in it: another reader may see it as
-    ours.
+    ours.  So do all behind the first L{_MOST_READ}, unread.
 
     @param section: With or without its empty line; behind that, nothing is
         looked at.
@@ -213,13 +217,14 @@ def without_own(section: bytes, authserv_id: Domain) -> bytes:
     end = _END.search(section)
     limit = end.start() if end else len(section)
     kept: list[bytes] = []
-    done = 0
+    done = read = 0
     while 0 <= at < limit:
         field = _FIELD.match(section, at, limit)
         if field is None:
             at = lower.find(_NAME, at + len(_NAME))
             continue
-        if _may_be_ours(field[1], authserv_id):
+        read += 1
+        if read > _MOST_READ or _may_be_ours(field[1], authserv_id):
             kept.append(section[done : field.start()])
             done = field.end()
         at = lower.find(_NAME, field.end())

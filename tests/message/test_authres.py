@@ -408,6 +408,13 @@ class RemovingTests(SynchronousTestCase):
         section = self.BEFORE + field("mx.other.example") + self.AFTER
         self.assertIs(without_own(section, HOST), section)
 
+    def test_more_than_anybody_has(self) -> None:
+        """I-119: of thousands only the first 500 are read, and those behind them go, ours or not."""
+        other = b"Authentication-Results: other.example; none\r\n"
+        ours = b"Authentication-Results: mx.example; none\r\n"
+        section = other * 499 + ours + other * 2000 + b"Subject: a\r\n\r\n"
+        self.assertEqual(without_own(section, HOST), other * 499 + b"Subject: a\r\n\r\n")
+
     def test_hostile_sizes(self) -> None:
         """A megabyte of whatever could send a reader back and forth takes one look."""
         for text in (b"(", b"(a", b"(\\", b'"\\', b"()", b"((((((a)", b"1 ", b"1", b"mx.example ",
