@@ -68,6 +68,9 @@ def _escaped(letter: re.Match[str]) -> str:
 
 def folded(tokens: Sequence[str], last_column: int) -> str:
     """Tokens with a space between them, or CRLF TAB before one that would not fit."""
+    line = " ".join(tokens)
+    if len(line) <= last_column:
+        return line
     pieces = [tokens[0]]
     column = len(tokens[0])
     for token in tokens[1:]:
