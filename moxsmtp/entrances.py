@@ -15,7 +15,7 @@ from moxsmtp.interfaces import IMetrics, IReceiver, Role
 from moxsmtp.names import Domain, parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
-from moxsmtp.receive.protocol import ESMTPFactory
+from moxsmtp.receive.factory import ESMTPFactory
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import (
     MAXIMUM_MESSAGE_SIZE,

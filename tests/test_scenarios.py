@@ -24,7 +24,7 @@ from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.entrance import Entrance
-from moxsmtp.receive.protocol import ESMTPFactory
+from moxsmtp.receive.factory import ESMTPFactory
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.receive.submission import Submission
 from moxsmtp.tls.ciphers import tls_info

@@ -12,13 +12,12 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IHandshakeListener,
     IPushProducer,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
@@ -26,8 +25,9 @@ from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
 from moxsmtp.receive.begin import begin
+from moxsmtp.receive.company import Company
 from moxsmtp.receive.conversation import Conversation
-from moxsmtp.receive.entrance import Entrance, Seconds, host_of
+from moxsmtp.receive.entrance import host_of
 from moxsmtp.receive.handshake import handshake_failure
 from moxsmtp.receive.outlet import Outlet
 from moxsmtp.smtp.commands import Command
@@ -35,7 +35,7 @@ from moxsmtp.smtp.events import Content, Event, Refusal
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.smtp.session import Session, State
 
-__all__ = ["ESMTPFactory", "ESMTPServer", "Entrance"]
+__all__ = ["ESMTPServer"]
 
 #: Octets that may wait behind an unanswered command before reading stops.
 _READ_AHEAD: Final = 65_536
@@ -46,25 +46,21 @@ _TURN: Final = 100
 #: Seconds for a peer to take our last words.
 _LINGER: Final = 5.0
 
-#: Seconds for what is under way when we stop (S-15), and for cutting it.
-_DRAIN: Final = 3.0
-_CUT: Final = 1.0
-
 _SHUTTING_DOWN: Final = Reply(421, "3.2", "shutting down, try again later", close=True)
 _TOO_MANY: Final = Reply(421, "7.0", "too many connections, try again later", close=True)
 
 
 @implementer(IHandshakeListener, IPushProducer)
 class ESMTPServer(Protocol):
-    """One connection.  Made by L{ESMTPFactory}."""
+    """One connection."""
 
-    factory: ESMTPFactory
     #: TCP, TLS or a double: what they have in common has no interface of its own.
     transport: Any
 
-    def __init__(self, factory: ESMTPFactory) -> None:
-        self.factory = factory
-        self._entrance = factory.entrance
+    def __init__(self, company: Company) -> None:
+        """@param company: The connections of the same socket."""
+        self._company = company
+        self._entrance = company.entrance
         self._answering: Deferred[None] | None = None
         self._output: list[bytes] = []
         self._outlet: Outlet
@@ -79,15 +75,15 @@ class ESMTPServer(Protocol):
 
     def connectionMade(self) -> None:
         """S-11: counted, secured where TLS comes first, then greeted."""
-        factory, entrance, transport = self.factory, self._entrance, self.transport
+        company, entrance, transport = self._company, self._entrance, self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self._outlet = Outlet(transport)
         here, there = host_of(transport.getHost()), host_of(transport.getPeer())
         client = Client(next(entrance.session_ids), entrance.role, there, here)
-        self._session = Session(factory.station, client)
-        self._conversation = Conversation(factory.circumstances, self._session, entrance.receiver)
-        factory.joined(self)
+        self._session = Session(company.station, client)
+        self._conversation = Conversation(company.circumstances, self._session, entrance.receiver)
+        company.joined(self)
         self._admitted = entrance.connections.acquire()
         transport.registerProducer(self, True)
         if entrance.role is Role.SUBMISSIONS:
@@ -109,8 +105,8 @@ class ESMTPServer(Protocol):
 
     def _greet(self) -> None:
         """S-13, or why there is no place (S-15, S-16)."""
-        if self.factory.is_draining or not self._admitted:
-            reply = _SHUTTING_DOWN if self.factory.is_draining else _TOO_MANY
+        if self._company.is_draining or not self._admitted:
+            reply = _SHUTTING_DOWN if self._company.is_draining else _TOO_MANY
             self._session.close()
             self._outlet.write(reply.encode())
             self._close()
@@ -132,7 +128,7 @@ class ESMTPServer(Protocol):
             self._answering.cancel()
         if self._admitted:
             self._entrance.connections.release()
-        self.factory.left(self)
+        self._company.left(self)
         if self._session.state is State.HANDSHAKE:
             self._handshake_failed(reason)
         self._conversation.abandon()
@@ -193,7 +189,7 @@ class ESMTPServer(Protocol):
             if isinstance(event, Content):
                 await conversation.keep(event)
             else:
-                if self.factory.is_draining and isinstance(event, Command | Refusal):
+                if self._company.is_draining and isinstance(event, Command | Refusal):
                     reply = _SHUTTING_DOWN
                 else:
                     reply = await conversation.reply(event)
@@ -292,7 +288,7 @@ class ESMTPServer(Protocol):
 
     def _due(self) -> float:
         """When we have waited long enough for what is waited for now (S-16)."""
-        limits, conversation = self.factory.seconds, self._conversation
+        limits, conversation = self._company.seconds, self._conversation
         due = math.inf if conversation.deadline is None else conversation.deadline
         if self._blocked is not None:
             return min(due, self._blocked + limits.write)
@@ -312,7 +308,7 @@ class ESMTPServer(Protocol):
         """
         clock = self._entrance.clock
         now = clock.seconds()
-        wait = max(0.0, min(self._due() - now, self.factory.seconds.busy))
+        wait = max(0.0, min(self._due() - now, self._company.seconds.busy))
         if self._timer is None:
             self._timer = clock.callLater(wait, self._tick)
         elif self._timer.getTime() > now + wait:
@@ -332,80 +328,3 @@ class ESMTPServer(Protocol):
                 self._close()
             else:
                 self.abort()
-
-
-class ESMTPFactory(Factory[ESMTPServer]):
-    """The connections of one socket."""
-
-    noisy = False
-
-    def __init__(self, entrance: Entrance) -> None:
-        self.is_draining = False
-        self._open: set[ESMTPServer] = set()
-        self._drained: Deferred[None] | None = None
-        self._cut: IDelayedCall | None = None
-        self.obey(entrance)
-
-    def obey(self, entrance: Entrance) -> None:
-        """
-        Other settings for the connections to come; only the time limits hold
-        for those that are open too.  Listener and role stay the same.
-        """
-        self.entrance = entrance
-        self.station = entrance.station
-        self.circumstances = entrance.circumstances
-        self.seconds = Seconds.of(entrance.limits)
-
-    def buildProtocol(self, addr: IAddress | None) -> ESMTPServer:  # noqa: ARG002 - Twisted passes it
-        """One for each connection."""
-        return ESMTPServer(self)
-
-    def joined(self, server: ESMTPServer) -> None:
-        """A connection is there."""
-        entrance = self.entrance
-        self._open.add(server)
-        entrance.metrics.count("mox_smtpserver_connection_total", kind=self.circumstances.kind)
-        self._move(1)
-
-    def left(self, server: ESMTPServer) -> None:
-        """A connection is gone."""
-        self._open.discard(server)
-        self._move(-1)
-        if not self._open:
-            self._finish()
-
-    def _move(self, step: int) -> None:
-        entrance = self.entrance
-        entrance.metrics.move(
-            "moxsmtp_connections", step, listener=entrance.listener, protocol=entrance.role.value
-        )
-
-    def drain(self) -> Deferred[None]:
-        """
-        Stop (S-15): new connections and next commands get 421; after three
-        seconds, what is left is cut.  Stop listening only then.
-
-        @return: Fires when no connection is left, or a second after the cut.
-        """
-        self.is_draining = True
-        if self._drained is not None:
-            raise RuntimeError("draining already")
-        drained: Deferred[None] = Deferred()
-        self._drained = drained
-        if self._open:
-            self._cut = self.entrance.clock.callLater(_DRAIN, self._cut_all)
-        else:
-            self._finish()
-        return drained
-
-    def _cut_all(self) -> None:
-        self._cut = self.entrance.clock.callLater(_CUT, self._finish)
-        for server in list(self._open):
-            server.abort()
-
-    def _finish(self) -> None:
-        drained, self._drained = self._drained, None
-        if self._cut is not None and self._cut.active():
-            self._cut.cancel()
-        if drained is not None:
-            drained.callback(None)

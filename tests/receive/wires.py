@@ -29,7 +29,7 @@ from moxsmtp.interfaces import (
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
-from moxsmtp.receive.protocol import ESMTPFactory
+from moxsmtp.receive.factory import ESMTPFactory
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt

@@ -1,0 +1,39 @@
+"""Makes the connections of one socket."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from moxsmtp.receive.company import Company
+from moxsmtp.receive.entrance import Entrance
+from moxsmtp.receive.protocol import ESMTPServer
+
+__all__ = ["ESMTPFactory"]
+
+
+class ESMTPFactory(Factory[ESMTPServer]):
+    """One L{ESMTPServer} for each connection."""
+
+    noisy = False
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._company = Company(entrance)
+
+    def buildProtocol(self, addr: IAddress | None) -> ESMTPServer:  # noqa: ARG002 - Twisted passes it
+        """One for each connection."""
+        return ESMTPServer(self._company)
+
+    @property
+    def entrance(self) -> Entrance:
+        """What is obeyed from the next connection on."""
+        return self._company.entrance
+
+    def obey(self, entrance: Entrance) -> None:
+        """See L{Company.obey}."""
+        self._company.obey(entrance)
+
+    def drain(self) -> Deferred[None]:
+        """See L{Company.drain}."""
+        return self._company.drain()
