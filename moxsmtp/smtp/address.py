@@ -15,11 +15,14 @@ from unicodedata import normalize
 
 from moxsmtp.names import Host, InvalidName, parse_host
 
-__all__ = ["MAXIMUM_LOCAL_PART", "InvalidPath", "Path", "parse_mailbox"]
+__all__ = ["MAXIMUM_LOCAL_PART", "STANDARD_LOCAL_PART", "InvalidPath", "Path", "parse_mailbox"]
 
 #: Octets of a decoded local-part (S-104): twice what RFC 5321 section 4.5.3.1.1
 #: asks for, for generated senders are longer than that.
 MAXIMUM_LOCAL_PART: Final = 128
+
+#: What RFC 5321 asks for, and the pedantic allow.
+STANDARD_LOCAL_PART: Final = 64
 
 # Dot-string = Atom *("." Atom), with UTF8-non-ascii (RFC 6531 section 3.3).
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]++"
@@ -75,10 +78,11 @@ class Path:
         return self.unicode
 
 
-def parse_mailbox(text: str) -> Path:
+def parse_mailbox(text: str, *, longest: int = MAXIMUM_LOCAL_PART) -> Path:
     """
     Read C{Mailbox = Local-part "@" ( Domain / address-literal )}, in Unicode.
 
+    @param longest: Octets of a decoded local-part, before it becomes NFC.
     @raise InvalidPath: The text is none; the message says what is wrong.
     """
     match = _DOT_STRING.match(text)
@@ -92,10 +96,10 @@ def parse_mailbox(text: str) -> Path:
     if not text.startswith("@", match.end()):
         raise InvalidPath("no at sign behind the local-part")
     if not local_part.isascii():
-        if len(local_part.encode()) > MAXIMUM_LOCAL_PART:
+        if len(local_part.encode()) > longest:
             raise InvalidPath("the local-part is too long")
         local_part = normalize("NFC", local_part)
-    elif len(local_part) > MAXIMUM_LOCAL_PART:
+    elif len(local_part) > longest:
         raise InvalidPath("the local-part is too long")
     try:
         return Path(local_part, parse_host(text[match.end() + 1 :]))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from moxsmtp.names import Host
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.future_release import Hold
+from moxsmtp.smtp.notification import UNSAID, Notify, ReturnContent
 
 __all__ = [
     "Auth", "BodyType", "Command", "Data", "Ehlo", "Expn", "Helo", "Help", "Mail", "Noop",
@@ -88,20 +90,34 @@ class Mail:
     @ivar reverse_path: L{None} for the null reverse-path.
     @ivar size: Octets declared by SIZE (RFC 1870), L{None} if none were.
     @ivar body: L{None} if not given.
+    @ivar require_tls: REQUIRETLS was given (RFC 8689).
+    @ivar hold: Until when the mail is to be held; L{None}: not at all (RFC 4865).
+    @ivar returns: RET.  @ivar envelope_id: ENVID, decoded (RFC 3461).
     """
 
     reverse_path: Path | None
     size: int | None = None
     body: BodyType | None = None
     smtputf8: bool = False
+    require_tls: bool = False
+    hold: Hold | None = None
+    returns: ReturnContent = ReturnContent.UNSET
+    envelope_id: str = ""
     verb = Verb.MAIL
 
 
 @dataclass(frozen=True, slots=True)
 class Rcpt:
-    """RFC 5321 section 4.1.1.3; a source route has been dropped."""
+    """
+    RFC 5321 section 4.1.1.3; a source route has been dropped.
+
+    @ivar notify: NOTIFY.
+    @ivar original_recipient: ORCPT, its address decoded: C{rfc822;a@b.example} (RFC 3461).
+    """
 
     forward_path: Path
+    notify: Notify = UNSAID
+    original_recipient: str = ""
     verb = Verb.RCPT
 
 

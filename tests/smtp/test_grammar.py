@@ -88,9 +88,8 @@ class GrammarTests(unittest.SynchronousTestCase):
             "MAIL FROM:<> SIZE=5 size=5": "501 5.5.4",
             "MAIL FROM:<> FOO": "555 5.3.3",
             "MAIL FROM:<> FOO=bar": "555 5.3.3",
-            "MAIL FROM:<> RET=HDRS": "555 5.3.3",
-            "MAIL FROM:<> REQUIRETLS": "555 5.3.3",
-            "MAIL FROM:<> HOLDFOR=1": "555 5.3.3",
+            "MAIL FROM:<> NOTIFY=NEVER": "555 5.3.3",
+            "RCPT TO:<a@x.example> SIZE=1": "555 5.3.3",
             "RCPT TO:<a@x.example> FOO=bar": "555 5.3.3",
         })  # fmt: skip
 
