@@ -17,8 +17,8 @@ from typing import Final
 from moxsmtp.names import IPAddress
 
 __all__ = [
-    "AUTHENTICATION", "CONNECTIONS", "OPEN", "ConcurrencyLimiter", "RateLimiter", "Window",
-    "is_within", "network_classes",
+    "AUTHENTICATION", "CONNECTIONS", "OPEN", "ConcurrencyLimiter", "Limits", "RateLimiter",
+    "Window", "is_within", "network_classes",
 ]  # fmt: skip
 
 #: Bits that tell networks apart, the narrowest first: an IPv6 customer has a /64 at least.
@@ -120,9 +120,20 @@ class RateLimiter:
     def __init__(self, windows: Sequence[Window]) -> None:
         self._counted = [_Counted(window) for window in windows]
 
+    def obey(self, windows: Sequence[Window]) -> None:
+        """Other limits from now on; what was counted in windows of the same length stays."""
+        known = {each.window.period: each for each in self._counted}
+        self._counted = []
+        for window in windows:
+            each = known.get(window.period) or _Counted(window)
+            each.window = window
+            self._counted.append(each)
+
     def has_room(self, address: IPAddress, seconds: float, count: int = 1) -> bool:
         """Whether L{add} would count it.  @param seconds: Since the epoch."""
-        networks = network_classes(address)
+        return self._have_room(network_classes(address), seconds, count)
+
+    def _have_room(self, networks: Sequence[Network], seconds: float, count: int) -> bool:
         for each in self._counted:
             each.turn(seconds)
         return all(each.has_room(networks, count) for each in self._counted)
@@ -133,9 +144,9 @@ class RateLimiter:
 
         @return: Whether there was room; if not, nothing is counted.
         """
-        if not self.has_room(address, seconds, count):
-            return False
         networks = network_classes(address)
+        if not self._have_room(networks, seconds, count):
+            return False
         for each in self._counted:
             each.add(networks, count)
         return True
@@ -156,6 +167,10 @@ class ConcurrencyLimiter:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._counts: dict[Network, int] = {}
+
+    def obey(self, limits: Limits) -> None:
+        """Other limits from now on; nobody is sent away who is there."""
+        self._limits = limits
 
     def acquire(self, address: IPAddress) -> bool:
         """
