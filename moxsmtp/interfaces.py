@@ -21,6 +21,7 @@ from moxsmtp.dns.records import Answer, Question
 from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
+from moxsmtp.smtp.notification import NO_WISHES, Wishes
 from moxsmtp.smtp.reply import Reply
 
 __all__ = [
@@ -495,6 +496,8 @@ class NewJob:
     @ivar prefix: Header octets sent before the content.
     @ivar message_id: With angle brackets.
     @ivar next_attempt: L{None}: at once.
+    @ivar future_release: As a DSN tells why it was held (RFC 4865).
+    @ivar wishes: What the sender wants to hear (RFC 3461).
     """
 
     account: str
@@ -509,6 +512,7 @@ class NewJob:
     from_id: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     future_release: str = ""
+    wishes: Wishes = NO_WISHES
 
 
 class IQueue(Interface):

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from moxsmtp.interfaces import NewHook, NewMessage, OutgoingEvent, RequireTLS
 from moxsmtp.names import Host, IPAddress
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import NO_WISHES, Wishes
 
 __all__ = [
     "Attempt", "Batch", "Delivered", "Failed", "FromIdInUse", "Hook", "HookResult", "Job", "Lease",
@@ -78,6 +79,7 @@ class Job:
     @ivar dialed: Addresses connected to so far, by host, in order.
     @ivar content: Key of the content in the store.
     @ivar size: Octets of prefix and content.
+    @ivar wishes: What the sender wants to hear (RFC 3461).
     """
 
     id: int
@@ -105,6 +107,7 @@ class Job:
     from_id: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     future_release: str = ""
+    wishes: Wishes = NO_WISHES
 
     @property
     def destination(self) -> Host:

@@ -8,7 +8,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["UNSAID", "Notify", "Occasion", "ReturnContent"]
+__all__ = ["NO_WISHES", "UNSAID", "Notify", "Occasion", "ReturnContent", "Wishes"]
 
 
 class ReturnContent(enum.StrEnum):
@@ -69,3 +69,23 @@ class Notify:
 
 #: There was no NOTIFY.
 UNSAID: Final = Notify()
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """
+    All that a sender said about reports on one recipient.
+
+    @ivar envelope_id: ENVID, decoded; comes back in every report.
+    @ivar original_recipient: ORCPT, type and address, C{rfc822;a@b.example}, the
+        address decoded.
+    """
+
+    returns: ReturnContent = ReturnContent.UNSET
+    envelope_id: str = ""
+    notify: Notify = UNSAID
+    original_recipient: str = ""
+
+
+#: Nothing was said.
+NO_WISHES: Final = Wishes()

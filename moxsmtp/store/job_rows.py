@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, insert, select, text
 
 from moxsmtp.interfaces import NewJob, OutgoingEvent, RequireTLS, Spooled
 from moxsmtp.queue.job import Job, Result, Retired
+from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 from moxsmtp.store.columns import (
     read_addresses,
     read_map,
@@ -42,7 +43,8 @@ _INSERT: Final = (
             for name in (
                 "base_id", "account", "mail_from", "rcpt_to", "destination", "size", "has_8bit",
                 "smtputf8", "message_id", "subject", "require_tls", "queued", "from_id", "extra",
-                "future_release", "content_id", "prefix", "next_attempt",
+                "future_release", "content_id", "prefix", "next_attempt", "dsn_return",
+                "envelope_id", "dsn_notify", "original_recipient",
             )
         }
     )
@@ -119,6 +121,10 @@ def insert_job(
             "content_id": content,
             "prefix": new.prefix,
             "next_attempt": now if new.next_attempt is None else write_time(new.next_attempt),
+            "dsn_return": new.wishes.returns.value,
+            "envelope_id": write_text(new.wishes.envelope_id),
+            "dsn_notify": str(new.wishes.notify),
+            "original_recipient": write_text(new.wishes.original_recipient),
         },
     )
     return int(number)
@@ -152,6 +158,7 @@ def read_job(row: Any) -> Job:
         from_id=row.from_id,
         extra=read_map(row.extra),
         future_release=row.future_release,
+        wishes=_wishes(row),
     )
 
 
@@ -181,6 +188,7 @@ def read_retired_job(row: Any) -> RetiredJob:
         from_id=row.from_id,
         extra=read_map(row.extra),
         future_release=row.future_release,
+        wishes=_wishes(row),
     )
     return RetiredJob(
         job=kept,
@@ -188,6 +196,16 @@ def read_retired_job(row: Any) -> RetiredJob:
         success=bool(row.success),
         last_activity=last_activity,
         keep_until=read_time(row.keep_until),
+    )
+
+
+def _wishes(row: Any) -> Wishes:
+    """@param row: The columns of both tables that tell them."""
+    return Wishes(
+        returns=ReturnContent(row.dsn_return),
+        envelope_id=row.envelope_id,
+        notify=Notify.parse(row.dsn_notify),
+        original_recipient=row.original_recipient,
     )
 
 
