@@ -37,6 +37,7 @@ COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("mox_smtpserver_delivery_starttls", "Handshakes begun on port 25.", ()),
     ("mox_smtpserver_delivery_starttls_errors", "Handshakes failed on port 25.", ("reason",)),
     ("mox_authentication", "Attempts to log in.", ("kind", "variant", "result")),
+    ("mox_authentication_ratelimited", "Turned away: too many failed attempts.", ("kind",)),
     ("mox_panic", "Unexpected exceptions: bugs, or a broken environment.", ("pkg",)),
     ("mox_dkim_sign", "Signatures put on mail of our domains.", ("key",)),
     ("mox_queue_connection", "Connections made to deliver mail.", ("result",)),

@@ -18,7 +18,6 @@ RULES = Path(__file__).parent / "data" / "mox-prometheus.rules"
 #: What mox's alert rules watch that we do not have, or not yet.
 ABSENT = frozenset(
     {
-        "mox_authentication_ratelimited_total",
         "mox_autotls_cert_request_errors_total",
         "mox_dmarcdb_policy_evaluated_total",
         "mox_dnsbl_ips_success",

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Reply"]
+__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Reply", "without_space"]
 
 #: Octets of a reply line without its CRLF.  RFC 5321 section 4.5.3.1.5.
 _MAXIMUM_LINE: Final = 510
@@ -102,20 +102,41 @@ def _pieces(line: str, room: int) -> Iterator[str]:
 
 class Refused(Exception):
     """
-    A command that cannot be carried out.  Caught in one place, the protocol.
+    A command that cannot be carried out.  Caught in one place, the protocol (S-112).
 
     @ivar reply: What to answer.
     @ivar reason: For the log, not for the peer; empty if the reply says it all.
+    @ivar is_ours: The trouble is on our side, and worth a warning; else the
+        peer did something that we do not take, which is everyday life.
     """
 
-    def __init__(self, reply: Reply, reason: str = "") -> None:
+    def __init__(self, reply: Reply, reason: str = "", *, is_ours: bool = False) -> None:
         super().__init__(reply, reason)
         self.reply = reply
         self.reason = reason
+        self.is_ours = is_ours
 
 
 #: For a bug or a broken environment; what it was, the peer need not know (S-112).
 LOCAL_ERROR: Final = Reply(451, "3.0", "local error, try again later")
 
-#: Disk full, quota, or below what must stay free (S-112).
-NO_SPACE: Final = Reply(452, "3.1", "no space for more mail, try again later")
+#: What "other" statuses are called where it is known that room is lacking.
+#: RFC 3463 sections 3.3 and 3.4: system full, mailbox full.
+_WITHOUT_SPACE: Final[Mapping[str | None, str]] = {"3.0": "3.1", "2.0": "2.2"}
+
+
+def without_space(reply: Reply) -> Reply:
+    """
+    The same refusal where the cause is that there is no room: disk full, quota,
+    or below what must stay free (S-112).
+    """
+    status = _WITHOUT_SPACE.get(reply.status)
+    if status is None:
+        return reply
+    if reply.code != 451:
+        return replace(reply, status=status)
+    return replace(reply, code=452, status=status, text="no space for more mail, try again later")
+
+
+#: For most of what lacks room.
+NO_SPACE: Final = without_space(LOCAL_ERROR)
