@@ -138,8 +138,7 @@ class Conversation:
         try:
             return await self._outcome(event)
         except Refused as refused:
-            if refused.reason:
-                self.log.write(LogLevel.debug, "refused: {reason}", reason=refused.reason)
+            self._tell_refusal(event, refused)
             return refused.reply
         except CancelledError:
             raise
@@ -253,9 +252,9 @@ class Conversation:
         try:
             spooled = await transfer.spool.finish()
         except InsufficientStorage as error:
-            raise Refused(NO_SPACE, str(error)) from error
+            raise Refused(NO_SPACE, str(error), is_ours=True) from error
         except (StorageUnavailable, OSError) as error:
-            raise Refused(LOCAL_ERROR, str(error)) from error
+            raise Refused(LOCAL_ERROR, str(error), is_ours=True) from error
         good, counts = False, True
         try:
             reply = await self._receiver.message(self._session.client, spooled)
@@ -299,6 +298,15 @@ class Conversation:
             self.log.write(LogLevel.warn, "content cannot be kept: {error}", error=str(error))
 
     # -- counting and telling ----------------------------------------------------------
+
+    def _tell_refusal(self, event: Event, refused: Refused) -> None:
+        """Loudly only if it is our own trouble (S-112)."""
+        reply = refused.reply
+        self.log.write(
+            LogLevel.warn if refused.is_ours else LogLevel.debug,
+            "refused {verb} with {code}: {reason}",
+            verb=_verb(event), code=reply.code, reason=refused.reason or reply.text,
+        )  # fmt: skip
 
     def _observe(self, event: Event, reply: Reply) -> None:
         """Count a reply and the time since its command; DATA's content is included (S-114)."""

@@ -40,7 +40,7 @@ from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.signing import Signers
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
-from moxsmtp.smtp.reply import NO_SPACE, Refused, Reply
+from moxsmtp.smtp.reply import Refused, Reply, without_space
 
 __all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "storage_refusals"]
 
@@ -51,18 +51,19 @@ _NO_STORAGE: Final = Reply(451, "3.0", "storage is not available, try again late
 
 
 @contextmanager
-def storage_refusals() -> Iterator[None]:
+def storage_refusals(usual: Reply = _NO_STORAGE) -> Iterator[None]:
     """
     Within, a store that cannot take more says so to the peer (S-112).
 
-    @raise Refused: 452 4.3.1 without space, 451 4.3.0 without a database.
+    @param usual: What to say without a database.
+    @raise Refused: With it, or what it becomes without space.
     """
     try:
         yield
     except InsufficientStorage as error:
-        raise Refused(NO_SPACE, str(error)) from error
+        raise Refused(without_space(usual), str(error), is_ours=True) from error
     except StorageUnavailable as error:
-        raise Refused(_NO_STORAGE, str(error)) from error
+        raise Refused(usual, str(error), is_ours=True) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Submission(Receiver):
             self._count("badmessage")
             raise Refused(Reply(550, "6.0", found.text))
         if self._is_gone(found.author):
-            raise Refused(_DOMAIN_GONE)
+            raise Refused(_DOMAIN_GONE, is_ours=True)
         if not self._owns(client, found.author):
             self._count("badfrom")
             raise Refused(Reply(550, "7.1", "the message's From address is not yours"))
