@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from moxsmtp.config import Settings
@@ -22,10 +22,12 @@ from moxsmtp.receive.settings import (
     ListenerSettings,
     ServiceSettings,
     SubmissionSettings,
+    UnknownName,
 )
-from moxsmtp.sockets import Socket
+from moxsmtp.smtp.sasl import Terms
+from moxsmtp.sockets import PassedSockets, Socket
 from moxsmtp.tls.ciphers import tls_info
-from moxsmtp.tls.server import ServerTLS, server_context
+from moxsmtp.tls.server import CertificateError, Manners, ServerTLS
 
 __all__ = ["Entrances", "Hall", "ReceiverMaker"]
 
@@ -41,11 +43,13 @@ class Hall:
 
     @ivar receivers: Makes receivers for one socket.
     @ivar session_ids: See L{Entrance}.
+    @ivar random_bytes: So many octets that nobody can guess.
     """
 
     receivers: ReceiverMaker
     session_ids: Iterator[int]
     reply_id: Callable[[int], str]
+    random_bytes: Callable[[int], bytes]
     reactor: Any
     metrics: IMetrics
 
@@ -64,10 +68,13 @@ class _Door:
 class Entrances:
     """All sockets for mail."""
 
-    def __init__(self, settings: Settings) -> None:
+    _log = Logger()
+
+    def __init__(self, settings: Settings, passed: PassedSockets | None = None) -> None:
         """
         Bind them.
 
+        @param passed: Taken where they are bound already.
         @raise CannotListenError: One cannot be bound; none stays bound.
         """
         self._doors: list[_Door] = []
@@ -76,7 +83,7 @@ class Entrances:
             for listener in settings.listeners:
                 for role, service in _services(listener):
                     for address in listener.addresses:
-                        socket = Socket(address, service.port)
+                        socket = Socket(address, service.port, passed)
                         self._doors.append(_Door(listener.name, role, socket))
         except BaseException:
             self.unbind()
@@ -93,16 +100,15 @@ class Entrances:
 
         @raise CertificateError: A listener's certificate cannot be used.
         """
-        contexts = _contexts(settings)
+        secured = self._secured(settings)
         for listener in settings.listeners:
             self._connections[listener.name] = Connections(listener.max_connections)
-        for door in self._doors:
+        for door, tls in zip(self._doors, secured, strict=True):
+            door.tls = tls
             listener = _named(settings, door.listener)
-            context = contexts.get((door.listener, door.role))
-            door.tls = ServerTLS(context) if context is not None else None
             door.factory = ESMTPFactory(self._entrance(settings, listener, door, hall))
-            if door.role is Role.SUBMISSIONS and door.tls is not None:
-                secure = TLSMemoryBIOFactory(door.tls, False, door.factory, hall.reactor)
+            if door.role is Role.SUBMISSIONS and tls is not None:
+                secure = TLSMemoryBIOFactory(tls, False, door.factory, hall.reactor)
                 door.socket.serve(secure, hall.reactor)
             else:
                 door.socket.serve(door.factory, hall.reactor)
@@ -115,31 +121,46 @@ class Entrances:
         @raise CertificateError: A listener's certificate cannot be used; then
             nothing has changed.
         """
-        contexts = _contexts(settings)
-        for door in self._doors:
+        secured = self._secured(settings)
+        for door, tls in zip(self._doors, secured, strict=True):
             listener = next((one for one in settings.listeners if one.name == door.listener), None)
             if listener is None or door.factory is None:
                 continue
-            context = contexts.get((door.listener, door.role))
-            if door.tls is not None and context is not None:
-                door.tls.replace(context)
+            if door.tls is not None and tls is not None:
+                door.tls.obey(tls)
+            elif door.role is not Role.SUBMISSIONS:
+                door.tls = tls
             self._connections[listener.name].maximum = listener.max_connections
             door.factory.obey(self._entrance(settings, listener, door, hall))
         wanted = {
-            (listener.name, role, str(address), service.port, _has_tls(listener, role))
+            (listener.name, role, str(address), service.port)
             for listener in settings.listeners
             for role, service in _services(listener)
             for address in listener.addresses
         }
         bound = {
-            (door.listener, door.role, str(door.socket.address), door.socket.port,
-             door.tls is not None)
+            (door.listener, door.role, str(door.socket.address), door.socket.port)
             for door in self._doors
-        }  # fmt: skip
+        }
         return sorted(
             f"listener {name}, {role.value} on {address} port {port}"
-            for name, role, address, port, _ in wanted ^ bound
+            for name, role, address, port in wanted ^ bound
         )
+
+    async def renew_tickets(self) -> None:
+        """
+        Give each socket new ticket keys (S-7).  Its certificates are read again
+        with that; where one cannot be used any more, all stays as it is there.
+        """
+        for door in self._doors:
+            if door.tls is None:
+                continue
+            try:
+                door.tls.obey(door.tls.renewed())
+            except CertificateError as error:
+                self._log.error(
+                    "TLS on {where} goes on as it was: {error}", where=str(door.socket), error=error
+                )
 
     def listening(self) -> Sequence[str]:
         """Each socket in words."""
@@ -155,6 +176,18 @@ class Entrances:
         )
         await gatherResults([Deferred.fromCoroutine(door.socket.close()) for door in self._doors])
 
+    def _secured(self, settings: Settings) -> Sequence[ServerTLS | None]:
+        """
+        For each socket; each has ticket keys of its own (S-7).
+
+        @raise CertificateError: A certificate cannot be used.
+        """
+        named = {listener.name: listener for listener in settings.listeners}
+        return [
+            _tls(settings, named[door.listener], door.role) if door.listener in named else None
+            for door in self._doors
+        ]
+
     def _entrance(
         self, settings: Settings, listener: ListenerSettings, door: _Door, hall: Hall
     ) -> Entrance:
@@ -165,7 +198,7 @@ class Entrances:
             Role.SUBMISSIONS: False,
         }[role]
         requires_tls = listener.smtp.require_starttls if role is Role.SMTP else not clear
-        hostname = parse_domain(listener.hostname) if listener.hostname else settings.hostname
+        hostname = _hostname(settings, listener)
         return Entrance(
             listener=listener.name,
             role=role,
@@ -181,6 +214,12 @@ class Entrances:
             reply_id=hall.reply_id,
             clock=hall.reactor,
             metrics=hall.metrics,
+            terms=Terms(
+                hostname=settings.hostname.ascii,
+                random_bytes=hall.random_bytes,
+                seconds=hall.reactor.seconds,
+                cram_md5=settings.cram_md5,
+            ),
         )
 
 
@@ -196,27 +235,27 @@ def _services(
     return [(role, service) for role, service in services if service.enabled]
 
 
-def _has_tls(listener: ListenerSettings, role: Role) -> bool:
-    """Whether TLS is to be had there (S-8)."""
-    return listener.tls is not None and not (role is Role.SMTP and listener.smtp.no_starttls)
-
-
-def _contexts(settings: Settings) -> dict[tuple[str, Role], SSL.Context]:
+def _tls(settings: Settings, listener: ListenerSettings, role: Role) -> ServerTLS | None:
     """
-    A context for each listener's service that has TLS (S-4).
+    How a new socket of a listener's service shakes hands; L{None}: not at all (S-4).
 
     @raise CertificateError: A certificate cannot be used.
     """
-    return {
-        (listener.name, role): server_context(
-            certificate=listener.tls.certificate,
-            key=listener.tls.key,
-            tickets=role.is_submission,
-        )
-        for listener in settings.listeners
-        for role, _ in _services(listener)
-        if listener.tls is not None and _has_tls(listener, role)
-    }
+    tls = listener.tls
+    if tls is None or (role is Role.SMTP and listener.smtp.no_starttls):
+        return None
+    manners = Manners(
+        minimum_version=tls.minimum_version,
+        tickets=role.is_submission or listener.smtp.session_tickets,
+        asks_client=role.is_submission and tls.client_certificates,
+        strict=role.is_submission and tls.sni is UnknownName.STRICT,
+    )
+    return ServerTLS(tls.pairs, _hostname(settings, listener), manners)
+
+
+def _hostname(settings: Settings, listener: ListenerSettings) -> Domain:
+    """S-2."""
+    return parse_domain(listener.hostname) if listener.hostname else settings.hostname
 
 
 def _named(settings: Settings, name: str) -> ListenerSettings:

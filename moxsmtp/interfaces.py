@@ -22,15 +22,16 @@ from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.notification import NO_WISHES, Wishes
-from moxsmtp.smtp.reply import Reply
+from moxsmtp.smtp.login_secrets import CramKeys, ScramKeys, SecretsWanted
+from moxsmtp.smtp.reply import Refused, Reply
 
 __all__ = [
-    "INBOX", "UNCHECKED", "Account", "ChannelBinding", "Client", "Hello", "HookTarget",
-    "IAccounts", "IContent", "ICredentials", "IMailStore", "IMetrics", "IOwnResolver",
+    "INBOX", "UNCHECKED", "Account", "AddressRole", "Alias", "Allowance", "CertificateAttempt", "ChannelBinding", "Client", "Hello", "HookTarget",
+    "IAccounts", "IContent", "IClientKeys", "ICredentials", "IMailStore", "IMetrics", "IOwnResolver",
     "IPasswordHashes", "IQueue",
-    "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "Login", "MailboxKind",
-    "Maildir", "NewHook", "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt",
-    "Provenance", "RequireTLS", "Role", "Spooled", "StorageUnavailable", "TLSInfo",
+    "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "LocalRecipient", "Login", "LoginSecrets", "MailboxKind",
+    "Maildir", "Member", "NewHook", "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt", "PasswordSecrets",
+    "Provenance", "RequireTLS", "Role", "RoleAddress", "Spooled", "StorageUnavailable", "TLSInfo",
     "Validation",
 ]  # fmt: skip
 
@@ -119,6 +120,8 @@ class Client:
     The other end of a session, as far as it is known by now.
 
     @ivar session_id: The connection's number, 64 bits (S-9).
+    @ivar login: Who hands in mail: by SASL, else by certificate.
+    @ivar certificate: Who the key of the TLS certificate is registered for (S-37).
     """
 
     session_id: int
@@ -128,6 +131,7 @@ class Client:
     hello: Hello | None = None
     tls: TLSInfo | None = None
     login: Login | None = None
+    certificate: Login | None = None
 
 
 # -- DNS -----------------------------------------------------------------------
@@ -265,6 +269,12 @@ class Account:
     @ivar maildir: Set if mail is read in a Maildir, L{None} if in the store.
     @ivar keep_retired_messages: How long the queue's history is kept (Q-77);
         zero keeps nothing.
+    @ivar max_outgoing_messages_per_day: Recipients in 24 hours (S-94); 0: unlimited.
+    @ivar max_first_time_recipients_per_day: Of these, never written to before.
+    @ivar from_id_login_addresses: Mail handed in by these gets an identifier
+        into its sender (S-98).
+    @ivar login_disabled: What to tell who gives the right password; empty:
+        the account may log in (S-55).
     """
 
     name: str
@@ -274,6 +284,81 @@ class Account:
     incoming_webhook: HookTarget | None = None
     keep_retired_messages: timedelta = timedelta()
     keep_retired_webhooks: timedelta = timedelta()
+    login_disabled: str = ""
+    max_outgoing_messages_per_day: int = 1000
+    max_first_time_recipients_per_day: int = 200
+    from_id_login_addresses: tuple[str, ...] = ()
+
+
+class AddressRole(enum.StrEnum):
+    """What an address is for that is nobody's own (I-25, I-26)."""
+
+    POSTMASTER = "postmaster"
+    DMARC_REPORTS = "dmarc-reports"
+    TLS_REPORTS = "tls-reports"
+    HOST_TLS_REPORTS = "host-tls-reports"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAddress:
+    """
+    An address with a purpose, and who takes care of it.
+
+    @ivar mailbox: Where its mail goes.
+    """
+
+    role: AddressRole
+    account: Account
+    mailbox: str = INBOX
+
+    @property
+    def takes_tls_reports(self) -> bool:
+        """Whether others tell us here that they cannot reach us by TLS (RFC 8460)."""
+        return self.role in {AddressRole.TLS_REPORTS, AddressRole.HOST_TLS_REPORTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """@ivar path: Canonical."""
+
+    path: Path
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """
+    An address whose mail goes to several.  RFC 5321 section 3.9.1, I-33.
+
+    @ivar path: Canonical.
+    @ivar members: At least one.
+    @ivar post_public: Anybody may write to it, not its members alone.
+    @ivar list_members: Members may know who the others are.
+    @ivar allow_message_from: Members may write in its name.
+    """
+
+    path: Path
+    members: tuple[Member, ...]
+    post_public: bool = False
+    list_members: bool = False
+    allow_message_from: bool = False
+
+    def admits(self, author: Path | None) -> bool:
+        """
+        Whether mail of C{author} may be posted (I-34).
+
+        @param author: Canonical; L{None}: not known.
+        """
+        if author is not None:
+            if any(member.path == author for member in self.members):
+                return True
+            if author == self.path:
+                return self.allow_message_from
+        return self.post_public
+
+
+#: Who receives mail here.
+LocalRecipient = Account | Alias | RoleAddress
 
 
 class IAccounts(Interface):
@@ -282,11 +367,14 @@ class IAccounts(Interface):
     def account(name: str) -> Account | None:
         """By account name."""
 
-    def account_of(path: Path) -> Account | None:
-        """The account that receives mail for C{path}; L{None}: no such user here."""
+    def recipient_of(path: Path) -> LocalRecipient | None:
+        """Who receives mail for C{path}; L{None}: nobody here."""
 
     def owner_of(path: Path) -> Account | None:
-        """The same, without an account that takes what is for nobody: who logs in as C{path}."""
+        """
+        Who logs in as C{path}: an alias is nobody, and so is an account that
+        takes what is for nobody.
+        """
 
     def is_local(domain: Host | None) -> bool:
         """Whether we are a final destination of C{domain}; L{None} is the bare postmaster's."""
@@ -295,10 +383,16 @@ class IAccounts(Interface):
         """Who reads the postmaster's mail."""
 
     def may_send_as(account: str, path: Path) -> bool:
-        """Whether C{account} owns C{path} as an author or sender."""
+        """Whether C{account} owns C{path} as an author or sender (S-66, S-90)."""
 
     def canonical(path: Path) -> Path:
         """The same mailbox in one spelling, so that duplicates fold (I-28)."""
+
+    def separators_of(domain: Host | None) -> tuple[str, ...]:
+        """
+        What parts a local-part of a domain of ours from words behind it, the
+        usual one first (I-28); nothing at other domains.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,25 +404,101 @@ class PasswordAttempt:
     password: str = field(repr=False)
 
 
-class ICredentials(Interface):
-    """Passwords."""
+@dataclass(frozen=True, slots=True)
+class CertificateAttempt:
+    """
+    A TLS client certificate, and who its owner wants to be (S-37, S-52).
 
-    def verify(attempt: PasswordAttempt) -> Awaitable[Login | None]:
+    @ivar fingerprint: As L{TLSInfo.client_key}.
+    @ivar authorization_id: NFC; empty: whoever the key is registered for.
+    """
+
+    fingerprint: str
+    authorization_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSecrets:
+    """
+    What a claim to be somebody is verified with.
+
+    @ivar login: Who it is, if the claim proves true; L{None}: nobody, and
+        C{keys} are made up.
+    @ivar refusal: What to answer all the same; L{None}: nothing stands against it.
+    """
+
+    login: Login | None
+    keys: ScramKeys | CramKeys = field(repr=False)
+    refusal: Reply | None = None
+
+    def admitted(self) -> Login:
         """
-        Check a password; the same work whether or not the user exists.
+        The claim is true.
+
+        @raise Refused: But the account may not log in (S-55).
+        """
+        if self.login is None:
+            raise RuntimeError("nobody can prove this")
+        if self.refusal is not None:
+            raise Refused(self.refusal, f"{self.login.account} may not log in")
+        return self.login
+
+
+class ICredentials(Interface):
+    """Who may log in as whom."""
+
+    def verify(attempt: PasswordAttempt | CertificateAttempt) -> Awaitable[Login | None]:
+        """
+        Check a password, with the same work whether or not the user exists, or
+        a certificate.
 
         @return: L{None} for a wrong password and for an unknown user alike.
+        @raise Refused: It is right, and the account may not log in (S-55); or
+            too many wait already.
         """
+
+    def secrets(wanted: SecretsWanted) -> Awaitable[LoginSecrets]:
+        """
+        What to verify a claim with.  For an unknown user, and for one without
+        such secrets, they are made up, always the same, by the same work (S-50).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSecrets:
+    """
+    All that is kept of a password, each as text that only its owner reads.
+
+    @ivar password: Argon2id in PHC string form.
+    @ivar scram_sha256: As L{ScramKeys.text}; empty: none were derived.
+    @ivar scram_sha1: The same.
+    @ivar cram_md5: As L{CramKeys.text}; empty: none were derived.
+    """
+
+    password: str = field(repr=False)
+    scram_sha256: str = field(default="", repr=False)
+    scram_sha1: str = field(default="", repr=False)
+    cram_md5: str = field(default="", repr=False)
 
 
 class IPasswordHashes(Interface):
     """Where derivatives of passwords are kept; never the passwords."""
 
-    def password_hash(account: str) -> Awaitable[str | None]:
-        """In PHC string form; L{None} if the account has no password."""
+    def password_secrets(account: str) -> Awaitable[PasswordSecrets | None]:
+        """L{None} if the account has no password."""
 
-    def set_password_hash(account: str, phc: str) -> Awaitable[None]:
-        """Keep it; when this answers, it is on disk."""
+    def set_password_secrets(account: str, secrets: PasswordSecrets) -> Awaitable[None]:
+        """Keep them in place of all others; when this answers, they are on disk."""
+
+    def complete_password_secrets(account: str, secrets: PasswordSecrets) -> Awaitable[None]:
+        """Keep them, if C{secrets.password} is still the account's hash."""
+
+
+class IClientKeys(Interface):
+    """Which keys of TLS client certificates are registered, and for whom."""
+
+    def login_of(fingerprint: str) -> Awaitable[Login | None]:
+        """Whom a key was registered for; whether the address still is theirs, is not said."""
 
 
 # -- mail in ------------------------------------------------------------------------
@@ -515,15 +685,34 @@ class NewJob:
     wishes: Wishes = NO_WISHES
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """
+    How much an account may send within 24 hours (S-94, I-108).
+
+    @ivar messages: Counted per recipient; 0: as many as it likes.
+    @ivar first_time_recipients: To whom it never wrote before; 0: likewise.
+    """
+
+    account: str
+    messages: int
+    first_time_recipients: int
+
+
 class IQueue(Interface):
     """Where mail waits to leave."""
 
-    def add(spooled: Spooled, jobs: Sequence[NewJob]) -> Awaitable[Sequence[int]]:
+    def add(
+        spooled: Spooled, jobs: Sequence[NewJob], allowance: Allowance | None = None
+    ) -> Awaitable[Sequence[int]]:
         """
         Queue one content for all recipients, all or nothing (Q-3), and wake
         the runner.  When this answers, it is on disk.
 
+        @param allowance: Checked and used up in the same transaction; L{None}:
+            nobody counts.
         @return: The number of each job.
+        @raise LimitReached: More than the allowance.
         @raise ValueError: No jobs (Q-4).
         @raise FromIdInUse: A from-id is known already (Q-4).
         @raise InsufficientStorage: There is no room.
@@ -543,8 +732,13 @@ class IReceiver(Interface):
     def hello(client: Client, command: Helo | Ehlo) -> Awaitable[None]:
         """Is this name acceptable (S-30)?  The protocol writes the reply."""
 
-    def authenticate(client: Client, attempt: PasswordAttempt) -> Awaitable[Login | None]:
+    def authenticate(
+        client: Client, attempt: PasswordAttempt | CertificateAttempt
+    ) -> Awaitable[Login | None]:
         """L{None}: the credentials are wrong."""
+
+    def secrets(client: Client, wanted: SecretsWanted) -> Awaitable[LoginSecrets]:
+        """What the client's claim to be somebody is verified with."""
 
     def mail(client: Client, command: Mail) -> Awaitable[Reply]:
         """Begin a transaction."""

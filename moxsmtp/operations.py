@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from moxsmtp.engine import Engine
 from moxsmtp.interfaces import Account, IContent, IPasswordHashes, NewHook, OutgoingEvent
 from moxsmtp.mailbox.content import NoMaildir
 from moxsmtp.queue.job import Failed, Job, Result
-from moxsmtp.receive.credentials import hash_password
+from moxsmtp.receive.passwords import derive
 from moxsmtp.reloading import LiveAccounts
 from moxsmtp.store.backup import back_up
 from moxsmtp.store.errors import StoreError
@@ -37,12 +38,20 @@ class AccountOperations:
     """See L{moxsmtp.admin.ports.AccountAdmin}."""
 
     def __init__(
-        self, accounts: LiveAccounts, hashes: IPasswordHashes, engine: Engine, reactor: Any
+        self,
+        accounts: LiveAccounts,
+        hashes: IPasswordHashes,
+        engine: Engine,
+        reactor: Any,
+        *,
+        cram_md5: Callable[[], bool],
     ) -> None:
+        """@param cram_md5: Whether CRAM-MD5 is there at present."""
         self._accounts = accounts
         self._hashes = hashes
         self._engine = engine
         self._reactor = reactor
+        self._cram_md5 = cram_md5
 
     def named(self, text: str) -> Account | None:
         """By name or address."""
@@ -50,8 +59,9 @@ class AccountOperations:
 
     async def set_password(self, account: str, password: str) -> None:
         """@raise ValueError: It cannot be a password; the text says why."""
-        phc = await deferToThreadPool(self._reactor, self._engine.pool, hash_password, password)
-        await self._hashes.set_password_hash(account, phc)
+        make = partial(derive, cram_md5=self._cram_md5())
+        secrets = await deferToThreadPool(self._reactor, self._engine.pool, make, password)
+        await self._hashes.set_password_secrets(account, secrets)
 
 
 class MailOperations:

@@ -33,7 +33,7 @@ from moxsmtp.outbound.attempt import Deliver, dialer
 from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
-from moxsmtp.receive.credentials import Credentials
+from moxsmtp.receive.credentials import Credentials, Disguise
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
 from moxsmtp.receive.session_log import SessionLog
@@ -42,6 +42,7 @@ from moxsmtp.reloading import LiveAccounts
 from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.store.accounts import Credentials as PasswordHashes
 from moxsmtp.store.accounts import Identity
+from moxsmtp.store.client_keys import ClientKeys
 from moxsmtp.store.hand_overs import HandOvers
 from moxsmtp.store.history import History
 from moxsmtp.store.hooks import HookStore
@@ -62,8 +63,8 @@ class Parts:
     """
     All of them, by what they are for.
 
-    @ivar accounts: Replaced by a reload, and so is C{signers}: what mail of
-        each domain is signed with.
+    @ivar accounts: Replaced by a reload, and so are C{signers}: what mail of
+        each domain is signed with, and C{cram_md5}: whether it is there.
     @ivar mail: Delivers the queue; C{hooks} calls webhooks.
     """
 
@@ -82,7 +83,9 @@ class Parts:
         self.checks = surroundings.checks(
             settings, self.resolver, reactor, self.suffixes.is_public_suffix
         )
+        self.cram_md5 = settings.cram_md5
         self.hashes = PasswordHashes(engine.database, now=self.now)
+        self.client_keys = ClientKeys(engine.database, now=self.now)
         self.identity = Identity(engine.database)
         self.history = History(engine.database)
         # Names this process among all that use the database.
@@ -178,17 +181,19 @@ class Parts:
 
     # -- mail in ------------------------------------------------------------------------
 
-    def receivers(self, reply_ids: ReplyIds, nobody: str) -> ReceiverMaker:
+    def receivers(self, reply_ids: ReplyIds, disguise: Disguise) -> ReceiverMaker:
         """
         What each socket makes a receiver with, for each connection.
 
         @param reply_ids: Known once the database answers.
-        @param nobody: The hash of a password that nobody knows.
+        @param disguise: For users that there are none of.
         """
         credentials = Credentials(
             self.accounts,
             self.hashes,
-            nobody=nobody,
+            self.client_keys,
+            disguise=disguise,
+            cram_md5=lambda: self.cram_md5,
             reactor=self.reactor,
             pool=self.engine.pool,
         )

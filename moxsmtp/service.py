@@ -15,7 +15,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
@@ -26,6 +27,7 @@ from twisted.python.failure import Failure
 from moxsmtp.admin.commands import Commands
 from moxsmtp.admin.control import ControlService
 from moxsmtp.admin.health import monitoring_site
+from moxsmtp.admin.key_commands import KeyCommands
 from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
@@ -38,7 +40,8 @@ from moxsmtp.operations import (
 )
 from moxsmtp.parts import Parts
 from moxsmtp.periodic import Periodic
-from moxsmtp.receive.credentials import hash_password
+from moxsmtp.receive.credentials import Disguise
+from moxsmtp.receive.passwords import Pretence, derive, hash_password
 from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.sockets import Socket
 from moxsmtp.store.sweep import sweep
@@ -47,8 +50,13 @@ from moxsmtp.tls.server import CertificateError
 
 __all__ = ["Server", "make_service"]
 
+T = TypeVar("T")
+
 #: Octets of the installation's secret: a key of 16 and a prefix of 8 (S-10).
 _REPLY_ID_SECRET: Final = 24
+
+#: Octets of what secrets of unknown users are made from.
+_PRETENCE_SECRET: Final = 32
 
 #: Settings that are obeyed at the start only.
 _FIXED: Final = (
@@ -139,12 +147,20 @@ class Server(Service):
         )
         reply_ids = ReplyIds(secret[:16], secret[16:])
         await self._set_passwords()
-        nobody = await self._hashed(secrets.token_urlsafe(32))
+        disguise = Disguise(
+            await _in_thread(parts, hash_password, secrets.token_urlsafe(32)),
+            Pretence(
+                await parts.identity.secret(
+                    "login_pretence", lambda: secrets.token_bytes(_PRETENCE_SECRET)
+                )
+            ),
+        )
         self._hall = Hall(
-            receivers=parts.receivers(reply_ids, nobody),
+            receivers=parts.receivers(reply_ids, disguise),
             # Numbers of later runs are higher, so they are unique in the log (S-9).
             session_ids=itertools.count(int(reactor.seconds() * 1000)),
             reply_id=reply_ids.encode,
+            random_bytes=secrets.token_bytes,
             reactor=reactor,
             metrics=parts.metrics,
         )
@@ -182,14 +198,14 @@ class Server(Service):
 
     async def _set_passwords(self) -> None:
         parts = self._parts
+        if not parts.cram_md5:
+            await parts.hashes.forget_cram_md5()
         for account, password in parts.surroundings.passwords.items():
-            if await parts.hashes.password_hash(account) is None:
-                await parts.hashes.set_password_hash(account, await self._hashed(password))
-
-    def _hashed(self, password: str) -> Deferred[str]:
-        """In a thread: it takes 30 ms on purpose."""
-        parts = self._parts
-        return deferToThreadPool(parts.reactor, parts.engine.pool, hash_password, password)
+            if await parts.hashes.password_secrets(account) is None:
+                make = partial(derive, cram_md5=parts.cram_md5)
+                await parts.hashes.set_password_secrets(
+                    account, await _in_thread(parts, make, password)
+                )
 
     def _housekeeping(self) -> list[IService]:
         """What is done again and again (Q-1)."""
@@ -237,10 +253,18 @@ class Server(Service):
         commands = Commands(
             mail=MailOperations(parts.mail_store, parts.maildirs.remove),
             queue=QueueOperations(parts.queue_admin, parts.accounts, parts.now),
-            accounts=AccountOperations(parts.accounts, parts.hashes, parts.engine, parts.reactor),
+            accounts=AccountOperations(
+                parts.accounts,
+                parts.hashes,
+                parts.engine,
+                parts.reactor,
+                cram_md5=lambda: parts.cram_md5,
+            ),
             backup=BackupOperations(parts.engine, parts.reactor),
         )
-        return ControlService(str(parts.engine.folder.path), commands.table(), parts.reactor)
+        keys = KeyCommands(parts.client_keys, parts.accounts)
+        table = {**commands.table(), **keys.table()}
+        return ControlService(str(parts.engine.folder.path), table, parts.reactor)
 
     async def _database_trouble(self) -> str | None:
         """Whether something can be written."""
@@ -277,9 +301,19 @@ class Server(Service):
         needs_restart += self._entrances.reload(settings, self._hall)
         self._parts.accounts.directory = settings.directory()
         self._parts.signers = settings.signers()
+        if self._parts.cram_md5 and not settings.cram_md5:
+            forgotten = Deferred.fromCoroutine(self._parts.hashes.forget_cram_md5())
+            _ = forgotten.addErrback(self._not_forgotten)
+        self._parts.cram_md5 = settings.cram_md5
         self._settings = settings
         for what in needs_restart:
             self._log.warn("a restart is needed before this change counts: {what}", what=what)
+
+    def _not_forgotten(self, failure: Failure) -> None:
+        self._log.error(
+            "secrets of CRAM-MD5 are still kept, until the next start: {error}",
+            error=str(failure.value),
+        )
 
     def _obey_pending(self, settings: Settings) -> None:
         try:
@@ -304,6 +338,11 @@ class Server(Service):
         await parts.poster.close()
         await maybeDeferred(parts.resolver.close)
         await parts.engine.close()
+
+
+def _in_thread(parts: Parts, make: Callable[[str], T], password: str) -> Deferred[T]:
+    """What is made of a password takes long on purpose."""
+    return deferToThreadPool(parts.reactor, parts.engine.pool, make, password)
 
 
 async def _all_of(remove: Callable[[datetime, int], Awaitable[int]], now: datetime) -> None:

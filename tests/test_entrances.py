@@ -22,7 +22,7 @@ from moxsmtp.receive.settings import (
     ListenerSettings,
     ServiceSettings,
     SubmissionSettings,
-    TLSFiles,
+    TLSSettings,
 )
 from moxsmtp.testing import MemoryMetrics
 from moxsmtp.tls.server import CertificateError
@@ -52,8 +52,10 @@ class EntrancesCase(RunningCase):
             return lambda _: self.told
 
         self.metrics = MemoryMetrics()
-        self.hall = Hall(receivers, itertools.count(77), str, self.reactor, self.metrics)
-        self.files = TLSFiles(**certificate_files(str(self.folder / "tls"), "mx.ours.example"))
+        self.hall = Hall(
+            receivers, itertools.count(77), str, lambda n: b"r" * n, self.reactor, self.metrics
+        )
+        self.files = TLSSettings(**certificate_files(str(self.folder / "tls"), "mx.ours.example"))
 
     def listener(self, **others: Any) -> ListenerSettings:
         """All three services, with a certificate."""
@@ -220,7 +222,7 @@ class BindTests(EntrancesCase):
 
     def test_certificate(self) -> None:
         """A certificate that cannot be used is told."""
-        bad = TLSFiles(certificate=str(self.folder / "none"), key=self.files.key)
+        bad = TLSSettings(certificate=str(self.folder / "none"), key=self.files.key)
         self.assertRaises(CertificateError, self.opened, self.listener(tls=bad))
 
 
@@ -261,7 +263,7 @@ class ReloadTests(EntrancesCase):
         entrances = self.opened(before)
         creator: Any = self.entrance(0).tls
         old = creator.serverConnectionForTLS(None).get_context()
-        bad = TLSFiles(certificate=str(self.folder / "none"), key=self.files.key)
+        bad = TLSSettings(certificate=str(self.folder / "none"), key=self.files.key)
         smaller = replace(before, tls=bad, max_message_size=999)
         self.assertRaises(CertificateError, self.reload, entrances, smaller)
         self.assertIs(old, creator.serverConnectionForTLS(None).get_context())

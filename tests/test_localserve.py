@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from moxsmtp.config import ConfigError, Settings
 from moxsmtp.dkim.key import parse_key_record
 from moxsmtp.dns.records import LookupFailed, Question, RRType
-from moxsmtp.interfaces import IReceiver, Login, PasswordAttempt, Role, Validation
+from moxsmtp.interfaces import IReceiver, Login, PasswordAttempt, PasswordSecrets, Role, Validation
 from moxsmtp.localserve import (
     ACCOUNT,
     ADDRESS,
@@ -29,9 +29,9 @@ from moxsmtp.localserve import (
     settings,
 )
 from moxsmtp.outbound.next_hop import FixedRoute
-from moxsmtp.receive.settings import TLSFiles
+from moxsmtp.receive.settings import TLSSettings
 from moxsmtp.service import Server, make_service
-from moxsmtp.tls.server import server_context
+from moxsmtp.tls.server import Manners, ServerTLS
 from tests.receive.houses import CLIENT, session_log
 from tests.running import LOOPBACK, STARTED, RunningCase, Visitor
 
@@ -92,14 +92,14 @@ class CertificateTests(RunningCase):
     def setUp(self) -> None:
         """There is none yet."""
         super().setUp()
-        self.files = TLSFiles(
+        self.files = TLSSettings(
             str(self.folder / "localhost.crt"), str(self.folder / "localhost.key")
         )
 
     def test_made(self) -> None:
         """It is for localhost and its addresses, good now and for years, and usable."""
         ensure_certificate(self.files, NOW)
-        server_context(certificate=self.files.certificate, key=self.files.key, tickets=True)
+        ServerTLS([self.files], Domain("localhost"), Manners())
         made = x509.load_pem_x509_certificate(Path(self.files.certificate).read_bytes())
         names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         self.assertEqual(["localhost"], names.get_values_for_type(x509.DNSName))
@@ -123,7 +123,7 @@ class CertificateTests(RunningCase):
         self.assertEqual(key, Path(self.files.key).read_bytes())
         Path(self.files.certificate).unlink()
         ensure_certificate(self.files, NOW)
-        server_context(certificate=self.files.certificate, key=self.files.key, tickets=True)
+        ServerTLS([self.files], Domain("localhost"), Manners())
 
 
 class KeyTests(RunningCase):
@@ -204,12 +204,12 @@ class Localserve(RunningCase):
         """A password that was set since stays (Q-89)."""
         server = self.served()
         hashes: Any = server._parts.hashes
-        self.result(hashes.set_password_hash(ACCOUNT, "another"))
+        self.result(hashes.set_password_secrets(ACCOUNT, PasswordSecrets("another")))
         self.stop(server)
         self.reactor.ports.clear()
         again = self.served()
-        kept = again._parts.hashes.password_hash(ACCOUNT)
-        self.assertEqual("another", self.result(kept))
+        kept = again._parts.hashes.password_secrets(ACCOUNT)
+        self.assertEqual(PasswordSecrets("another"), self.result(kept))
 
     def test_rehearsal(self) -> None:
         """Local-parts ask for failures, anybody else is taken for mox (S-109)."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from moxsmtp.config.checks import check, maildir_path
 from moxsmtp.config.files import check_tls, secret
@@ -22,6 +23,8 @@ from moxsmtp.names import Domain, InvalidName, parse_domain
 from moxsmtp.receive.settings import ListenerSettings, TLSFiles
 
 __all__ = ["data_directory", "load"]
+
+_Files = TypeVar("_Files", bound=TLSFiles)
 
 
 def load(path: str | Path, warn: Callable[[Mistake], object] | None = None) -> Settings:
@@ -102,6 +105,7 @@ class _Assembly:
             store=table.store,
             log=table.log,
             selectors=keys,
+            cram_md5=table.cram_md5,
         )
 
     def _file(self, name: str) -> str:
@@ -122,10 +126,22 @@ class _Assembly:
 
     def _listener(self, number: int, listener: ListenerSettings) -> ListenerSettings:
         tls = listener.tls
-        if tls is not None:
-            tls = TLSFiles(certificate=self._file(tls.certificate), key=self._file(tls.key))
-            check_tls(tls, ("listener", number, "tls"), self._findings)
+        if tls is None:
+            return listener
+        at: KeyPath = ("listener", number, "tls")
+        tls = replace(
+            self._pair(tls, at),
+            other=tuple(
+                self._pair(pair, (*at, "other", place)) for place, pair in enumerate(tls.other)
+            ),
+        )
         return replace(listener, tls=tls)
+
+    def _pair(self, files: _Files, at: KeyPath) -> _Files:
+        """Certificate and key by their absolute names, and looked at."""
+        files = replace(files, certificate=self._file(files.certificate), key=self._file(files.key))
+        check_tls(files, at, self._findings)
+        return files
 
     def _account(self, name: str, account: AccountTable) -> Account:
         maildir = None
@@ -144,6 +160,7 @@ class _Assembly:
             incoming_webhook=self._hook(account.incoming_webhook, (*at, "incoming_webhook")),
             keep_retired_messages=account.keep_retired_messages,
             keep_retired_webhooks=account.keep_retired_webhooks,
+            login_disabled=account.login_disabled,
         )
 
     def _hook(self, hook: IncomingHookTable | None, at: KeyPath) -> HookTarget | None:

@@ -79,6 +79,7 @@ class Settings:
         empty otherwise (S-73, I-113).
     @ivar selectors: What mail of each domain is signed with; domains without
         any may be left out.
+    @ivar cram_md5: Users may log in with CRAM-MD5, and what it needs is kept.
     """
 
     hostname: Domain
@@ -95,6 +96,7 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     default_account: str = ""
     selectors: Mapping[Domain, tuple[Selector, ...]] = field(default_factory=dict)
+    cram_md5: bool = True
 
     def signers(self) -> Mapping[Domain, tuple[Signer, ...]]:
         """Every domain of ours with what its mail is signed with now, which may be nothing."""

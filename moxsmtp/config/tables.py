@@ -82,6 +82,7 @@ class AccountTable:
     mailbox: MailboxKind = MailboxKind.STORE
     maildir: str = ""
     maildir_mode: int | None = None
+    login_disabled: str = ""
     keep_retired_messages: timedelta = timedelta()
     keep_retired_webhooks: timedelta = timedelta()
     outgoing_webhook: OutgoingHookTable | None = None
@@ -103,6 +104,7 @@ class FileTable:
     data_directory: str = ""
     maildir: str = ""
     maildir_mode: int = 0o700
+    cram_md5: bool = True
     listener: Mapping[int, ListenerSettings] = field(default_factory=dict)
     domain: Mapping[str, DomainTable] = field(default_factory=dict)
     account: Mapping[str, AccountTable] = field(default_factory=dict)

@@ -18,10 +18,12 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import (
+    CertificateAttempt,
     IMetrics,
     InsufficientStorage,
     IReceiver,
     ISpool,
+    Login,
     StorageUnavailable,
 )
 from moxsmtp.receive.session_log import SessionLog
@@ -46,8 +48,10 @@ from moxsmtp.smtp.events import (
     ContentEnd,
     Event,
     LoginAttempt,
+    LoginProven,
     LoginResult,
     Refusal,
+    SecretsRequest,
 )
 from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply
 from moxsmtp.smtp.sasl import BAD_CREDENTIALS
@@ -177,16 +181,11 @@ class Conversation:
         elif reply.is_positive:
             if isinstance(event, Helo | Ehlo | Rset | StartTLS):
                 self._receiver.reset()
-            elif isinstance(event, LoginAttempt):
-                self._count_login(event.variant, LoginResult.OK)
         elif isinstance(event, Mail):
             self._receiver.reset()
-        elif isinstance(event, LoginAttempt):
-            bad = reply is BAD_CREDENTIALS
-            result = LoginResult.BAD_CREDENTIALS if bad else LoginResult.ERROR
-            self._count_login(event.variant, result)
-        elif isinstance(event, Refusal) and event.exchange is not None:
-            self._count_login(event.exchange.variant, event.exchange.result)
+        ended = self._session.ended
+        if ended is not None:
+            self._count_login(ended.variant, ended.result)
 
     def abandon(self) -> None:
         """The connection is gone."""
@@ -219,6 +218,10 @@ class Conversation:
                 reply = event.reply
             case LoginAttempt():
                 reply = await self._log_in(event)
+            case LoginProven():
+                reply = self._logged_in(event.variant, event.login)
+            case SecretsRequest():
+                reply = await self._claim(event)
             case Refusal():
                 reply = await self._refuse(event)
             case _:
@@ -272,15 +275,73 @@ class Conversation:
         await self._delay()
         login = await self._receiver.authenticate(self._session.client, event.attempt)
         if login is None:
-            self.log.write(LogLevel.info, "login failed for {login}", login=event.attempt.login)
+            who = getattr(event.attempt, "login", "") or "the owner of a certificate"
+            self.log.write(LogLevel.info, "login failed for {login}", login=who)
             return BAD_CREDENTIALS
+        return self._logged_in(event.variant, login)
+
+    def _logged_in(self, variant: str, login: Login) -> Reply:
         reply = self._session.log_in(login)
-        self.log.write(LogLevel.info, "logged in with {variant}", variant=event.variant)
+        if reply.is_positive:
+            self.log.write(LogLevel.info, "logged in with {variant}", variant=variant)
+        else:
+            self.log.write(
+                LogLevel.info, "login as {login} with a certificate of another account",
+                login=login.address,
+            )  # fmt: skip
         return reply
+
+    async def _claim(self, event: SecretsRequest) -> Reply:
+        """Look up what the claim is verified with, and answer what that makes of it."""
+        await self._delay()
+        secrets = await self._receiver.secrets(self._session.client, event.wanted)
+        return await self._outcome(self._session.supply(secrets))
+
+    async def certificate_is_good(self) -> bool:
+        """
+        Whether the client's TLS certificate, which it has, lets it in (S-37 to
+        S-40).  If not, the connection has to end (S-37).
+        """
+        session = self._session
+        tls = session.client.tls
+        assert tls is not None  # noqa: S101 - there was a handshake
+        session.count_certificate()
+        result = LoginResult.ERROR
+        try:
+            await self._delay()
+            attempt = CertificateAttempt(tls.client_key)
+            login = await self._receiver.authenticate(session.client, attempt)
+            if login is None:
+                result = LoginResult.BAD_CREDENTIALS
+                self.log.write(LogLevel.info, "no login with certificate {key}", key=tls.client_key)
+                return False
+            session.certify(login)
+            result = LoginResult.OK
+            self.log.write(LogLevel.info, "logged in with a certificate")
+        except Refused as refused:
+            self.log.write(
+                LogLevel.info, "no login with certificate {key}: {reason}",
+                key=tls.client_key, reason=refused.reason or refused.reply.text,
+            )  # fmt: skip
+            return False
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug costs this connection only
+            self.panic("unexpected failure")
+            return False
+        finally:
+            self._count_login("tlsclientauth", result)
+        return True
 
     async def _refuse(self, event: Refusal) -> Reply:
         await self._delay()
-        if event.reason:
+        exchange = event.exchange
+        if exchange is not None and exchange.result is LoginResult.BAD_CHANNEL_BINDING:
+            self.log.write(
+                LogLevel.warn, "{login} is on another TLS connection: possible man in the middle",
+                login=event.reason,
+            )  # fmt: skip
+        elif event.reason:
             self.log.write(LogLevel.debug, "refused {verb}: {reason}",
                      verb=event.verb, reason=event.reason)  # fmt: skip
         return event.reply
@@ -344,7 +405,7 @@ def _verb(event: Event) -> Verb | None:
     match event:
         case ContentEnd() | Content():
             return Verb.DATA
-        case Challenge() | LoginAttempt():
+        case Challenge() | LoginAttempt() | LoginProven() | SecretsRequest():
             return Verb.AUTH
         case _:
             return event.verb

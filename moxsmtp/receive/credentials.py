@@ -1,42 +1,47 @@
 """
-Checking passwords: Argon2id, in a thread, one at a time.
+Who may log in as whom: by password, by what was derived from it, by certificate.
 
-An unknown user costs the same work as a known one: the password is held
-against a hash that nobody knows the password of.
+An unknown user costs the same work as a known one: a password is held against
+a hash that nobody knows the password of, a proof against secrets made up (S-50).
 """
 
 from __future__ import annotations
 
-import secrets
 import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidKey
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from precis_i18n import get_profile
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from moxsmtp.directory import InvalidAddress, parse_address
 from moxsmtp.interfaces import (
+    Account,
+    CertificateAttempt,
     IAccounts,
+    IClientKeys,
     ICredentials,
+    InsufficientStorage,
     IPasswordHashes,
     Login,
+    LoginSecrets,
     PasswordAttempt,
+    PasswordSecrets,
+    StorageUnavailable,
 )
+from moxsmtp.receive.passwords import Pretence, completed, is_password
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.login_secrets import CramKeys, ScramHash, ScramKeys, SecretsWanted
 from moxsmtp.smtp.reply import Refused, Reply
 
-__all__ = ["Credentials", "InvalidPassword", "hash_password"]
+__all__ = ["Credentials", "Disguise"]
 
-#: 19 MiB and two passes: what OWASP asks for as the least.
-_MEMORY_KIB: Final = 19 * 1024
-_PASSES: Final = 2
-_LENGTH: Final = 32
+_log: Final = Logger()
 
 #: Attempts that may wait for the one under way; each may hold a password of a
 #: few kilobytes.
@@ -45,81 +50,53 @@ _WAITING: Final = 100
 _BUSY: Final = Reply(454, "7.0", "too many people are logging in, try again in a minute")
 
 
-class InvalidPassword(ValueError):
-    """No password can be made of it; the text says why."""
-
-
-def _prepared(password: str) -> bytes:
-    """PRECIS OpaqueString.  RFC 8265 section 4.2."""
-    try:
-        prepared: str = get_profile("OpaqueString").enforce(password)
-    except UnicodeError:
-        raise InvalidPassword(
-            "a password may hold neither control characters nor nothing at all"
-        ) from None
-    return prepared.encode()
-
-
-def hash_password(password: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Disguise:
     """
-    A new hash in PHC string form, with its parameters and salt.  Takes some
-    30 ms: call it in a thread.
+    What makes unknown users look like known ones.
 
-    @raise InvalidPassword: RFC 8265 forbids the password.
+    @ivar nobody: A hash, as of a password that nobody knows.
+    @ivar pretence: What they would prove themselves with.
     """
-    argon = Argon2id(
-        salt=secrets.token_bytes(16),
-        length=_LENGTH,
-        iterations=_PASSES,
-        lanes=1,
-        memory_cost=_MEMORY_KIB,
-    )
-    return argon.derive_phc_encoded(_prepared(password))
 
-
-def _is_password(password: str, phc: str) -> bool:
-    try:
-        prepared = _prepared(password)
-        valid = True
-    except InvalidPassword:
-        # The work is done all the same, so that time tells nothing.
-        prepared, valid = b"\0", False
-    try:
-        Argon2id.verify_phc_encoded(prepared, phc)
-    except InvalidKey:
-        return False
-    return valid
-
-
-def _address(login: str) -> Path | None:
-    try:
-        return parse_address(login)
-    except InvalidAddress:
-        return None
+    nobody: str
+    pretence: Pretence
 
 
 @implementer(ICredentials)
 class Credentials:
-    """Passwords of the configured accounts."""
+    """Passwords and keys of the configured accounts."""
 
     def __init__(
         self,
         accounts: IAccounts,
         hashes: IPasswordHashes,
+        client_keys: IClientKeys,
         *,
-        nobody: str,
+        disguise: Disguise,
+        cram_md5: Callable[[], bool],
         reactor: IReactorFromThreads,
         pool: ThreadPool,
     ) -> None:
-        """@param nobody: A hash, as of a password that nobody knows."""
+        """@param cram_md5: Whether CRAM-MD5 is there at present."""
         self._accounts = accounts
         self._hashes = hashes
+        self._client_keys = client_keys
+        self._disguise = disguise
+        self._cram_md5 = cram_md5
         self._reactor = reactor
         self._pool = pool
         self._lock = DeferredLock()
-        self._nobody = nobody
 
-    async def verify(self, attempt: PasswordAttempt) -> Login | None:
+    async def verify(self, attempt: PasswordAttempt | CertificateAttempt) -> Login | None:
+        """See L{ICredentials.verify}."""
+        if isinstance(attempt, CertificateAttempt):
+            return await self._certificate(attempt)
+        return await self._password(attempt)
+
+    # -- passwords ---------------------------------------------------------------------
+
+    async def _password(self, attempt: PasswordAttempt) -> Login | None:
         """
         Check a password (S-46).
 
@@ -127,19 +104,106 @@ class Credentials:
         """
         if len(self._lock.waiting) >= _WAITING:
             raise Refused(_BUSY)
-        path = _address(attempt.login)
-        account = path and self._accounts.owner_of(path)
+        path, account = self._owner(attempt.login)
         # The same look-up for the unknown, who have no hash.
-        phc = await self._hashes.password_hash(account.name if account else "")
+        known = await self._hashes.password_secrets(account.name if account else "")
         password = unicodedata.normalize("NFC", attempt.password)
-        matches = await self._lock.run(
-            self._in_thread, password, phc if account and phc else self._nobody
-        )
-        if not (matches and account and phc and path):
+        phc = known.password if account and known else self._disguise.nobody
+        matches = await self._lock.run(self._in_thread, password, phc)
+        if not (matches and account and known and path):
             return None
         if attempt.authorization_id and _address(attempt.authorization_id) != path:
             return None
-        return Login(account.name, path.unicode)
+        await self._complete(account, known, password)
+        return _admitted(account, path)
 
     def _in_thread(self, password: str, phc: str) -> Deferred[bool]:
-        return deferToThreadPool(self._reactor, self._pool, _is_password, password, phc)
+        return deferToThreadPool(self._reactor, self._pool, is_password, password, phc)
+
+    async def _complete(self, account: Account, known: PasswordSecrets, password: str) -> None:
+        """
+        A password that was set before a mechanism was there, or while it was
+        off: now that it is known again, derive what is missing.  It is no
+        failure of the login if that cannot be kept.
+        """
+        cram_md5 = self._cram_md5()
+        if known.scram_sha256 and known.scram_sha1 and (known.cram_md5 or not cram_md5):
+            return
+        found = await deferToThreadPool(
+            self._reactor, self._pool, lambda: completed(known, password, cram_md5=cram_md5)
+        )
+        try:
+            await self._hashes.complete_password_secrets(account.name, found)
+        except (StorageUnavailable, InsufficientStorage) as error:
+            _log.warn("secrets of {account} were not kept: {error}",
+                      account=account.name, error=str(error))  # fmt: skip
+
+    # -- what was derived from them ------------------------------------------------------
+
+    async def secrets(self, wanted: SecretsWanted) -> LoginSecrets:
+        """See L{ICredentials.secrets}."""
+        path, account = self._owner(wanted.login)
+        known = await self._hashes.password_secrets(account.name if account else "")
+        # One login in all of its spellings has one salt, whether it is known or not.
+        spelling = self._accounts.canonical(path).unicode if path else wanted.login
+        pretended = self._disguise.pretence.text(spelling, wanted.kind)
+        kept = _kept(known, wanted.kind) if account and known else ""
+        keys = _read_keys(kept or pretended, wanted.kind)
+        if not (account and path and kept):
+            return LoginSecrets(None, keys)
+        return LoginSecrets(Login(account.name, path.unicode), keys, _refusal(account))
+
+    # -- certificates --------------------------------------------------------------------
+
+    async def _certificate(self, attempt: CertificateAttempt) -> Login | None:
+        """
+        Whether a key is registered, and its address still reaches the account
+        (S-37); and whether another address that it wants to be does (S-52).
+        """
+        registered = await self._client_keys.login_of(attempt.fingerprint)
+        if registered is None:
+            return None
+        path, account = self._owner(registered.address)
+        if attempt.authorization_id:
+            wanted, owner = self._owner(attempt.authorization_id)
+            if owner is None or account is None or owner.name != account.name:
+                return None
+            path = wanted
+        if not (path and account) or account.name != registered.account:
+            return None
+        return _admitted(account, path)
+
+    def _owner(self, login: str) -> tuple[Path | None, Account | None]:
+        path = _address(login)
+        return path, self._accounts.owner_of(path) if path else None
+
+
+def _address(login: str) -> Path | None:
+    try:
+        return parse_address(unicodedata.normalize("NFC", login))
+    except InvalidAddress:
+        return None
+
+
+def _refusal(account: Account) -> Reply | None:
+    """What to tell those who are who they say, and may not log in (S-55)."""
+    return Reply(525, "7.13", account.login_disabled) if account.login_disabled else None
+
+
+def _admitted(account: Account, path: Path) -> Login:
+    """@raise Refused: The account may not log in (S-55)."""
+    refusal = _refusal(account)
+    if refusal is not None:
+        raise Refused(refusal, f"{account.name} may not log in")
+    return Login(account.name, path.unicode)
+
+
+def _kept(known: PasswordSecrets, kind: ScramHash | None) -> str:
+    """In the form of its keys; empty if it was not derived."""
+    if kind is None:
+        return known.cram_md5
+    return known.scram_sha256 if kind is ScramHash.SHA256 else known.scram_sha1
+
+
+def _read_keys(text: str, kind: ScramHash | None) -> ScramKeys | CramKeys:
+    return CramKeys.from_text(text) if kind is None else ScramKeys.from_text(text)

@@ -17,6 +17,7 @@ from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.conversation import Circumstances
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import TimeLimits
+from moxsmtp.smtp.sasl import Terms
 from moxsmtp.smtp.session import Station
 
 __all__ = ["Entrance", "Seconds", "host_of"]
@@ -39,6 +40,7 @@ class Entrance:
     @ivar session_ids: Shared by all sockets of the server (S-9).
     @ivar reply_id: A session's number in its opaque form (S-10).
     @ivar authentication_delay: For each failure too many (S-42).
+    @ivar terms: What logging in rests on; L{None}: nobody can.
     """
 
     listener: str
@@ -56,6 +58,7 @@ class Entrance:
     clock: IReactorTime
     metrics: IMetrics
     authentication_delay: timedelta = timedelta(seconds=1)
+    terms: Terms | None = None
 
     @property
     def station(self) -> Station:
@@ -66,6 +69,7 @@ class Entrance:
             offers_tls=self.tls is not None,
             clear_passwords=self.clear_passwords,
             reply_id=self.reply_id,
+            terms=self.terms,
         )
 
     @property

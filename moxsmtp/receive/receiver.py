@@ -18,6 +18,7 @@ from typing import Final
 from moxsmtp.dns.records import LookupFailed, Question, RRType
 from moxsmtp.interfaces import (
     Account,
+    CertificateAttempt,
     Client,
     IAccounts,
     ICredentials,
@@ -28,6 +29,7 @@ from moxsmtp.interfaces import (
     IResolver,
     ISpool,
     Login,
+    LoginSecrets,
     PasswordAttempt,
     Spooled,
     StorageUnavailable,
@@ -40,6 +42,7 @@ from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.signing import Signers
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
+from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Refused, Reply, without_space
 
 __all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "storage_refusals"]
@@ -48,6 +51,7 @@ __all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "
 MAXIMUM_RECIPIENTS: Final = 1000
 
 _NO_STORAGE: Final = Reply(451, "3.0", "storage is not available, try again later")
+_NO_SECRETS: Final = Reply(454, "3.0", "storage is not available, try again later")
 
 
 @contextmanager
@@ -158,10 +162,21 @@ class Receiver(ABC):
                 return
         raise Refused(Reply(550, "5.0", "your host name is not known to the DNS"))
 
-    async def authenticate(self, client: Client, attempt: PasswordAttempt) -> Login | None:  # noqa: ARG002 - the port's form
+    async def authenticate(
+        self,
+        client: Client,  # noqa: ARG002 - the port's form
+        attempt: PasswordAttempt | CertificateAttempt,
+    ) -> Login | None:
         """L{None}: the credentials are wrong."""
         with storage_refusals():
             return await self.house.credentials.verify(attempt)
+
+    async def secrets(self, client: Client, wanted: SecretsWanted) -> LoginSecrets:  # noqa: ARG002 - the port's form
+        """What the client's claim to be somebody is verified with (S-48, S-50)."""
+        try:
+            return await self.house.credentials.secrets(wanted)
+        except StorageUnavailable as error:
+            raise Refused(_NO_SECRETS, str(error)) from error
 
     async def mail(self, client: Client, command: Mail) -> Reply:
         """Begin a transaction (S-67)."""

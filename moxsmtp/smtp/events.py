@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from moxsmtp.interfaces import PasswordAttempt
+from moxsmtp.interfaces import CertificateAttempt, Login, PasswordAttempt
 from moxsmtp.smtp.commands import Command, Verb
+from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Reply
 
 __all__ = [
-    "Challenge", "Content", "ContentEnd", "Event", "Exchange", "LoginAttempt", "LoginResult",
-    "Refusal",
+    "Challenge", "Content", "ContentEnd", "Event", "Exchange", "LoginAttempt", "LoginProven",
+    "LoginResult", "Refusal", "SecretsRequest",
 ]  # fmt: skip
 
 
@@ -20,6 +21,7 @@ class LoginResult(enum.StrEnum):
 
     OK = "ok"
     BAD_CREDENTIALS = "badcreds"
+    BAD_CHANNEL_BINDING = "badchanbind"
     ABORTED = "aborted"
     ERROR = "error"
 
@@ -62,13 +64,38 @@ class Challenge:
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
     """
-    A password to be verified; answer it with the outcome.
+    A password or certificate to be verified; answer it with the outcome.
 
     @ivar variant: The mechanism in lower case.
     """
 
     variant: str
-    attempt: PasswordAttempt
+    attempt: PasswordAttempt | CertificateAttempt
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsRequest:
+    """
+    A claim that is verified with secrets of ours; C{supply} them, then answer
+    what comes in its place.
+
+    @ivar variant: The mechanism in lower case.
+    """
+
+    variant: str
+    wanted: SecretsWanted
+
+
+@dataclass(frozen=True, slots=True)
+class LoginProven:
+    """
+    The client has proven who it is; answer it with what C{log_in} gives.
+
+    @ivar variant: The mechanism in lower case.
+    """
+
+    variant: str
+    login: Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +116,13 @@ class ContentEnd:
     refusal: Reply | None
 
 
-Event = Command | Refusal | Challenge | LoginAttempt | Content | ContentEnd
+Event = (
+    Command
+    | Refusal
+    | Challenge
+    | SecretsRequest
+    | LoginAttempt
+    | LoginProven
+    | Content
+    | ContentEnd
+)

@@ -1,8 +1,9 @@
 """
-SASL mechanisms as machines, the server's side.  RFC 4422, RFC 4954.
+What all SASL mechanisms have in common, the server's side.  RFC 4422, RFC 4954.
 
-A machine is given one response after the other, decoded, and says what comes
-next: a challenge, or what is to be verified.
+A mechanism is a machine: it is given one response after the other, decoded, and
+says what comes next.  It asks nobody: what a claim is verified with is asked
+for by a value, and given to it with C{supply}.
 """
 
 from __future__ import annotations
@@ -10,19 +11,36 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 from unicodedata import normalize
 
-from moxsmtp.interfaces import PasswordAttempt
+from moxsmtp.interfaces import (
+    CertificateAttempt,
+    Client,
+    Login,
+    LoginSecrets,
+    PasswordAttempt,
+)
+from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Refused, Reply
 
-__all__ = ["BAD_CREDENTIALS", "MECHANISMS", "Mechanism", "decoded", "encoded"]
+__all__ = [
+    "BAD_CHANNEL_BINDING", "BAD_CREDENTIALS", "MALFORMED", "TLS_FIRST", "Mechanism", "Rejected",
+    "Scene", "Step", "Terms", "decoded", "encoded", "nfc",
+]  # fmt: skip
 
 #: The same for a wrong password and for a user that is none.
 BAD_CREDENTIALS: Final = Reply(535, "7.8", "bad user or password")
 
-_MALFORMED: Final = Reply(501, "5.4", "that is no message of this mechanism")
+#: The client saw another TLS connection than we did (S-51).
+BAD_CHANNEL_BINDING: Final = Reply(535, "7.7", "your TLS connection is not ours")
+
+MALFORMED: Final = Reply(501, "5.4", "that is no message of this mechanism")
+TLS_FIRST: Final = Reply(538, "7.11", "start TLS before you log in this way")
+
 _NOT_BASE64: Final = Reply(501, "5.2", "that is not base64")
 
 # base64 with its padding and nothing else; RFC 4648 section 4.
@@ -31,65 +49,85 @@ _BASE64 = re.compile(
 )
 
 
-class Mechanism(Protocol):
-    """One exchange."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """
+    What logging in rests on, the same for all sessions of a server.
 
-    #: As in the EHLO reply.
+    @ivar hostname: The global one, in challenges (S-2).
+    @ivar random_bytes: So many octets that nobody can guess.
+    @ivar seconds: Since the epoch.
+    @ivar cram_md5: CRAM-MD5 is there.
+    """
+
+    hostname: str
+    random_bytes: Callable[[int], bytes]
+    seconds: Callable[[], float]
+    cram_md5: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """
+    Where an exchange takes place.
+
+    @ivar is_secret: Nobody else can read a password that is sent now (S-45).
+    """
+
+    client: Client
+    terms: Terms
+    is_secret: bool
+
+    @property
+    def has_tls(self) -> bool:
+        """The connection is encrypted."""
+        return self.client.tls is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """
+    The claim is refused, which the mechanism has a message of its own for
+    (S-51): the client's answer to it counts for nothing.
+
+    @ivar reason: For the log.
+    """
+
+    challenge: bytes
+    reply: Reply
+    reason: str
+
+
+#: What comes next: a challenge, something to be verified or asked for, or the end.
+Step = bytes | PasswordAttempt | CertificateAttempt | SecretsWanted | Login | Rejected
+
+
+class Mechanism(ABC):
+    """
+    One exchange.
+
+    @cvar name: As in the EHLO reply.
+    """
+
+    __slots__ = ()
     name: str
 
-    def step(self, response: bytes | None) -> bytes | PasswordAttempt:
+    @abstractmethod
+    def step(self, response: bytes | None) -> Step:
         """
         Take the client's next response.
 
         @param response: L{None} at first, if there was no initial response.
-        @return: A challenge, or what the exchange ends in.
         @raise Refused: The exchange is over.
         """
 
+    def supply(self, secrets: LoginSecrets) -> bytes | Login:
+        """
+        What the claim is verified with, after L{SecretsWanted}.
 
-class Plain:
-    """RFC 4616."""
-
-    __slots__ = ()
-    name = "PLAIN"
-
-    def step(self, response: bytes | None) -> bytes | PasswordAttempt:
-        """One message: authorization identity, NUL, login, NUL, password."""
-        if response is None:
-            return b""
-        tokens = response.split(b"\0")
-        if len(tokens) != 3:
-            raise Refused(_MALFORMED, "not three tokens")
-        authorization_id, login, password = (_text(token) for token in tokens)
-        if authorization_id not in {"", login}:
-            raise Refused(BAD_CREDENTIALS, "another authorization identity")
-        return PasswordAttempt(authorization_id, login, password)
-
-
-class Login:
-    """The mechanism of C{draft-murchison-sasl-login}, which many clients speak."""
-
-    __slots__ = ("_login",)
-    name = "LOGIN"
-
-    def __init__(self) -> None:
-        self._login: str | None = None
-
-    def step(self, response: bytes | None) -> bytes | PasswordAttempt:
-        """Two responses: login, password."""
-        if response is None:
-            return b"Username:"
-        if self._login is None:
-            self._login = _text(response)
-            return b"Password:"
-        return PasswordAttempt("", self._login, _text(response))
-
-
-#: In the order of the EHLO reply, strongest first.
-MECHANISMS: Final[Mapping[str, Callable[[], Mechanism]]] = {
-    Plain.name: Plain,
-    Login.name: Login,
-}
+        @raise Refused: The exchange is over.
+        """
+        raise RuntimeError(f"{self.name} wants no secrets: {type(secrets)}")
 
 
 def decoded(response: bytes) -> bytes:
@@ -108,8 +146,13 @@ def encoded(challenge: bytes) -> Reply:
     return Reply(334, None, base64.b64encode(challenge).decode("ascii"))
 
 
-def _text(octets: bytes) -> str:
+def nfc(octets: bytes) -> str:
+    """
+    A name or password in the one spelling that we compare (S-46).
+
+    @raise Refused: It is not UTF-8.
+    """
     try:
         return normalize("NFC", octets.decode("utf-8"))
     except UnicodeDecodeError:
-        raise Refused(_MALFORMED, "not UTF-8") from None
+        raise Refused(MALFORMED, "not UTF-8") from None

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
-from moxsmtp.interfaces import Client, Hello, Login, TLSInfo
-from moxsmtp.smtp.authentication import Authentication
+from moxsmtp.interfaces import Client, Hello, Login, LoginSecrets, TLSInfo
+from moxsmtp.smtp.authentication import Authentication, result_of
 from moxsmtp.smtp.body import Body, Offence
 from moxsmtp.smtp.commands import Auth, Command, Ehlo, Expn, Helo, Mail, StartTLS, Verb, Vrfy
 from moxsmtp.smtp.events import (
@@ -23,22 +24,22 @@ from moxsmtp.smtp.events import (
     Event,
     Exchange,
     LoginAttempt,
+    LoginProven,
     LoginResult,
     Refusal,
+    SecretsRequest,
 )
+from moxsmtp.smtp.future_release import future_release
 from moxsmtp.smtp.grammar import VERBS, BadSyntax, Dialect, command
 from moxsmtp.smtp.order import MISSING, TRANSITIONS, State
+from moxsmtp.smtp.parameters import DEFAULT_MAXIMUM_SIZE
 from moxsmtp.smtp.reply import Refused, Reply
-from moxsmtp.smtp.sasl import MECHANISMS
+from moxsmtp.smtp.sasl import BAD_CREDENTIALS, Terms
 
 __all__ = ["DEFAULT_MAXIMUM_SIZE", "MAXIMUM_LINE", "Session", "State", "Station"]
 
 #: Octets of a line with its end.  More than RFC 5321 section 4.5.3.1.4 asks for (S-18).
 MAXIMUM_LINE: Final = 2048
-
-#: Octets; a message that is refused though it is smaller meets a limit that
-#: somebody set (S-59, S-78).
-DEFAULT_MAXIMUM_SIZE: Final = 104_857_600
 
 #: So many refused messages, and none taken, make a connection a nuisance (S-56).
 _BAD_TRANSACTIONS: Final = 10
@@ -75,6 +76,11 @@ class Station:
     @ivar offers_tls: STARTTLS can be obeyed.
     @ivar clear_passwords: PLAIN and LOGIN are possible without TLS (S-4).
     @ivar reply_id: A session's number in its opaque form (S-10).
+    @ivar offers_require_tls: REQUIRETLS can be obeyed (S-4).
+    @ivar pedantic: What many clients do against the grammar is refused (S-111).
+    @ivar now: Aware, UTC, to say until when mail can be held (RFC 4865); L{None}:
+        that is not announced.
+    @ivar terms: What logging in rests on; L{None}: nobody can.
     """
 
     hostname: str
@@ -83,6 +89,10 @@ class Station:
     clear_passwords: bool
     reply_id: Callable[[int], str]
     product: str = "moxsmtp"
+    offers_require_tls: bool = True
+    pedantic: bool = False
+    now: Callable[[], datetime] | None = None
+    terms: Terms | None = None
 
 
 class Session:
@@ -91,11 +101,12 @@ class Session:
 
     @ivar client: What is known of the peer by now.
     @ivar state: Where the session stands.
+    @ivar ended: The AUTH that the last answer ended; L{None}: it ended none.
     """
 
     __slots__ = (
         "_authentication", "_bad", "_body", "_buffer", "_good", "_position", "_smtputf8",
-        "_spoke_smtp", "_station", "_unanswered", "client", "state",
+        "_spoke_smtp", "_station", "_unanswered", "_used_sasl", "client", "ended", "state",
     )  # fmt: skip
 
     def __init__(self, station: Station, client: Client) -> None:
@@ -104,7 +115,9 @@ class Session:
         self._position = 0
         self._unanswered: Event | None = None
         self._body: Body | None = None
-        self._authentication = Authentication()
+        self._authentication = Authentication(station.terms)
+        self._used_sasl = False
+        self.ended: Exchange | None = None
         self._smtputf8 = False
         self._spoke_smtp = False
         self._bad = 0
@@ -201,7 +214,7 @@ class Session:
             return Refusal(verb, refused.reply, refused.reason, exchange)
         if isinstance(wanted, Auth):
             is_secret = self.client.tls is not None or self._station.clear_passwords
-            return self._authentication.begin(wanted, is_secret=is_secret)
+            return self._authentication.begin(wanted, self.client, is_secret=is_secret)
         if isinstance(wanted, StartTLS) and not self._may_start_tls():
             return Refusal(verb, _NO_TLS_HERE)
         return wanted
@@ -215,7 +228,7 @@ class Session:
             unmet = _NO_HELLO
         elif is_submission and not is_logged_in and verb in _TRANSACTION:
             unmet = _NO_LOGIN
-        elif verb is Verb.AUTH and (not is_submission or is_logged_in):
+        elif verb is Verb.AUTH and (not is_submission or self._used_sasl):
             unmet = _LOGGED_IN if is_submission else _NO_LOGIN_HERE
         elif verb is Verb.MAIL and self._bad > _BAD_TRANSACTIONS and not self._good:
             unmet = _TOO_MANY_BAD
@@ -227,27 +240,59 @@ class Session:
         """@raise Refused: The line is not taken, whatever the receiver thinks."""
         client = self.client
         try:
-            wanted = command(verb, arguments, Dialect(client.role.is_submission, self._smtputf8))
+            wanted = command(verb, arguments, self._dialect)
         except BadSyntax as error:
             text = "bad syntax"
             if client.login is not None and error.rest:
                 text = f"bad syntax, not understood: {error.rest.strip()!a:.100}"
             raise Refused(Reply(501, "5.2", text), f"{error.rest!a:.200}") from None
-        if isinstance(wanted, Mail) and (wanted.size or 0) > self._station.maximum_size:
-            # RFC 1870 section 6.1; S-59 looks at what was declared.
-            status = "2.3" if (wanted.size or 0) < DEFAULT_MAXIMUM_SIZE else "3.4"
-            raise Refused(Reply(552, status, "message too large"), f"SIZE={wanted.size}")
         return wanted
+
+    @property
+    def _dialect(self) -> Dialect:
+        """What the next line's arguments are read by."""
+        client, station = self.client, self._station
+        return Dialect(
+            client.role.is_submission,
+            self._smtputf8,
+            pedantic=station.pedantic,
+            secure=client.tls is not None,
+            require_tls=station.offers_require_tls,
+            maximum_size=station.maximum_size,
+        )
 
     def _may_start_tls(self) -> bool:
         client = self.client
         return self._station.offers_tls and client.tls is None and client.login is None
 
+    def supply(self, secrets: LoginSecrets) -> Event:
+        """What a L{SecretsRequest} asked for; what is to be answered in its place."""
+        self._unanswered = event = self._authentication.supply(secrets)
+        return event
+
     def log_in(self, login: Login) -> Reply:
-        """The password was right: what to answer the L{LoginAttempt} (S-54)."""
+        """
+        The client is who it says: what to answer the L{LoginAttempt} or
+        L{LoginProven} (S-54), which is no good if its certificate is of
+        another account (S-53).
+        """
+        certificate = self.client.certificate
+        if certificate is not None and certificate.account != login.account:
+            return BAD_CREDENTIALS
         self.client = replace(self.client, login=login)
+        self._used_sasl = True
         self._authentication.failures = 0
         return Reply(235, "7.0", "logged in")
+
+    def count_certificate(self) -> None:
+        """The client's certificate is about to be checked, which is an attempt (S-40)."""
+        self._authentication.count()
+
+    def certify(self, login: Login) -> None:
+        """Its key is registered: that is enough to hand in mail (S-37)."""
+        self.client = replace(self.client, login=login, certificate=login)
+        self._authentication.failures = 0
+        self._authentication.delay = 0
 
     # -- content ---------------------------------------------------------------------
 
@@ -294,9 +339,16 @@ class Session:
         lines = [station.hostname, "PIPELINING", f"SIZE {station.maximum_size}"]
         if self._may_start_tls():
             lines.append("STARTTLS")
-        if client.role.is_submission and (client.tls is not None or station.clear_passwords):
-            lines.append("AUTH " + " ".join(MECHANISMS))
-        lines += ["ENHANCEDSTATUSCODES", "8BITMIME", "LIMITS RCPTMAX=1000", "SMTPUTF8"]
+        elif client.tls is not None and station.offers_require_tls:
+            lines.append("REQUIRETLS")
+        if client.role.is_submission:
+            is_secret = client.tls is not None or station.clear_passwords
+            mechanisms = self._authentication.usable(client, is_secret=is_secret)
+            if mechanisms:
+                lines.append("AUTH " + " ".join(mechanisms))
+            if station.now is not None:
+                lines.append(future_release(station.now()))
+        lines += ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "LIMITS RCPTMAX=1000", "SMTPUTF8"]
         return Reply(250, None, "\n".join(lines))
 
     def answer(self, reply: Reply) -> bytes:
@@ -324,6 +376,7 @@ class Session:
         return reply.code < 400 and getattr(event, "verb", None) in _BUFFERED and self.has_line
 
     def _advance(self, event: Event, reply: Reply) -> None:
+        self.ended = None
         match event:
             case ContentEnd():
                 self._body = None
@@ -332,13 +385,19 @@ class Session:
             case Challenge():
                 self._authentication.delay = 0
                 self.state = State.EXCHANGE
-            case LoginAttempt() | Refusal(exchange=Exchange()):
-                self._authentication.end()
-                self.state = State.GREETED
+            case Refusal(exchange=Exchange() as exchange):
+                self._end_exchange(exchange)
+            case LoginAttempt() | LoginProven() | SecretsRequest():
+                self._end_exchange(Exchange(event.variant, result_of(reply)))
             case Refusal() | Content():
                 pass
             case _ if reply.is_positive:
                 self._accept(event)
+
+    def _end_exchange(self, ended: Exchange) -> None:
+        self._authentication.end()
+        self.ended = ended
+        self.state = State.GREETED
 
     def _accept(self, wanted: Command) -> None:
         verb = wanted.verb
@@ -368,7 +427,8 @@ class Session:
         The handshake is done: nothing that was said before it counts (S-27).
         RFC 3207 section 4.2.  Failures to log in and bad messages still do.
         """
-        self.client = replace(self.client, tls=tls, hello=None, login=None)
+        self.client = replace(self.client, tls=tls, hello=None, login=None, certificate=None)
+        self._used_sasl = False
         self._buffer, self._position = b"", 0
         self._smtputf8 = False
         self.state = State.INITIAL

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 from zope.interface import implementer
 
-from moxsmtp.interfaces import IPasswordHashes
+from moxsmtp.interfaces import IPasswordHashes, PasswordSecrets
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.schema import credential, identity
@@ -20,21 +20,34 @@ from moxsmtp.store.transaction import Transaction
 __all__ = ["Credentials", "Identity"]
 
 
-def _set_password(insert: sqlite.Insert | postgresql.Insert) -> Executable:
-    row = insert.values(
-        account=bindparam("account"), password=bindparam("password"), changed=bindparam("changed")
-    )
+#: Columns of what is kept of a password, in the order of L{PasswordSecrets}.
+_KEPT: Final = ("password", "scram_sha256", "scram_sha1", "cram_md5")
+
+
+def _set_secrets(insert: sqlite.Insert | postgresql.Insert) -> Executable:
+    columns = (*_KEPT, "changed")
+    row = insert.values(account=bindparam("account"), **{name: bindparam(name) for name in columns})
     return row.on_conflict_do_update(
-        index_elements=["account"],
-        set_={"password": row.excluded.password, "changed": row.excluded.changed},
+        index_elements=["account"], set_={name: row.excluded[name] for name in columns}
     )
 
 
-_SET_PASSWORD: Final[Mapping[str, Executable]] = {
-    "sqlite": _set_password(sqlite.insert(credential)),
-    "postgresql": _set_password(postgresql.insert(credential)),
+_SET_SECRETS: Final[Mapping[str, Executable]] = {
+    "sqlite": _set_secrets(sqlite.insert(credential)),
+    "postgresql": _set_secrets(postgresql.insert(credential)),
 }
-_PASSWORD: Final = select(credential.c.password).where(credential.c.account == bindparam("account"))
+_COMPLETE: Final = (
+    update(credential)
+    .where(
+        credential.c.account == bindparam("account"),
+        credential.c.password == bindparam("phc"),
+    )
+    .values({name: bindparam(name) for name in _KEPT[1:]})
+)
+_FORGET_CRAM: Final = update(credential).where(credential.c.cram_md5 != "").values(cram_md5="")
+_SECRETS: Final = select(*(credential.c[name] for name in _KEPT)).where(
+    credential.c.account == bindparam("account")
+)
 
 
 def _make_identity(insert: sqlite.Insert | postgresql.Insert) -> Executable:
@@ -52,25 +65,50 @@ _IDENTITY: Final = select(identity.c.value).where(identity.c.name == bindparam("
 
 @implementer(IPasswordHashes)
 class Credentials:
-    """Passwords as derivatives in PHC string form.  Making and checking them is not done here."""
+    """Passwords as derivatives.  Making and checking them is not done here."""
 
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
 
-    async def set_password_hash(self, account: str, phc: str) -> None:
-        """See L{IPasswordHashes.set_password_hash}."""
-        parameters = {"account": account, "password": phc, "changed": write_time(self._now())}
+    async def set_password_secrets(self, account: str, secrets: PasswordSecrets) -> None:
+        """See L{IPasswordHashes.set_password_secrets}."""
+        parameters = {
+            "account": account,
+            **{name: getattr(secrets, name) for name in _KEPT},
+            "changed": write_time(self._now()),
+        }
 
         def work(tx: Transaction) -> None:
-            tx.execute(_SET_PASSWORD[tx.dialect], parameters)
+            tx.execute(_SET_SECRETS[tx.dialect], parameters)
 
         await self._database.transact(work)
 
-    async def password_hash(self, account: str) -> str | None:
-        """See L{IPasswordHashes.password_hash}."""
-        rows = await self._database.read(lambda tx: tx.execute(_PASSWORD, {"account": account}))
-        return str(rows[0][0]) if rows else None
+    async def complete_password_secrets(self, account: str, secrets: PasswordSecrets) -> None:
+        """See L{IPasswordHashes.complete_password_secrets}."""
+        parameters = {
+            "account": account,
+            "phc": secrets.password,
+            **{name: getattr(secrets, name) for name in _KEPT[1:]},
+        }
+
+        def work(tx: Transaction) -> None:
+            tx.execute(_COMPLETE, parameters)
+
+        await self._database.transact(work)
+
+    async def password_secrets(self, account: str) -> PasswordSecrets | None:
+        """See L{IPasswordHashes.password_secrets}."""
+        rows = await self._database.read(lambda tx: tx.execute(_SECRETS, {"account": account}))
+        return PasswordSecrets(*map(str, rows[0])) if rows else None
+
+    async def forget_cram_md5(self) -> None:
+        """Where CRAM-MD5 is off, nothing is kept for it."""
+
+        def work(tx: Transaction) -> None:
+            tx.execute(_FORGET_CRAM, {})
+
+        await self._database.transact(work)
 
 
 class Identity:

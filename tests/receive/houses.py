@@ -15,11 +15,13 @@ from zope.interface import implementer
 from moxsmtp.directory import Directory, DomainSettings
 from moxsmtp.interfaces import (
     Account,
+    CertificateAttempt,
     Client,
     Hello,
     ICredentials,
     IReceiver,
     Login,
+    LoginSecrets,
     Maildir,
     PasswordAttempt,
     Role,
@@ -32,6 +34,7 @@ from moxsmtp.receive.receiver import House
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail, Rcpt
+from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.smtp.session import Session, Station
 from moxsmtp.testing import (
@@ -41,6 +44,7 @@ from moxsmtp.testing import (
     MemoryResolver,
     MemoryStore,
 )
+from tests.smtp.driver import secrets_of
 
 NOW = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
 
@@ -64,8 +68,11 @@ USER = replace(
 class Nobody:
     """Lets nobody in."""
 
-    def verify(self, attempt: PasswordAttempt) -> Awaitable[Login | None]:
+    def verify(self, attempt: PasswordAttempt | CertificateAttempt) -> Awaitable[Login | None]:
         return succeed(None)
+
+    def secrets(self, wanted: SecretsWanted) -> Awaitable[LoginSecrets]:
+        return succeed(secrets_of(wanted, b"nobody knows this one"))
 
 
 def path(text: str) -> Path:
@@ -114,7 +121,7 @@ class HouseTestCase(SynchronousTestCase):
             hostname=parse_domain("mx.ours.example"),
             accounts=Directory(
                 accounts or self.accounts,
-                domains={parse_domain("ours.example"): DomainSettings(separator="+")},
+                domains={parse_domain("ours.example"): DomainSettings(separators=("+",))},
                 hosts={parse_domain("mx.ours.example")},
                 postmaster="alice",
             ),

@@ -686,7 +686,7 @@ class SubmissionsTests(WireCase):
         self.server.handshakeCompleted()
         self.assertEqual(self.said(), b"220 mx.example ESMTP moxsmtp\r\n")
         said = self.speak(b"EHLO x.example\r\n")
-        self.assertIn(b"250-AUTH PLAIN LOGIN\r\n", said)
+        self.assertIn(b"250-AUTH SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN\r\n", said)
         self.assertNotIn(b"STARTTLS", said)
         self.assertEqual(self.told.clients[-1].tls, TLS)
 

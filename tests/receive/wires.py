@@ -17,10 +17,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import (
+    CertificateAttempt,
     Client,
     IReceiver,
     ISpool,
     Login,
+    LoginSecrets,
     PasswordAttempt,
     Role,
     Spooled,
@@ -33,9 +35,11 @@ from moxsmtp.receive.factory import ESMTPFactory
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
+from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.testing import MemoryMetrics, MemorySpool
 from tests.dialog import Dialogue
+from tests.smtp.driver import TERMS, secrets_of
 
 __all__ = ["TLS", "Creator", "Told", "Wire", "WireCase"]
 
@@ -120,9 +124,18 @@ class Told:
         self.clients.append(client)
         return self._outcome("hello", None)
 
-    def authenticate(self, client: Client, attempt: PasswordAttempt) -> Awaitable[Login | None]:
-        login = Login("a", attempt.login) if attempt.password == "secret" else None
+    def authenticate(
+        self, client: Client, attempt: PasswordAttempt | CertificateAttempt
+    ) -> Awaitable[Login | None]:
+        login = None
+        if isinstance(attempt, CertificateAttempt):
+            login = Login("a", "a@x.example") if attempt.fingerprint == "known" else None
+        elif attempt.password == "secret":
+            login = Login("a", attempt.login)
         return self._outcome("authenticate", login)
+
+    def secrets(self, client: Client, wanted: SecretsWanted) -> Awaitable[LoginSecrets]:
+        return self._outcome("secrets", secrets_of(wanted))
 
     def mail(self, client: Client, command: Mail) -> Awaitable[Reply]:
         self.clients.append(client)
@@ -167,6 +180,7 @@ class WireCase(Dialogue):
             reply_id=lambda number: f"id{number}",
             clock=self.clock,
             metrics=self.metrics,
+            terms=TERMS,
         )
         self.start()
 

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from moxsmtp.interfaces import Client, Login, Role
+from moxsmtp.interfaces import Client, Login, LoginSecrets, PasswordAttempt, Role
 from moxsmtp.smtp.commands import Ehlo, Helo, Verb
-from moxsmtp.smtp.events import Challenge, Content, ContentEnd, Event, LoginAttempt, Refusal
+from moxsmtp.smtp.events import (
+    Challenge,
+    Content,
+    ContentEnd,
+    Event,
+    LoginAttempt,
+    LoginProven,
+    Refusal,
+    SecretsRequest,
+)
+from moxsmtp.smtp.login_secrets import CramKeys, ScramKeys, SecretsWanted
 from moxsmtp.smtp.reply import Reply
-from moxsmtp.smtp.sasl import BAD_CREDENTIALS
+from moxsmtp.smtp.sasl import BAD_CREDENTIALS, Terms
 from moxsmtp.smtp.session import Session, Station
 
-__all__ = ["Driver", "session"]
+__all__ = ["TERMS", "Driver", "secrets_of", "session"]
+
+#: Whatever is random is always the same: C{r} and C{r}.
+TERMS = Terms("mx.example", lambda count: b"r" * count, lambda: 1_700_000_000.5)
 
 _CODES = {
     Verb.MAIL: 250, Verb.RCPT: 250, Verb.DATA: 354, Verb.QUIT: 221, Verb.STARTTLS: 220,
@@ -34,9 +47,22 @@ def session(
             offers_tls=offers_tls,
             clear_passwords=clear_passwords,
             reply_id=lambda number: f"id{number}",
+            terms=TERMS,
         ),
         Client(7, role, IPv4Address("192.0.2.2"), IPv4Address("192.0.2.1")),
     )
+
+
+def secrets_of(wanted: SecretsWanted, password: bytes = b"secret") -> LoginSecrets:
+    """Everybody whose name begins with C{a} has the same password, and nobody else has one."""
+    known = wanted.login.startswith("a")
+    password = password if known else b"nobody knows"
+    keys = (
+        CramKeys.derived(password)
+        if wanted.kind is None
+        else ScramKeys.derived(wanted.kind, password, b"salt", 10)
+    )
+    return LoginSecrets(Login("a", wanted.login) if known else None, keys)
 
 
 class Driver:
@@ -69,10 +95,18 @@ class Driver:
         match event:
             case Refusal() | Challenge():
                 reply = event.reply
-            case LoginAttempt(attempt=attempt):
+            case LoginAttempt(attempt=PasswordAttempt() as attempt):
                 reply = BAD_CREDENTIALS
                 if attempt.password == "secret":
                     reply = self.session.log_in(Login("a", attempt.login))
+            case LoginAttempt():
+                certificate = self.session.client.certificate
+                reply = self.session.log_in(certificate) if certificate else BAD_CREDENTIALS
+            case LoginProven(login=login):
+                reply = self.session.log_in(login)
+            case SecretsRequest(wanted=wanted):
+                self.events.append(self.session.supply(secrets_of(wanted)))
+                reply = self._reply(self.events[-1])
             case ContentEnd(refusal=refusal):
                 content, self._content = self._content, b""
                 reply = refusal or Reply(250, "2.0", "stored")

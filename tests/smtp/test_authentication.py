@@ -11,7 +11,8 @@ from twisted.trial import unittest
 from moxsmtp.interfaces import Login, PasswordAttempt, Role, TLSInfo
 from moxsmtp.smtp.events import Exchange, LoginAttempt, LoginResult, Refusal
 from moxsmtp.smtp.reply import Refused
-from moxsmtp.smtp.sasl import MECHANISMS, decoded
+from moxsmtp.smtp.authentication import MECHANISMS
+from moxsmtp.smtp.sasl import decoded
 from moxsmtp.smtp.session import State
 from tests.dialog import Dialogue
 from tests.smtp.driver import Driver, session
@@ -186,10 +187,9 @@ class AuthenticationTests(Dialogue):
 
     def test_mechanisms(self) -> None:
         """504 for a mechanism that we do not have, 501 for what is none (S-43)."""
-        self.assertEqual(code(self.speak(b"AUTH SCRAM-SHA-256\r\n")), "504 5.5.4")
+        self.assertEqual(code(self.speak(b"AUTH SCRAM-SHA-512\r\n")), "504 5.5.4")
         self.assertEqual(self.exchange, Exchange("", LoginResult.ERROR))
         self.assertEqual(code(self.speak(b"AUTH plain\r\n")), "501 5.5.2")
-        self.assertEqual(list(MECHANISMS), ["PLAIN", "LOGIN"])
 
     def test_in_clear(self) -> None:
         """Where TLS is needed, 538 comes before any challenge (S-45)."""

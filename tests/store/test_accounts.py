@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import IPasswordHashes
+from moxsmtp.interfaces import IPasswordHashes, PasswordSecrets
 from moxsmtp.store.accounts import Credentials, Identity
 from moxsmtp.store.columns import write_time
 from tests.store.contract import NOW, Contract
@@ -24,20 +24,48 @@ class CredentialsTests(Contract):
 
     def test_no_password(self) -> None:
         """An account may have none."""
-        self.assertIsNone(self.result(self.credentials.password_hash("ann")))
+        self.assertIsNone(self.result(self.credentials.password_secrets("ann")))
 
     def test_last_one_counts(self) -> None:
-        """The derivative of each account is the last one set."""
-        for account, phc in (("ann", "$argon2id$1"), ("bob", "$argon2id$2"), ("ann", "$x$3")):
-            self.result(self.credentials.set_password_hash(account, phc))
-        self.assertEqual(self.result(self.credentials.password_hash("ann")), "$x$3")
-        self.assertEqual(self.result(self.credentials.password_hash("bob")), "$argon2id$2")
+        """The derivatives of each account are the last ones set, all of them at once."""
+        first = PasswordSecrets("$argon2id$1", "s256", "s1", "cram")
+        second = PasswordSecrets("$argon2id$2")
+        for account, secrets in (("ann", first), ("bob", first), ("ann", second)):
+            self.result(self.credentials.set_password_secrets(account, secrets))
+        self.assertEqual(self.result(self.credentials.password_secrets("ann")), second)
+        self.assertEqual(self.result(self.credentials.password_secrets("bob")), first)
 
     def test_changed(self) -> None:
         """When it was changed is known."""
-        self.result(self.credentials.set_password_hash("ann", "$argon2id$1"))
+        self.result(self.credentials.set_password_secrets("ann", PasswordSecrets("$argon2id$1")))
         ((row),) = self.rows("credential")
         self.assertEqual(row["changed"], write_time(NOW))
+
+    def test_completed(self) -> None:
+        """
+        What is derived later is kept beside the hash it belongs to; not if the
+        password has been changed meanwhile, nor for an account without one.
+        """
+        old, new = PasswordSecrets("$argon2id$1"), PasswordSecrets("$argon2id$1", "a", "b", "c")
+        for kept in (old, PasswordSecrets("$argon2id$2")):
+            self.result(self.credentials.set_password_secrets("ann", kept))
+            self.result(self.credentials.complete_password_secrets("ann", new))
+            expected = new if kept is old else kept
+            self.assertEqual(self.result(self.credentials.password_secrets("ann")), expected)
+        self.result(self.credentials.complete_password_secrets("bob", new))
+        self.assertIsNone(self.result(self.credentials.password_secrets("bob")))
+
+    def test_cram_md5_off(self) -> None:
+        """Where CRAM-MD5 is turned off, nothing of it is kept for anybody (S-48)."""
+        for account in ("ann", "bob"):
+            full = PasswordSecrets("$argon2id$1", "a", "b", "c")
+            self.result(self.credentials.set_password_secrets(account, full))
+        self.result(self.credentials.forget_cram_md5())
+        self.assertEqual({row["cram_md5"] for row in self.rows("credential")}, {""})
+        self.assertEqual(
+            self.result(self.credentials.password_secrets("bob")),
+            PasswordSecrets("$argon2id$1", "a", "b", ""),
+        )
 
 
 class IdentityTests(Contract):
