@@ -8,15 +8,14 @@ with balanced parentheses, folded, and in ASCII where the DSN is ASCII.
 from __future__ import annotations
 
 import base64
-import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
 from moxsmtp.message.dates import format_date
 from moxsmtp.message.header import is_message_id, parse_header
+from moxsmtp.message.reports import Action, Dsn, Form, RecipientReport
 from moxsmtp.message.writing import (
     CONTROL,
     LAST_COLUMN,
@@ -29,7 +28,6 @@ from moxsmtp.message.writing import (
     plain,
     words,
 )
-from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.smtp.address import Path
 
 __all__ = ["Action", "Dsn", "Form", "RecipientReport", "compose_dsn"]
@@ -45,91 +43,31 @@ _MAXIMUM_ADDRESS: Final = 500
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 # subject "." detail, RFC 3463 section 2
 _STATUS: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
+
+#: The worst that is told gives the subject.
+_SUBJECTS: Final = {
+    Action.FAILED: "Mail delivery failed",
+    Action.DELAYED: "Mail delivery delayed",
+    Action.RELAYED: "Mail relayed",
+    Action.DELIVERED: "Mail delivered",
+}
+
+#: How a report on a recipient begins.
+_BEGINNINGS: Final = {
+    Action.FAILED: "Your message could not be delivered to",
+    Action.DELAYED: "Your message has not been delivered yet to",
+    Action.RELAYED: "Your message was handed to a server that reports no deliveries, for",
+    Action.DELIVERED: "Your message was delivered to",
+}
+
+#: The class of an enhanced status code.  RFC 3463 section 3.1.
+_CLASSES: Final = {
+    Action.FAILED: 5, Action.DELAYED: 4, Action.RELAYED: 2, Action.DELIVERED: 2,
+}  # fmt: skip
+
 # What utf-8-addr-xtext writes as a number; RFC 6533 section 3.
 _NOT_XTEXT: Final = re.compile(r"[^\0-\x7f]|[\\+= ]")
 _LINE_END: Final = re.compile(rb"\r?\n")
-
-
-class Action(enum.StrEnum):
-    """What became of the message for a recipient.  RFC 3464 section 2.3.3."""
-
-    FAILED = "failed"
-    DELAYED = "delayed"
-
-
-class Form(enum.Enum):
-    """The three ways of writing a DSN (Q-36): ours, and what it reports on."""
-
-    ASCII = "ASCII on an ASCII message"
-    UTF8 = "UTF-8 on an SMTPUTF8 message"
-    ASCII_OF_UTF8 = "ASCII on an SMTPUTF8 message"
-
-    @property
-    def is_utf8(self) -> bool:
-        """Whether anything but ASCII may stand in it."""
-        return self is Form.UTF8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipientReport:
-    """
-    What became of one recipient.
-
-    @ivar status: Subject and detail of the enhanced status code, C{1.1}; the
-        class follows the action.  Empty if it is not known.
-    @ivar error: For people; may quote the remote.
-    @ivar original_recipient: As in ORCPT, decoded: C{rfc822;a@b.example}.
-    @ivar remote_name: Who answered; empty if nobody did.
-    @ivar reply: All lines of the remote's answer joined by newlines.
-    @ivar retry_until: Of a delay: when we shall give up.
-    """
-
-    recipient: Path
-    action: Action
-    status: str = ""
-    error: str = ""
-    original_recipient: str = ""
-    remote_name: str = ""
-    remote_address: IPAddress | None = None
-    reply: str = ""
-    last_attempt: datetime | None = None
-    retry_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dsn:
-    """
-    A notification to be composed.
-
-    @ivar hostname: Who reports.
-    @ivar postmaster: The author.
-    @ivar sender: Who gets it: the reverse-path of the message.
-    @ivar boundary: Random.
-    @ivar message_id: Its own, new, with angle brackets.
-    @ivar references: The original's Message-ID, empty if it has none.
-    @ivar arrival: When the original came to us.
-    @ivar reports: At least one.
-    @ivar original: The header section of the message; a body behind it is not
-        sent back.
-    @ivar received_from: Who gave us the message, if that is to be told.
-    @ivar future_release: C{for;3600}, C{until;2026-01-02T03:04:05Z} (RFC 4865).
-    """
-
-    hostname: Domain
-    postmaster: Path
-    sender: Path | None
-    date: datetime
-    boundary: str
-    message_id: str
-    arrival: datetime
-    reports: tuple[RecipientReport, ...]
-    original: bytes
-    form: Form = Form.ASCII
-    references: str = ""
-    envelope_id: str = ""
-    gateway: Domain | None = None
-    received_from: Host | None = None
-    future_release: str = ""
 
 
 def compose_dsn(dsn: Dsn) -> bytes:
@@ -148,6 +86,8 @@ def compose_dsn(dsn: Dsn) -> bytes:
     if not (is_message_id(dsn.message_id) and dsn.message_id.isascii()):
         raise ValueError("not a Message-ID")
     utf8 = dsn.form.is_utf8
+    whole = _whole(dsn) if dsn.full else b""
+    sender, dsn = dsn.sender, replace(dsn, full=bool(whole))
     parts = [
         _part(
             f"text/plain; charset={'utf-8' if utf8 else 'us-ascii'}",
@@ -159,19 +99,19 @@ def compose_dsn(dsn: Dsn) -> bytes:
             "8bit" if utf8 else "7bit",
             _status(dsn).encode(),
         ),
-        _original(dsn),
+        whole or _original(dsn),
     ]
     delimiter = f"--{dsn.boundary}".encode("ascii")
     body = b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts)
-    return _header(dsn, dsn.sender).encode() + b"\r\n" + body + delimiter + b"--\r\n"
+    return _header(dsn, sender).encode() + b"\r\n" + body + delimiter + b"--\r\n"
 
 
 def _header(dsn: Dsn, sender: Path) -> str:
-    failed = any(report.action is Action.FAILED for report in dsn.reports)
+    actions = {report.action for report in dsn.reports}
     lines = [
         field_line("From", f"<{_mailbox(dsn.postmaster, dsn.form)}>"),
         field_line("To", _to(sender, dsn.form)),
-        field_line("Subject", "Mail delivery failed" if failed else "Mail delivery delayed"),
+        field_line("Subject", next(text for of, text in _SUBJECTS.items() if of in actions)),
         field_line("Message-Id", dsn.message_id),
     ]
     if is_message_id(dsn.references) and (dsn.references.isascii() or dsn.form.is_utf8):
@@ -185,7 +125,7 @@ def _header(dsn: Dsn, sender: Path) -> str:
             f'multipart/report; report-type="delivery-status"; boundary="{dsn.boundary}"',
         ),
     ]
-    if dsn.form.is_utf8:
+    if dsn.form.is_utf8 or (dsn.full and not dsn.original.isascii()):
         lines.append(field_line("Content-Transfer-Encoding", "8bit"))
     return "".join(lines)
 
@@ -200,21 +140,11 @@ def _part(content_type: str, encoding: str, body: bytes) -> bytes:
 
 def _explanation(dsn: Dsn) -> Iterator[str]:
     for report in dsn.reports:
-        if report.action is Action.FAILED:
-            yield "Your message could not be delivered to"
-        else:
-            yield "Your message has not been delivered yet to"
+        yield _BEGINNINGS[report.action]
         yield ""
         yield from _quoted(_mailbox(report.recipient, dsn.form), dsn.form)
         yield ""
-        if report.action is Action.FAILED:
-            yield "It will not be tried again."
-        elif report.retry_until is not None:
-            yield f"It will be tried until {format_date(report.retry_until)}."
-            yield "You need not send it again."
-        else:
-            yield "It will be tried again; you need not send it again."
-        yield ""
+        yield from _outlook(report)
         if report.error:
             yield "The last attempt ended with this error:"
             yield ""
@@ -226,7 +156,22 @@ def _explanation(dsn: Dsn) -> Iterator[str]:
             for line in report.reply[:_MAXIMUM_REPLY].splitlines():
                 yield from _quoted(line, dsn.form)
             yield ""
-    yield "The header of your message follows below, for reference."
+    whole = "Your message" if dsn.full else "The header of your message"
+    yield f"{whole} follows below, for reference."
+
+
+def _outlook(report: RecipientReport) -> Iterator[str]:
+    """What happens next."""
+    if report.action is Action.FAILED:
+        yield "It will not be tried again."
+    elif report.action is not Action.DELAYED:
+        return
+    elif report.retry_until is not None:
+        yield f"It will be tried until {format_date(report.retry_until)}."
+        yield "You need not send it again."
+    else:
+        yield "It will be tried again; you need not send it again."
+    yield ""
 
 
 def _quoted(text: str, form: Form) -> Iterator[str]:
@@ -274,9 +219,9 @@ def _recipient_group(report: RecipientReport, form: Form) -> str:
     fields: list[str] = []
     if report.original_recipient:
         fields.append(
-            field_line("Original-Recipient", plain(report.original_recipient, utf8=form.is_utf8))
+            field_line("Original-Recipient", _original_recipient(report.original_recipient, form))
         )
-    digit = "5" if report.action is Action.FAILED else "4"
+    digit = _CLASSES[report.action]
     status = f"{digit}.{report.status if _STATUS.fullmatch(report.status) else '0.0'}"
     if report.error:
         status += f" ({comment(report.error[:_MAXIMUM_COMMENT], utf8=form.is_utf8)})"
@@ -309,7 +254,35 @@ def _final_recipient(path: Path, form: Form) -> str:
     return f"rfc822; {_mailbox(path, form)}"
 
 
+def _original_recipient(text: str, form: Form) -> str:
+    """
+    As the client gave it.  Where ASCII is wanted, addresses of type utf-8 go by
+    utf-8-addr-xtext; RFC 6533 section 4.1.
+    """
+    kind, _, address = text.partition(";")
+    if kind == "utf-8" and not form.is_utf8:
+        text = f"{kind};{_NOT_XTEXT.sub(number, address)}"
+    return plain(text, utf8=form.is_utf8)
+
+
 # -- what is sent back ------------------------------------------------------------------
+
+
+def _whole(dsn: Dsn) -> bytes:
+    """
+    The message itself, which may not be encoded (RFC 2046 section 5.2.1).
+
+    @return: Empty if a DSN cannot hold it as it is.
+    """
+    message = _LINE_END.sub(b"\r\n", dsn.original)
+    if not _is_writable(message) or f"--{dsn.boundary}".encode("ascii") in message:
+        return b""
+    section = parse_header(message).section
+    if dsn.form is Form.ASCII and section.isascii():
+        return _part("message/rfc822", "7bit" if message.isascii() else "8bit", message)
+    if dsn.form.is_utf8 and _is_utf8(section):
+        return _part("message/global", "8bit", message)
+    return b""
 
 
 def _original(dsn: Dsn) -> bytes:
