@@ -8,6 +8,7 @@ One timer a connection is enough: when it fires, it looks what is waited for now
 from __future__ import annotations
 
 import math
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -96,12 +97,26 @@ class ESMTPServer(Protocol):
         """TLS is up: after STARTTLS a fresh session, else the greeting at last."""
         if self._closing:
             return
-        self._session.secured(self._entrance.tls_info(self.transport.getHandle()))
+        tls = self._entrance.tls_info(self.transport.getHandle())
+        self._session.secured(tls)
         self._since = self._entrance.clock.seconds()
-        if self._entrance.role is Role.SUBMISSIONS:
+        if tls.client_key and self._entrance.role.is_submission:
+            self._run(self._certify())
+        elif self._entrance.role is Role.SUBMISSIONS:
             self._greet()
         else:
             self._arm()
+
+    async def _certify(self) -> None:
+        """
+        A client that shows a certificate is let in by it, or not at all (S-37);
+        in a resumed session too (S-39).  Whatever it says meanwhile waits.
+        """
+        if not await self._conversation.certificate_is_good():
+            self._session.close()
+        elif self._entrance.role is Role.SUBMISSIONS:
+            self._greet()
+        await self._answer_from(self._session.next())
 
     def _greet(self) -> None:
         """S-13, or why there is no place (S-15, S-16)."""
@@ -166,15 +181,19 @@ class ESMTPServer(Protocol):
         event = self._session.next()
         if event is None:
             return False
-        answering = begin(self._answer_from(event))
+        self._run(self._answer_from(event))
+        return True
+
+    def _run(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Nothing else is answered until it is done."""
+        answering = begin(work)
         if answering is None:
             self._answered(None)
-            return True
+            return
         self._answering = answering
         answering.addCallbacks(self._answered, self._broken)  # type: ignore[unused-awaitable]  # _answering owns it
         if self._answering is not None:
             self._arm()
-        return True
 
     async def _answer_from(self, event: Event | None) -> None:
         """Answer events until there are none, or until the peer must do something."""
