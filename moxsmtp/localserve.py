@@ -40,7 +40,7 @@ from moxsmtp.receive.settings import (
     ListenerSettings,
     ServiceSettings,
     SubmissionSettings,
-    TLSFiles,
+    TLSSettings,
 )
 
 __all__ = [
@@ -89,7 +89,7 @@ def settings(directory: str, ports: Ports = Ports()) -> Settings:
     listener = ListenerSettings(
         name="local",
         addresses=(_LOOPBACK,),
-        tls=TLSFiles(
+        tls=TLSSettings(
             certificate=str(Path(directory, "localhost.crt")),
             key=str(Path(directory, "localhost.key")),
         ),
@@ -103,7 +103,7 @@ def settings(directory: str, ports: Ports = Ports()) -> Settings:
         postmaster=ACCOUNT,
         data_directory=directory,
         listeners=(listener,),
-        domains={localhost: DomainSettings(separator="+")},
+        domains={localhost: DomainSettings(separators=("+",))},
         accounts=(
             Account(
                 name=ACCOUNT,
@@ -117,7 +117,7 @@ def settings(directory: str, ports: Ports = Ports()) -> Settings:
     )
 
 
-def ensure_certificate(files: TLSFiles, now: dt.datetime) -> None:
+def ensure_certificate(files: TLSSettings, now: dt.datetime) -> None:
     """
     Make a certificate for localhost where there is none, signed by itself.
 

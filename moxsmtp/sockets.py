@@ -1,11 +1,15 @@
 """
 Listening sockets: bound early, while privileges last and errors can be told
-in one line; served once everything behind them stands.
+in one line, or passed to us by systemd; served once everything behind them
+stands.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
@@ -13,10 +17,75 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from moxsmtp.names import IPAddress
 
-__all__ = ["Socket"]
+__all__ = ["PassedSockets", "Socket"]
 
 #: Connections that may wait to be accepted; the kernel has its own bound too.
 _BACKLOG: Final = 511
+
+_FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+class PassedSockets:
+    """
+    Listening sockets that somebody bound for us before we started, as systemd
+    does.  Each is used where its address and port are wanted.
+    """
+
+    def __init__(self, descriptors: Sequence[int] = ()) -> None:
+        """
+        Own these file descriptors.
+
+        @raise CannotListenError: One is no listening TCP socket.
+        """
+        self._waiting: dict[tuple[IPAddress, int], socket.socket] = {}
+        for descriptor in descriptors:
+            try:
+                made = socket.socket(fileno=descriptor)
+            except OSError as error:
+                raise _refusal(f"descriptor {descriptor}", error) from None
+            if made.family not in _FAMILIES.values() or not made.getsockopt(
+                socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+            ):
+                unsuitable = OSError(errno.EINVAL, "it was passed to us and takes no connections")
+                raise _refusal(f"descriptor {descriptor}", unsuitable)
+            made.set_inheritable(False)
+            made.setblocking(False)
+            host, port = made.getsockname()[:2]
+            self._waiting[ip_address(host.partition("%")[0]), port] = made
+
+    def take(self, address: IPAddress, port: int) -> socket.socket | None:
+        """
+        The one that is bound there; L{None}: none was passed.
+
+        @raise CannotListenError: It takes IPv4 on an IPv6 address (S-1).
+        """
+        made = self._waiting.pop((address, port), None)
+        if made is not None and not _is_of_one_family(made):
+            error = OSError(
+                errno.EINVAL, "it was passed to us and takes IPv4 too; BindIPv6Only=ipv6-only"
+            )
+            raise CannotListenError(str(address), port, error)
+        return made
+
+    def check_all_taken(self) -> None:
+        """
+        See that nobody waits at a socket that is not served.
+
+        @raise CannotListenError: There is such a one.
+        """
+        for address, port in self._waiting:
+            error = OSError(errno.EINVAL, "it was passed to us, but no listener is there")
+            raise CannotListenError(str(address), port, error)
+
+
+def _refusal(what: str, error: OSError) -> CannotListenError:
+    return CannotListenError(None, what.encode(), error)
+
+
+def _is_of_one_family(made: socket.socket) -> bool:
+    return made.family != socket.AF_INET6 or bool(
+        made.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    )
 
 
 class Socket:
@@ -26,30 +95,35 @@ class Socket:
     @ivar port: As bound; where 0 was asked for, the one that was given.
     """
 
-    def __init__(self, address: IPAddress, port: int) -> None:
+    def __init__(self, address: IPAddress, port: int, passed: PassedSockets | None = None) -> None:
         """
-        Bind it to its own address family only (S-1).
+        Bind it to its own address family only (S-1), or take the one that was passed.
 
         @raise CannotListenError: The port is in use, not allowed, and so on.
         """
         self.address = address
         self._port: IListeningPort | None = None
-        self.family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        try:
-            self._socket = socket.socket(self.family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise CannotListenError(str(address), port, error) from None
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self.family == socket.AF_INET6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._socket.bind((str(address), port))
-            self._socket.listen(_BACKLOG)
-            self._socket.setblocking(False)
-        except OSError as error:
-            self._socket.close()
-            raise CannotListenError(str(address), port, error) from None
+        self.family = _FAMILIES[address.version]
+        taken = passed.take(address, port) if passed is not None else None
+        self._socket = taken or self._bound(port)
         self.port: int = self._socket.getsockname()[1]
+
+    def _bound(self, port: int) -> socket.socket:
+        try:
+            made = socket.socket(self.family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise CannotListenError(str(self.address), port, error) from None
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self.family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind((str(self.address), port))
+            made.listen(_BACKLOG)
+            made.setblocking(False)
+        except OSError as error:
+            made.close()
+            raise CannotListenError(str(self.address), port, error) from None
+        return made
 
     def serve(self, factory: IProtocolFactory, reactor: Any) -> None:
         """
@@ -57,7 +131,8 @@ class Socket:
 
         @param reactor: IReactorSocket.
         """
-        # The reactor works on a duplicate of its own.
+        # As Twisted's endpoint for adopted sockets does, but errors are ours:
+        # the reactor works on a duplicate of its own.
         self._port = reactor.adoptStreamPort(self._socket.fileno(), self.family, factory)
         self._socket.close()
 

@@ -28,7 +28,7 @@ from moxsmtp.testing import MemoryMetrics
 from moxsmtp.tls.server import CertificateError
 from tests.receive.wires import Told
 from tests.running import LOOPBACK, RunningCase, Visitor
-from tests.tls.test_server import certificate_files, shake_hands
+from tests.tls.hands import certificate_files, shake_hands
 
 
 class EntrancesCase(RunningCase):

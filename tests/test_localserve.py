@@ -28,6 +28,7 @@ from moxsmtp.localserve import (
     ensure_certificate,
     settings,
 )
+from moxsmtp.names import Domain
 from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.receive.settings import TLSSettings
 from moxsmtp.service import Server, make_service

@@ -19,7 +19,7 @@ from moxsmtp.engine import open_engine
 from moxsmtp.interfaces import Account, HookTarget, Maildir, NewMessage, Provenance, Validation
 from moxsmtp.names import parse_domain
 from moxsmtp.parts import Parts
-from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSFiles
+from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSSettings
 from moxsmtp.service import Server
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.message_rows import StoredMessage
@@ -179,7 +179,7 @@ class StartTests(ServerCase):
         listener = ListenerSettings(
             name="public",
             addresses=(LOOPBACK,),
-            tls=TLSFiles(certificate="/none", key="/none"),
+            tls=TLSSettings(certificate="/none", key="/none"),
             smtp=ServiceSettings(enabled=True, port=0),
         )
         server = self.made(self.settings(listeners=(listener,)))

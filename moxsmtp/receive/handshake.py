@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -47,28 +48,40 @@ _NO_TLS: Final = frozenset(
     {"http request", "https proxy request", "wrong version number", "packet length too long",
      "record layer failure", "wrong ssl version"}
 )  # fmt: skip
+#: What our own end says of SSL 2, whose ClientHello OpenSSL takes for no TLS.
+_SSL2: Final = "ssl2 client hello"
 _VERSIONS: Final = frozenset(
     {"unsupported protocol", "no protocols available", "version too low", "unknown protocol"}
 )
 
 
+# "tlsv1 alert unknown ca", "ssl/tls alert bad certificate", "tlsv1 unrecognized name".
+_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls) (?:alert )?([a-z ]+)")
+
+
 def handshake_failure(error: BaseException | None) -> str:
     """
-    C{eof}, C{nottls}, C{unsupportedversions}, C{alert-<number>-<name>} for one
-    that the client sent, or C{other}.
+    C{eof}, C{nottls}, C{sslv2}, C{unsupportedversions},
+    C{alert-<number>-<name>} for one that the client sent, or C{other}.
     """
     if not isinstance(error, SSL.Error):
         return "eof"
     reasons = [entry[2] for entry in error.args[0]] if error.args else []
     if any("unexpected eof" in reason for reason in reasons):
         return "eof"
-    for reason in reasons:
-        if reason in _NO_TLS:
-            return "nottls"
-        if reason in _VERSIONS:
-            return "unsupportedversions"
-        _, alert, name = reason.partition(" alert ")
-        if alert and name in _ALERTS:
-            number, word = _ALERTS[name]
-            return f"alert-{number}-{word}"
-    return "other"
+    return next(filter(None, map(_word, reasons)), "other")
+
+
+def _word(reason: str) -> str:
+    """Empty: it means nothing to us."""
+    if reason in _NO_TLS:
+        return "nottls"
+    if reason == _SSL2:
+        return "sslv2"
+    if reason in _VERSIONS:
+        return "unsupportedversions"
+    alert = _ALERT.fullmatch(reason)
+    if alert is None or alert[1] not in _ALERTS:
+        return ""
+    number, name = _ALERTS[alert[1]]
+    return f"alert-{number}-{name}"

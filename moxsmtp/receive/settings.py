@@ -5,6 +5,7 @@ C{docs/moxsmtp.toml} too, and a test compares them.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -13,19 +14,64 @@ from moxsmtp.names import IPAddress
 
 __all__ = [
     "MAXIMUM_MESSAGE_SIZE", "ListenerSettings", "ServiceSettings", "SubmissionSettings",
-    "TLSFiles", "TimeLimits",
+    "TLSFiles", "TLSSettings", "TLSVersion", "TimeLimits", "UnknownName",
 ]  # fmt: skip
 
 #: Octets; S-3.
 MAXIMUM_MESSAGE_SIZE: Final = 104_857_600
 
 
+class TLSVersion(enum.StrEnum):
+    """Of the protocol."""
+
+    V1_0 = "1.0"
+    V1_1 = "1.1"
+    V1_2 = "1.2"
+    V1_3 = "1.3"
+
+
+class UnknownName(enum.StrEnum):
+    """What becomes of who asks for a host that no certificate is there for (S-5)."""
+
+    FALLBACK = "fallback"
+    STRICT = "strict"
+
+
 @dataclass(frozen=True, slots=True)
 class TLSFiles:
-    """PEM files: the certificate with its chain, leaf first, and its key."""
+    """
+    PEM files: the certificate with its chain, leaf first, and its key.
+
+    @ivar names: Hosts that it is shown for, with or without C{*.} in front;
+        empty: those in the certificate.
+    """
 
     certificate: str
     key: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TLSSettings(TLSFiles):
+    """
+    TLS of a listener (S-4 to S-8).
+
+    @ivar other: More certificates: of other names, or of another kind of key.
+    @ivar sni: For submission and submissions; on port 25 unknown names are
+        always fallen back from (S-4).
+    @ivar minimum_version: The oldest one spoken (S-6).
+    @ivar client_certificates: Submission and submissions request one (S-36).
+    """
+
+    other: tuple[TLSFiles, ...] = ()
+    sni: UnknownName = UnknownName.FALLBACK
+    minimum_version: TLSVersion = TLSVersion.V1_2
+    client_certificates: bool = True
+
+    @property
+    def pairs(self) -> tuple[TLSFiles, ...]:
+        """All certificates."""
+        return (TLSFiles(self.certificate, self.key, self.names), *self.other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +102,14 @@ class ServiceSettings:
 
     @ivar require_starttls: RCPT is refused without TLS.
     @ivar no_starttls: STARTTLS is not offered even where TLS is configured (S-8).
+    @ivar session_tickets: Sessions of TLS can be resumed (S-4).
     """
 
     enabled: bool = False
     port: int = 25
     require_starttls: bool = False
     no_starttls: bool = False
+    session_tickets: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +141,7 @@ class ListenerSettings:
     hostname: str = ""
     max_message_size: int = 0
     max_connections: int = 1000
-    tls: TLSFiles | None = None
+    tls: TLSSettings | None = None
     smtp: ServiceSettings = field(default_factory=ServiceSettings)
     submission: SubmissionSettings = field(default_factory=lambda: SubmissionSettings(port=587))
     submissions: SubmissionSettings = field(default_factory=lambda: SubmissionSettings(port=465))

@@ -1,8 +1,4 @@
-"""
-What ties a login to the TLS connection that it was made on.  RFC 5056.
-
-pyOpenSSL has no words for some of it; what is private of it is used here only.
-"""
+"""What ties a login to the TLS connection that it was made on.  RFC 5056."""
 
 from __future__ import annotations
 
@@ -10,21 +6,14 @@ from typing import Final
 
 from OpenSSL import SSL
 
-# The only way to two facts about a session, and pyOpenSSL's own.
-from OpenSSL.SSL import _lib  # type: ignore[attr-defined]  # it is private
-
 from moxsmtp.interfaces import ChannelBinding
+from moxsmtp.tls.openssl import has_extended_master_secret, is_resumed
 
-__all__ = ["channel_binding", "is_resumed"]
+__all__ = ["channel_binding"]
 
 # RFC 9266 section 4.2: no context, so the empty one of section 2.
 _LABEL: Final = b"EXPORTER-Channel-Binding"
 _LENGTH: Final = 32
-
-
-def is_resumed(connection: SSL.Connection) -> bool:
-    """Whether the handshake took up an earlier session."""
-    return bool(_lib.SSL_session_reused(connection._ssl))  # noqa: SLF001 - see the module
 
 
 def channel_binding(connection: SSL.Connection) -> ChannelBinding | None:
@@ -44,7 +33,7 @@ def channel_binding(connection: SSL.Connection) -> ChannelBinding | None:
         return ChannelBinding("tls-exporter", data)
     if not is_resumed(connection):
         finished = connection.get_peer_finished()
-    elif _lib.SSL_get_extms_support(connection._ssl) == 1:  # noqa: SLF001 - see the module
+    elif has_extended_master_secret(connection):
         finished = connection.get_finished()
     else:
         return None

@@ -14,8 +14,9 @@ from OpenSSL import SSL
 
 from moxsmtp.interfaces import TLSInfo
 from moxsmtp.names import Domain, InvalidName, parse_domain
-from moxsmtp.tls.binding import channel_binding, is_resumed
+from moxsmtp.tls.binding import channel_binding
 from moxsmtp.tls.client_key import client_key
+from moxsmtp.tls.openssl import is_resumed
 
 __all__ = ["asked_for", "iana_name", "tls_info"]
 

@@ -1,5 +1,5 @@
 """
-TLS towards clients: contexts made from files, and what a handshake agreed on.
+TLS towards clients: what one socket does in its handshakes.
 
 A context may not change once a connection used it, so a reload builds new ones
 and swaps them in; connections under way keep theirs.
@@ -7,76 +7,184 @@ and swaps them in; connections under way keep theirs.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-__all__ = ["CertificateError", "ServerTLS", "server_context"]
+from moxsmtp.names import Domain, InvalidName
+from moxsmtp.tls.certificates import CertificateError, Certificates, KeyPair, use_pair
+from moxsmtp.tls.ciphers import asked_for
+from moxsmtp.tls.openssl import NameAnswer, on_server_name
+
+__all__ = ["VERSIONS", "CertificateError", "Manners", "ServerTLS"]
 
 _OPTIONS: Final = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
 
+#: The versions that can be the oldest one spoken (S-6).
+VERSIONS: Final = {
+    "1.0": SSL.TLS1_VERSION,
+    "1.1": SSL.TLS1_1_VERSION,
+    "1.2": SSL.TLS1_2_VERSION,
+    "1.3": SSL.TLS1_3_VERSION,
+}
 
-class CertificateError(ValueError):
-    """A certificate and key cannot be used; the text says which and why."""
+#: TLS 1.0 and 1.1 sign with MD5 and SHA-1, which OpenSSL does at level 0 only.
+_OLD_CIPHERS: Final = b"DEFAULT@SECLEVEL=0"
+
+#: What OpenSSL says of octets that are no TLS record, and what we say of those
+#: that are a ClientHello of SSL 2 (RFC 5246 appendix E.2).
+_NO_RECORD: Final = "wrong version number"
+_SSL2: Final = "ssl2 client hello"
 
 
-def server_context(*, certificate: str, key: str, tickets: bool) -> SSL.Context:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
     """
-    A context for TLS 1.2 and later (S-6).
+    How a socket shakes hands (S-4, S-6).
 
-    @param certificate: PEM file: the leaf first, then its chain.
-    @param key: PEM file.
-    @param tickets: Whether sessions can be resumed.  Without, the session
-        cache is off too, for TLS 1.3 would resume from it.
-    @raise CertificateError: A file cannot be read, or they do not belong together.
+    @ivar minimum_version: A key of L{VERSIONS}.
+    @ivar tickets: Sessions can be resumed.
+    @ivar asks_client: A certificate is requested of clients; any is taken, or
+        none, and judged later (S-36).
+    @ivar strict: Who asks for a name that we have no certificate for is refused
+        (S-5).
     """
+
+    minimum_version: str = "1.2"
+    tickets: bool = False
+    asks_client: bool = False
+    strict: bool = False
+
+
+def _new_context(minimum_version: str) -> SSL.Context:
+    """What holds for every context, those chosen by name too."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_min_proto_version(VERSIONS[minimum_version])
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # Tickets are all that sessions are resumed from: a cache of ours would
+    # grow with the clients, and TLS 1.3 would resume from it where tickets are
+    # off (T-13).
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"moxsmtp")
-    if not tickets:
-        context.set_options(SSL.OP_NO_TICKET)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    try:
-        context.use_certificate_chain_file(certificate)
-    except (SSL.Error, OSError) as error:
-        raise CertificateError(f"{certificate}: no usable certificate: {_why(error)}") from None
-    try:
-        context.use_privatekey_file(key)
-        context.check_privatekey()
-    except (SSL.Error, OSError) as error:
-        raise CertificateError(f"{key}: no usable key for {certificate}: {_why(error)}") from None
+    if VERSIONS[minimum_version] < SSL.TLS1_2_VERSION:
+        context.set_cipher_list(_OLD_CIPHERS)
     return context
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or "cannot be read"
-    # OpenSSL's errors are lists of (library, function, reason).
-    reasons = [entry[2] for entry in error.args[0]] if error.args else []
-    return ", ".join(reason for reason in reasons if reason) or "not PEM"
+def _take_any(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+) -> bool:
+    """A client's certificate is only a key (S-36); that it has the key, OpenSSL has seen."""
+    del connection, certificate, error, depth, ok
+    return True
+
+
+class _Connection(SSL.Connection):
+    """
+    The server's end of one connection.
+
+    @ivar store: Kept as long as the connection: its callback is in use.
+    """
+
+    def __init__(self, store: _Store) -> None:
+        super().__init__(store.base, None)
+        self.store = store
+        self._first = b""
+
+    def bio_write(self, buf: bytes | bytearray | memoryview[int]) -> int:
+        """Take octets from the peer."""
+        if len(self._first) < 3:
+            self._first += bytes(buf[:3])
+        return super().bio_write(buf)
+
+    def do_handshake(self) -> None:
+        """Say of SSL 2 what it is: OpenSSL takes it for anything but TLS (S-114)."""
+        try:
+            super().do_handshake()
+        except SSL.WantReadError:
+            raise
+        except SSL.Error as error:
+            first = self._first
+            is_ssl2 = len(first) > 2 and first[0] & 0x80 and first[2] == 1
+            if is_ssl2 and error.args and any(e[2] == _NO_RECORD for e in error.args[0]):
+                raise SSL.Error([("", "", _SSL2)]) from None
+            raise
+
+
+class _Store:
+    """
+    The certificates of a socket, and the context that its connections begin with.
+
+    @ivar base: Tickets, versions and the request for a certificate are always
+        its; another context, chosen by name, gives its certificates only.
+    """
+
+    def __init__(self, pairs: Sequence[KeyPair], host: Domain, manners: Manners) -> None:
+        self.is_strict = manners.strict
+        self._certificates = Certificates(
+            pairs, host, lambda: _new_context(manners.minimum_version)
+        )
+        self.base = _new_context(manners.minimum_version)
+        if not manners.tickets:
+            self.base.set_options(SSL.OP_NO_TICKET)
+        if manners.asks_client:
+            self.base.set_verify(SSL.VERIFY_PEER, _take_any)
+            # Nobody vouches for it, so its chain is not followed.
+            self.base.set_verify_depth(0)
+        for pair in self._certificates.standard:
+            use_pair(self.base, pair)
+        on_server_name(self.base, self._answer)
+
+    def _answer(self, connection: SSL.Connection) -> NameAnswer:
+        """S-5."""
+        unknown = NameAnswer.UNKNOWN if self.is_strict else NameAnswer.IGNORED
+        try:
+            host = asked_for(connection)
+        except InvalidName:
+            return unknown
+        if host is None:
+            return NameAnswer.IGNORED
+        context = self._certificates.context_for(host)
+        if context is None:
+            return unknown
+        connection.set_context(context)
+        return NameAnswer.KNOWN
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """
-    Makes the server's end of TLS connections for one socket.
-
-    Without SNI, and for any name, the listener's certificate is served: with
-    certificates from files strict and fallback are the same (S-5).
+    Makes the server's end of TLS connections for one socket, whose ticket keys
+    are its own (S-7).
     """
 
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
+    def __init__(self, pairs: Sequence[KeyPair], host: Domain, manners: Manners) -> None:
+        """
+        @param pairs: At least one certificate.
+        @param host: Whose certificate is shown to those who ask for no name.
+        @raise CertificateError: One cannot be used.
+        """
+        self._given = pairs, host, manners
+        self._store = _Store(pairs, host, manners)
 
-    def replace(self, context: SSL.Context) -> None:
-        """Serve new connections with another certificate."""
-        self._context = context
+    def renewed(self) -> ServerTLS:
+        """
+        The same with new ticket keys, its files read again; see L{obey}.
 
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002 - the interface passes it
+        @raise CertificateError: They cannot be used any more.
+        """
+        return ServerTLS(*self._given)
+
+    def obey(self, other: ServerTLS) -> None:
+        """Let the connections to come be as those of C{other}, which is used up."""
+        self._given, self._store = other._given, other._store
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol | Any) -> SSL.Connection:  # noqa: ARG002 - the interface passes it
         """Called by Twisted for each connection."""
-        return SSL.Connection(self._context, None)
+        return _Connection(self._store)

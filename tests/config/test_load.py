@@ -30,7 +30,7 @@ from moxsmtp.dns.settings import Upstream
 from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import parse_domain
-from moxsmtp.receive.settings import ServiceSettings, SubmissionSettings, TLSFiles
+from moxsmtp.receive.settings import ServiceSettings, SubmissionSettings, TLSSettings
 
 #: As little as a configuration can be.
 LEAST = """\
@@ -73,8 +73,8 @@ class ConfigTestCase(unittest.SynchronousTestCase):
         self.assertEqual([(line, key)], [mistake[:2] for mistake in found], found)
         self.assertIn(word, found[0][2])
 
-    def certificate(self, name: str = "one") -> TLSFiles:
-        files = TLSFiles(
+    def certificate(self, name: str = "one") -> TLSSettings:
+        files = TLSSettings(
             certificate=str(self.folder / f"{name}.crt"), key=str(self.folder / f"{name}.key")
         )
         ensure_certificate(files, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
@@ -605,7 +605,7 @@ retry_after = "soon"
 class NamedFileTests(ConfigTestCase):
     """Files that the configuration names."""
 
-    def tls(self, files: TLSFiles) -> str:
+    def tls(self, files: TLSSettings) -> str:
         section = f'[listener.tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\n'
         return LEAST.replace("[domain", section + "[domain", 1)
 
@@ -613,12 +613,12 @@ class NamedFileTests(ConfigTestCase):
         """Names start at the folder of the configuration file."""
         files = self.certificate()
         self.assertEqual(
-            self.loaded(self.tls(TLSFiles("one.crt", "one.key"))).listeners[0].tls, files
+            self.loaded(self.tls(TLSSettings("one.crt", "one.key"))).listeners[0].tls, files
         )
 
     def test_missing(self) -> None:
         """Both files are looked at."""
-        found = self.mistakes(self.tls(TLSFiles("no.crt", "no.key")))
+        found = self.mistakes(self.tls(TLSSettings("no.crt", "no.key")))
         self.assertEqual(
             [(line, key) for line, key, _ in found],
             [(9, "listener[0].tls.certificate"), (10, "listener[0].tls.key")],
@@ -626,26 +626,25 @@ class NamedFileTests(ConfigTestCase):
 
     def test_missing_beside_others(self) -> None:
         """A missing file is reported together with mistakes of other kinds."""
-        text = self.tls(TLSFiles("no.crt", "no.key")) + "[queue]\nx = 1\n"
+        text = self.tls(TLSSettings("no.crt", "no.key")) + "[queue]\nx = 1\n"
         self.assertEqual(len(self.mistakes(text)), 3)
 
     def test_half_a_pair(self) -> None:
         """A certificate without key is told once, and not as a lack of TLS."""
-        text = self.tls(TLSFiles("one.crt", "one.key")).replace('key = "one.key"\n', "")
+        text = self.tls(TLSSettings("one.crt", "one.key")).replace('key = "one.key"\n', "")
         text = text.replace("no_starttls = true\n", "")
         self.assertMistake(text, 7, "listener[0].tls.key", "missing")
 
     def test_not_matching(self) -> None:
         """A key of another certificate is refused."""
         one, two = self.certificate("one"), self.certificate("two")
-        self.assertMistake(
-            self.tls(TLSFiles(one.certificate, two.key)), 10, "listener[0].tls.key", "not the key"
-        )
+        text = self.tls(TLSSettings(one.certificate, two.key))
+        self.assertMistake(text, 10, "listener[0].tls.key", "not the key")
 
     def test_swapped(self) -> None:
         """Certificate and key in each other's place."""
         files = self.certificate()
-        found = self.mistakes(self.tls(TLSFiles(files.key, files.certificate)))
+        found = self.mistakes(self.tls(TLSSettings(files.key, files.certificate)))
         self.assertEqual(
             [key for _, key, _ in found], ["listener[0].tls.certificate", "listener[0].tls.key"]
         )

@@ -33,6 +33,7 @@ from moxsmtp.receive.settings import (
     SubmissionSettings,
     TimeLimits,
     TLSFiles,
+    TLSSettings,
 )
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
@@ -44,7 +45,8 @@ REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "moxsmtp.toml"
 TABLES: Final[dict[str, type]] = {
     "": FileTable,
     "listener": ListenerSettings,
-    "listener.tls": TLSFiles,
+    "listener.tls": TLSSettings,
+    "listener.tls.other": TLSFiles,
     "listener.smtp": ServiceSettings,
     "listener.submission": SubmissionSettings,
     "listener.submissions": SubmissionSettings,
@@ -92,7 +94,7 @@ def defaults(name: str, settings: type) -> Iterator[tuple[str, Any]]:
     base = None
     if name.startswith("listener."):
         listener = ListenerSettings(name="x", addresses=())
-        base = getattr(listener, name.partition(".")[2])
+        base = getattr(listener, name.partition(".")[2], None)
     for entry in dataclasses.fields(settings):
         if base is not None:
             yield entry.name, getattr(base, entry.name)
@@ -131,7 +133,7 @@ class ReferenceTests(unittest.SynchronousTestCase):
         """The example works as it is once the certificate is there."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        files = TLSFiles(str(folder / "cert.pem"), str(folder / "key.pem"))
+        files = TLSSettings(str(folder / "cert.pem"), str(folder / "key.pem"))
         ensure_certificate(files, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
         path = folder / "moxsmtp.toml"
         path.write_text(self.text.replace("/etc/moxsmtp/", f"{folder}/"), "utf-8")

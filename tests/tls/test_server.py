@@ -2,148 +2,273 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
-from pathlib import Path
+import gc
+import weakref
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
-from moxsmtp.tls.server import CertificateError, ServerTLS, server_context
+from moxsmtp.names import Domain
+from moxsmtp.receive.handshake import handshake_failure
+from moxsmtp.tls.ciphers import tls_info
+from moxsmtp.tls.server import Manners, ServerTLS
+from tests.tls.hands import Pair, client_context, made_pair, meet, resumable, served_name
 
+HOST = Domain("mx.example")
 
-def certificate_files(folder: str, name: str) -> dict[str, str]:
-    """A key of its own and a certificate for C{name}, as files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    Path(folder).mkdir(exist_ok=True)
-    files = {"certificate": f"{folder}/{name}.crt", "key": f"{folder}/{name}.key"}
-    Path(files["certificate"]).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    Path(files["key"]).write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
+#: What a client says that speaks SSL 2 only, or would.
+SSL2_HELLO = bytes.fromhex(
+    "802e0103010015000000100000040000050100800700c00600400200800000030300000102"
+)
 
 
-def shake_hands(server: SSL.Connection, client: SSL.Connection) -> None:
-    """Carry octets between two ends in memory until both are content."""
-    server.set_accept_state()
-    client.set_connect_state()
-    done: set[SSL.Connection] = set()
-    for _ in range(10):
-        for end, other in ((client, server), (server, client)):
-            try:
-                end.do_handshake()
-                done.add(end)
-            except SSL.WantReadError:
-                pass
-            with contextlib.suppress(SSL.WantReadError):
-                other.bio_write(end.bio_read(65536))
-        if len(done) == 2:
-            return
-    raise AssertionError("the handshake never ended")
-
-
-class ServerTLSTests(SynchronousTestCase):
-    """Contexts from files, and what they serve."""
+class ServerTLSCase(SynchronousTestCase):
+    """A server for C{mx.example}."""
 
     def setUp(self) -> None:
-        folder = self.mktemp()
-        self.files = certificate_files(folder, "mx.example")
-        self.others = certificate_files(folder, "other.example")
+        self.folder = self.mktemp()
+        self.pair = made_pair(self.folder, "mx.example", "mx.example")
 
-    def served_name(self, tls: ServerTLS, sni: bytes | None) -> str:
-        """The common name of the certificate that a client is shown."""
-        server = tls.serverConnectionForTLS(None)  # type: ignore[arg-type]  # not looked at
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        client = SSL.Connection(context, None)
-        if sni is not None:
-            client.set_tlsext_host_name(sni)
-        shake_hands(server, client)
-        certificate = client.get_peer_certificate(as_cryptography=True)
-        assert certificate is not None
-        return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    def server(self, *others: Pair, **manners: object) -> ServerTLS:
+        """With these certificates besides."""
+        return ServerTLS([self.pair, *others], HOST, Manners(**manners))  # type: ignore[arg-type]  # its keywords
 
-    def test_names(self) -> None:
-        """The listener's certificate is served with any SNI and without (S-4)."""
-        tls = ServerTLS(server_context(**self.files, tickets=True))
-        names = (None, b"mx.example", b"unknown.example")
-        self.assertEqual(["mx.example"] * 3, [self.served_name(tls, name) for name in names])
+    def resumed(self, first: ServerTLS, then: ServerTLS, version: int) -> bool:
+        """Whether a session of one server is taken up by another."""
+        context = client_context(version)
+        _, client = meet(first, context)
+        server, _ = meet(then, context, session=resumable(client))
+        return tls_info(server).resumed
 
-    def test_replaced(self) -> None:
-        """After a reload new connections are served the new certificate."""
-        tls = ServerTLS(server_context(**self.files, tickets=True))
-        tls.replace(server_context(**self.others, tickets=True))
-        self.assertEqual("other.example", self.served_name(tls, None))
+
+class NameTests(ServerTLSCase):
+    """SNI."""
+
+    def test_interface(self) -> None:
+        """It makes server connections."""
+        self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, self.server()))
+
+    def test_fallback(self) -> None:
+        """Without SNI, and for names that nobody has, the host's certificate is shown (S-5)."""
+        other = made_pair(self.folder, "other", "other.example")
+        for names in ((self.pair, other), (other, self.pair)):
+            server = ServerTLS(names, HOST, Manners())
+            expected = {
+                None: "mx.example",
+                b"mx.example": "mx.example",
+                b"unknown.example": "mx.example",
+                b"\xff nonsense": "mx.example",
+                b"other.example": "other",
+                b"OTHER.Example": "other",
+            }
+            shown = {
+                name: served_name(meet(server, client_context(), sni=name)[1]) for name in expected
+            }
+            self.assertEqual(expected, shown)
+
+    def test_strict(self) -> None:
+        """A strict socket ends the handshake for names that nobody has, by alert 112 (S-5)."""
+        server = self.server(strict=True)
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for name in (b"unknown.example", b"\xff nonsense", b"a.mx.example"):
+                error = self.assertRaises(
+                    SSL.Error, meet, server, client_context(version), sni=name
+                )
+                self.assertEqual("alert-112-unrecognized-name", handshake_failure(error))
+            for known in (None, b"mx.example"):
+                _, client = meet(server, client_context(version), sni=known)
+                self.assertEqual("mx.example", served_name(client))
+
+    def test_told(self) -> None:
+        """The name is told afterwards, also one that was fallen back from."""
+        for name in (b"mx.example", b"unknown.example"):
+            server, _ = meet(self.server(), client_context(), sni=name)
+            self.assertEqual(name.decode(), tls_info(server).sni)
+
+    def test_chosen_keeps_manners(self) -> None:
+        """A certificate chosen by name changes nothing else: versions, request, tickets (S-4)."""
+        other = made_pair(self.folder, "other", "other.example")
+        server = self.server(other, minimum_version="1.3", asks_client=True)
+        self.assertRaises(
+            SSL.Error, meet, server, client_context(SSL.TLS1_2_VERSION), sni=b"other.example"
+        )
+        context = client_context(pair=self.pair)
+        ours, client = meet(server, context, sni=b"other.example")
+        self.assertNotEqual("", tls_info(ours).client_key)
+        again, _ = meet(server, context, sni=b"other.example", session=resumable(client))
+        self.assertFalse(tls_info(again).resumed)
+
+    def test_outlives_reload(self) -> None:
+        """A connection under way keeps what it began with, and is not harmed by its end."""
+        other = made_pair(self.folder, "other", "other.example")
+        server = self.server(other)
+        old = weakref.ref(server._store)
+        context = client_context()
+        ours = server.serverConnectionForTLS(None)
+        theirs = SSL.Connection(context, None)
+        theirs.set_tlsext_host_name(b"other.example")
+        theirs.set_connect_state()
+        self.assertRaises(SSL.WantReadError, theirs.do_handshake)
+        server.obey(ServerTLS([self.pair], HOST, Manners()))
+        gc.collect()
+        ours.set_accept_state()
+        ours.bio_write(theirs.bio_read(65536))
+        self.assertRaises(SSL.WantReadError, ours.do_handshake)
+        theirs.bio_write(ours.bio_read(65536))
+        theirs.do_handshake()
+        self.assertEqual("other", served_name(theirs))
+        del ours
+        gc.collect()
+        self.assertIsNone(old())
+
+
+class VersionTests(ServerTLSCase):
+    """S-6."""
+
+    def spoken(self, minimum: str) -> list[str]:
+        """The versions that a server agrees to, oldest first."""
+        server = self.server(minimum_version=minimum)
+        found = []
+        for version in (
+            SSL.TLS1_VERSION,
+            SSL.TLS1_1_VERSION,
+            SSL.TLS1_2_VERSION,
+            SSL.TLS1_3_VERSION,
+        ):
+            old = version < SSL.TLS1_2_VERSION
+            context = client_context(version, ciphers=b"ALL:@SECLEVEL=0" if old else b"")
+            try:
+                ours, _ = meet(server, context, sni=b"mx.example")
+            except SSL.Error:
+                continue
+            found.append(tls_info(ours).version)
+        return found
+
+    def test_default(self) -> None:
+        """TLS 1.2 is the oldest version by default (S-6)."""
+        self.assertEqual("1.2", Manners().minimum_version)
+
+    def test_minimum(self) -> None:
+        """Each setting of the oldest version allows that one and the newer ones (S-6)."""
+        versions = ["TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"]
+        for number, minimum in enumerate(("1.0", "1.1", "1.2", "1.3")):
+            self.assertEqual(versions[number:], self.spoken(minimum))
+
+
+class SessionTests(ServerTLSCase):
+    """Resumption."""
 
     def test_tickets(self) -> None:
-        """Without tickets no session of a client is ever resumed, with them it is (S-4)."""
-        resumed = {}
-        for tickets in (False, True):
-            tls = ServerTLS(server_context(**self.files, tickets=tickets))
-            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-            context.set_max_proto_version(SSL.TLS1_2_VERSION)
-            ids = []
-            session = None
-            for _ in range(2):
-                server = tls.serverConnectionForTLS(None)  # type: ignore[arg-type]  # not looked at
-                client = SSL.Connection(context, None)
-                if session is not None:
-                    client.set_session(session)
-                shake_hands(server, client)
-                session = client.get_session()
-                ids.append(client.master_key())
-                # What is dropped without a goodbye may not be resumed.
-                client.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
-            resumed[tickets] = ids[0] == ids[1]
-        self.assertEqual({False: False, True: True}, resumed)
+        """With tickets sessions are resumed, without them never (S-4, T-13)."""
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for tickets in (False, True):
+                server = self.server(tickets=tickets)
+                self.assertIs(tickets, self.resumed(server, server, version))
 
-    def test_old_versions(self) -> None:
-        """TLS 1.1 is not spoken."""
-        tls = ServerTLS(server_context(**self.files, tickets=False))
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_cipher_list(b"ALL:@SECLEVEL=0")
-        context.set_min_proto_version(SSL.TLS1_VERSION)
-        context.set_max_proto_version(SSL.TLS1_1_VERSION)
-        client = SSL.Connection(context, None)
-        server = tls.serverConnectionForTLS(None)  # type: ignore[arg-type]  # not looked at
-        self.assertRaises(SSL.Error, shake_hands, server, client)
+    def test_no_cache(self) -> None:
+        """Nothing is kept for clients that take no tickets, so nothing is resumed for them."""
+        server = self.server(tickets=True)
+        context = client_context(SSL.TLS1_2_VERSION)
+        context.set_options(SSL.OP_NO_TICKET)
+        _, client = meet(server, context)
+        ours, _ = meet(server, context, session=resumable(client))
+        self.assertFalse(tls_info(ours).resumed)
 
-    def test_mistakes(self) -> None:
-        """A missing or foreign file is named, with what is wrong."""
-        empty = self.mktemp()
-        Path(empty).write_text("not PEM")
-        cases = {
-            "missing certificate": {**self.files, "certificate": "/nonexistent/c"},
-            "missing key": {**self.files, "key": "/nonexistent/k"},
-            "no PEM": {**self.files, "certificate": empty},
-            "mismatch": {**self.files, "key": self.others["key"]},
+    def test_own_keys(self) -> None:
+        """A ticket of one socket is nothing to another (S-7)."""
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            one, other = self.server(tickets=True), self.server(tickets=True)
+            self.assertFalse(self.resumed(one, other, version))
+
+    def test_new_keys(self) -> None:
+        """A renewed server has other ticket keys than before, and resumes its own (S-7)."""
+        server = self.server(tickets=True)
+        context = client_context()
+        _, client = meet(server, context)
+        session = resumable(client)
+        server.obey(server.renewed())
+        ours, client = meet(server, context, session=session)
+        self.assertFalse(tls_info(ours).resumed)
+        ours, _ = meet(server, context, session=resumable(client))
+        self.assertTrue(tls_info(ours).resumed)
+
+
+class ClientCertificateTests(ServerTLSCase):
+    """S-36."""
+
+    def key(self, server: ServerTLS, context: SSL.Context) -> str:
+        """What is told of the client's key."""
+        return tls_info(meet(server, context)[0]).client_key
+
+    def test_requested(self) -> None:
+        """Whoever has a certificate shows it where one is requested, and only there (S-36)."""
+        mine = made_pair(self.folder, "me")
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            context = client_context(version, pair=mine)
+            self.assertNotEqual("", self.key(self.server(asks_client=True), context))
+            self.assertEqual("", self.key(self.server(), context))
+
+    def test_optional(self) -> None:
+        """Who has none is welcome too (S-36)."""
+        self.assertEqual("", self.key(self.server(asks_client=True), client_context()))
+
+    def test_any(self) -> None:
+        """Weak, expired and unknown ones are taken: they are judged later (S-36)."""
+        weak = made_pair(self.folder, "weak", rsa_bits=1024)
+        context = client_context(ciphers=b"ALL:@SECLEVEL=0", pair=weak)
+        self.assertNotEqual("", self.key(self.server(asks_client=True), context))
+
+    def test_resumed(self) -> None:
+        """A resumed session has the certificate of the first one (S-39, T-8)."""
+        mine = made_pair(self.folder, "me")
+        server = self.server(asks_client=True, tickets=True)
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            context = client_context(version, pair=mine)
+            ours, client = meet(server, context)
+            again, _ = meet(server, context, session=resumable(client))
+            first, then = tls_info(ours), tls_info(again)
+            self.assertEqual((False, True), (first.resumed, then.resumed))
+            self.assertEqual(first.client_key, then.client_key)
+            self.assertNotEqual("", then.client_key)
+
+
+class FailureTests(ServerTLSCase):
+    """What clients do instead (S-114)."""
+
+    def failure(self, octets: bytes, *, pieces: bool = False) -> str:
+        """The word for what a client does that sends this."""
+        server = self.server().serverConnectionForTLS(None)
+        server.set_accept_state()
+        for octet in [bytes([value]) for value in octets] if pieces else [octets]:
+            server.bio_write(octet)
+            try:
+                server.do_handshake()
+            except SSL.WantReadError:
+                continue
+            except SSL.Error as error:
+                return handshake_failure(error)
+        return "nothing"
+
+    def test_no_tls(self) -> None:
+        """Clear text and SSL 2 are told apart from TLS that we do not speak (S-114)."""
+        expected = {
+            b"EHLO client.example\r\n": "nottls",
+            b"GET / HTTP/1.1\r\n": "nottls",
+            SSL2_HELLO: "sslv2",
+            b"\x16\x03\0\0\x2f\x01\0\0\x2b\x03\0"
+            + bytes(34)
+            + b"\x04\0\5\0\4\1\0": "unsupportedversions",
         }
-        texts = {}
-        for name, files in cases.items():
-            error = self.assertRaises(CertificateError, server_context, **files, tickets=True)
-            texts[name] = str(error)
-        self.assertIn("/nonexistent/c: no usable certificate", texts["missing certificate"])
-        self.assertIn("/nonexistent/k: no usable key", texts["missing key"])
-        self.assertIn(f"{empty}: no usable certificate", texts["no PEM"])
-        self.assertIn("mismatch", texts["mismatch"])
+        self.assertEqual(expected, {octets: self.failure(octets) for octets in expected})
+        told = {octets: self.failure(octets, pieces=True) for octets in expected}
+        self.assertEqual(expected, told)
+
+    def test_old_version(self) -> None:
+        """A client that speaks old versions only is told as such (S-114)."""
+        context = client_context(SSL.TLS1_1_VERSION, ciphers=b"ALL:@SECLEVEL=0")
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        self.assertRaises(SSL.WantReadError, client.do_handshake)
+        self.assertEqual("unsupportedversions", self.failure(client.bio_read(65536)))
