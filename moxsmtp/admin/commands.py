@@ -252,6 +252,12 @@ def _job(job: Job) -> dict[str, object]:
         "last_attempt": _time(job.last_attempt),
         "next_attempt": _time(job.next_attempt),
         "hold": job.hold,
+        "require_tls": job.require_tls.value,
+        "future_release": job.future_release,
+        "dsn_return": job.wishes.returns.value,
+        "dsn_notify": str(job.wishes.notify),
+        "envelope_id": job.wishes.envelope_id,
+        "original_recipient": job.wishes.original_recipient,
         "last_error": job.results[-1].error if job.results else "",
         "results": [_result(result) for result in job.results],
     }

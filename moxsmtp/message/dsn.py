@@ -15,7 +15,7 @@ from typing import Final
 
 from moxsmtp.message.dates import format_date
 from moxsmtp.message.header import is_message_id, parse_header
-from moxsmtp.message.reports import Action, Dsn, Form, RecipientReport
+from moxsmtp.message.reports import SUBJECTS, Action, Dsn, Form, RecipientReport
 from moxsmtp.message.writing import (
     CONTROL,
     LAST_COLUMN,
@@ -43,14 +43,6 @@ _MAXIMUM_ADDRESS: Final = 500
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 # subject "." detail, RFC 3463 section 2
 _STATUS: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
-
-#: The worst that is told gives the subject.
-_SUBJECTS: Final = {
-    Action.FAILED: "Mail delivery failed",
-    Action.DELAYED: "Mail delivery delayed",
-    Action.RELAYED: "Mail relayed",
-    Action.DELIVERED: "Mail delivered",
-}
 
 #: How a report on a recipient begins.
 _BEGINNINGS: Final = {
@@ -111,7 +103,7 @@ def _header(dsn: Dsn, sender: Path) -> str:
     lines = [
         field_line("From", f"<{_mailbox(dsn.postmaster, dsn.form)}>"),
         field_line("To", _to(sender, dsn.form)),
-        field_line("Subject", next(text for of, text in _SUBJECTS.items() if of in actions)),
+        field_line("Subject", next(text for of, text in SUBJECTS.items() if of in actions)),
         field_line("Message-Id", dsn.message_id),
     ]
     if is_message_id(dsn.references) and (dsn.references.isascii() or dsn.form.is_utf8):

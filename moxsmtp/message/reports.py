@@ -5,13 +5,15 @@ What a delivery status notification says, before it is written.  RFC 3464, RFC 3
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.smtp.address import Path
 
-__all__ = ["Action", "Dsn", "Form", "RecipientReport"]
+__all__ = ["SUBJECTS", "Action", "Dsn", "Form", "RecipientReport"]
 
 
 class Action(enum.StrEnum):
@@ -21,6 +23,15 @@ class Action(enum.StrEnum):
     DELAYED = "delayed"
     DELIVERED = "delivered"
     RELAYED = "relayed"
+
+
+#: The worst that is told gives the subject.
+SUBJECTS: Final[Mapping[Action, str]] = {
+    Action.FAILED: "Mail delivery failed",
+    Action.DELAYED: "Mail delivery delayed",
+    Action.RELAYED: "Mail relayed",
+    Action.DELIVERED: "Mail delivered",
+}
 
 
 class Form(enum.Enum):

@@ -24,6 +24,7 @@ from moxsmtp.queue.settle import (
     bounces,
     in_trouble,
     outcome_of,
+    returns_all,
     settle,
     settle_silently,
 )
@@ -33,6 +34,9 @@ __all__ = ["MailWork"]
 
 #: Octets of a header section that are sent back in a DSN.
 _HEADER: Final = 256 * 1024
+
+#: Octets of whole messages in the reports on one attempt; they are written at once.
+_RETURNED: Final = 4 << 20
 
 _PIECE: Final = 16 * 1024
 
@@ -100,8 +104,10 @@ class MailWork:
         now = self._now()
         jobs = [job for job in task.jobs if job.id in found.outcomes]
         header = b""
-        if any(bounces(job, outcome_of(job, found), self._settings) for job in jobs):
-            header = await self._header(task.leader)
+        told = [job for job in jobs if bounces(job, outcome_of(job, found), self._settings)]
+        if told:
+            whole = returns_all(told[0]) and len(told) * told[0].size <= _RETURNED
+            header = await self._original(task.leader, whole=whole)
         settlements = [
             self._settlement(job, found, self._circumstances(job, task.started, now, header))
             for job in jobs
@@ -132,12 +138,17 @@ class MailWork:
             self._log.failure("cannot compose DSN or webhook of job {job}", job=job.id)
             return settle_silently(job, attempt, around)
 
-    async def _header(self, job: Job) -> bytes:
-        """The header section that was sent, or as much of it as can be had."""
+    async def _original(self, job: Job, *, whole: bool) -> bytes:
+        """
+        The header section that was sent, or as much of it as can be had.
+
+        @param whole: All of the message is to be sent back.
+        """
         content = self._store.content(job)
         header = job.prefix
+        most = job.size if whole else _HEADER
         try:
-            while b"\r\n\r\n" not in header[-_PIECE - 3 :] and len(header) < _HEADER:
+            while len(header) < most and (whole or b"\r\n\r\n" not in header[-_PIECE - 3 :]):
                 piece = await content.read(len(header) - len(job.prefix), _PIECE)
                 if not piece:
                     break
@@ -146,7 +157,7 @@ class MailWork:
             raise
         except Exception:  # noqa: BLE001 - a DSN without the header is better than none
             self._log.failure("cannot read the content of job {job}", job=job.id)
-        return header[:_HEADER]
+        return header[:most]
 
     def _report(self, settlement: Settlement) -> None:
         job, result = settlement.job, settlement.result

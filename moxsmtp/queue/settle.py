@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from moxsmtp.interfaces import Account, NewHook, NewMessage, OutgoingEvent
-from moxsmtp.message.dsn import Action, Dsn, Form, RecipientReport, compose_dsn
+from moxsmtp.message.dsn import compose_dsn
+from moxsmtp.message.reports import SUBJECTS, Action, Dsn, Form, RecipientReport
 from moxsmtp.message.trace import delivered_to, return_path
 from moxsmtp.names import Domain
 from moxsmtp.queue.job import (
@@ -28,14 +29,27 @@ from moxsmtp.queue.job import (
 from moxsmtp.queue.schedule import gives_up
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import Occasion, ReturnContent
 from moxsmtp.webhooks.payload import outgoing_payload, wants
 
-__all__ = ["Circumstances", "bounces", "in_trouble", "outcome_of", "settle", "settle_silently"]
+__all__ = [
+    "MAXIMUM_RETURNED", "Circumstances", "bounces", "in_trouble", "outcome_of", "returns_all",
+    "settle", "settle_silently",
+]  # fmt: skip
 
 #: History of accounts that do not exist any more (Q-77).
 _KEEP_OF_NOBODY: Final = timedelta(days=7)
 
-_SUBJECT: Final = "Mail delivery failed"
+#: Of what a sender may want to hear.  We hand nothing of that on to the next
+#: hop, so that whatever leaves us is relayed to a server that tells nothing.
+_TOLD: Final = {
+    OutgoingEvent.FAILED: (Occasion.FAILURE, Action.FAILED),
+    OutgoingEvent.DELIVERED: (Occasion.SUCCESS, Action.RELAYED),
+}
+
+#: Octets; of a larger message a report brings back the header only, whatever
+#: was asked for: it is composed in memory, and nobody reads that much of it.
+MAXIMUM_RETURNED: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +62,8 @@ class Circumstances:
     @ivar account: Who sent; L{None} if the account does not exist any more, or
         never did because the server itself sent.
     @ivar postmaster: Who gets the DSN where there is no such account.
-    @ivar header: The original's header section, our prefix included; needed
-        where L{bounces} says so.
+    @ivar header: The original's header section, our prefix included, and where
+        L{returns_all} all of it; needed where L{bounces} says so.
     @ivar unique: Unguessable letters and digits, new for each settlement.
     """
 
@@ -80,10 +94,17 @@ def in_trouble(attempt: Attempt) -> bool:
 
 def bounces(job: Job, outcome: Outcome, settings: QueueSettings) -> bool:
     """
-    Whether the sender is told by a DSN: of every final failure, and never at
-    the null reverse-path (RFC 5321 section 6.1).
+    Whether the sender is told by a DSN: of every final failure, unless he asked
+    not to be, and of success if he asked to be (RFC 3461 section 4.1), and never
+    at the null reverse-path (RFC 5321 section 6.1).
     """
-    return job.reverse_path is not None and _event(job, outcome, settings) is OutgoingEvent.FAILED
+    told = _TOLD.get(_event(job, outcome, settings))
+    return job.reverse_path is not None and told is not None and job.wishes.notify.wants(told[0])
+
+
+def returns_all(job: Job) -> bool:
+    """Whether a report of failure brings back the whole message.  RFC 3461 section 4.3."""
+    return job.wishes.returns is ReturnContent.FULL and job.size <= MAXIMUM_RETURNED
 
 
 def settle(job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
@@ -174,10 +195,9 @@ def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessa
     """A DSN for the sending account's Inbox, or the postmaster's (Q-35)."""
     reader = around.account or around.postmaster
     sender = job.reverse_path
-    if reader is None or sender is None or isinstance(outcome, Delivered):
+    if reader is None or sender is None or not bounces(job, outcome, around.settings):
         return None
-    if not bounces(job, outcome, around.settings):
-        return None
+    _, action = _TOLD[_event(job, outcome, around.settings)]
     postmaster = Path("postmaster", around.hostname)
     message_id = f"<{around.unique}@{around.hostname.ascii}>"
     content = compose_dsn(
@@ -189,8 +209,10 @@ def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessa
             boundary=f"=_{around.unique}",
             message_id=message_id,
             arrival=job.queued,
-            reports=(_report(job, outcome),),
+            reports=(_report(job, outcome, action),),
             original=around.header,
+            full=(action is Action.FAILED and returns_all(job) and len(around.header) == job.size),
+            envelope_id=job.wishes.envelope_id,
             form=Form.UTF8 if job.smtputf8 else Form.ASCII,
             references=job.message_id,
             future_release=job.future_release,
@@ -204,7 +226,7 @@ def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessa
         reverse_path=None,
         forward_path=sender,
         author=postmaster.unicode,
-        subject=_SUBJECT,
+        subject=SUBJECTS[action],
         message_id=message_id,
         is_dsn=True,
         hand_over=reader.maildir is not None,
@@ -212,15 +234,17 @@ def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessa
     return message, content
 
 
-def _report(job: Job, failed: Failed) -> RecipientReport:
-    remote = failed.remote
+def _report(job: Job, outcome: Outcome, action: Action) -> RecipientReport:
+    remote = outcome.remote
+    failed = outcome if isinstance(outcome, Failed) else None
     return RecipientReport(
         recipient=job.forward_path,
-        action=Action.FAILED,
-        status=failed.status,
-        error=failed.error,
+        action=action,
+        original_recipient=job.wishes.original_recipient,
+        status=outcome.status,
+        error=failed.error if failed is not None else "",
         remote_name=remote.name if remote is not None else "",
         remote_address=remote.address if remote is not None else None,
-        reply=failed.reply,
+        reply=failed.reply if failed is not None else "",
         last_attempt=job.last_attempt,
     )

@@ -16,6 +16,7 @@ from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import ReturnContent, Wishes
 from tests.queue.doubles import MemoryContent, MemoryJobs
 from tests.queue.test_settle import DELIVERED, PERMANENT, TRANSIENT, job
 
@@ -132,6 +133,39 @@ class MailWorkTests(MailTestCase):
         assert bounce is not None
         self.assertIn(b"Received: by us\r\nSubject: in content\r\n", bounce[1])
         self.assertNotIn(b"body", bounce[1])
+
+    def test_whole_message(self) -> None:
+        """Q-36: with RET=FULL all that was sent comes back.  RFC 3461 section 4.3."""
+        content = b"Subject: x\r\n\r\n" + b"body " * 10_000 + b"\r\n"
+        self.store.contents[1] = MemoryContent(content)
+        self.answers = [Attempt({17: PERMANENT})]
+        prefix = b"Received: by us\r\n"
+        full = Wishes(returns=ReturnContent.FULL)
+        self.start(job(prefix=prefix, size=len(prefix + content), wishes=full))
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertNotIn(b"body body", bounce[1])  # One of its lines is too long for a DSN.
+        content = content.replace(b"body ", b"body\r\n")
+        self.store.contents[1] = MemoryContent(content)
+        self.store.settlements.clear()
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job(prefix=prefix, size=len(prefix + content), wishes=full))
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertIn(prefix + content, bounce[1])
+
+    def test_whole_messages_have_a_limit(self) -> None:
+        """A thousand recipients that fail at once do not bring back a thousand messages."""
+        content = b"Subject: x\r\n\r\n" + b"body\r\n" * 20_000
+        self.store.contents[1] = MemoryContent(content)
+        jobs = [
+            job(id=number, size=len(content), wishes=Wishes(returns=ReturnContent.FULL))
+            for number in range(1, 101)
+        ]
+        self.answers = [Attempt({one.id: PERMANENT for one in jobs})]
+        self.start(*jobs)
+        octets = sum(len(one.bounce[1]) for one in self.store.settlements[0] if one.bounce)
+        self.assertLess(octets, 1 << 20)
 
     def test_header_is_read_only_for_dsns(self) -> None:
         """Without a final failure the content is not read."""

@@ -25,8 +25,17 @@ from moxsmtp.queue.job import (
     Settlement,
 )
 from moxsmtp.queue.settings import QueueSettings
-from moxsmtp.queue.settle import Circumstances, bounces, in_trouble, settle, settle_silently
+from moxsmtp.queue.settle import (
+    MAXIMUM_RETURNED,
+    Circumstances,
+    bounces,
+    in_trouble,
+    returns_all,
+    settle,
+    settle_silently,
+)
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AGAIN = NOON + timedelta(minutes=15)
@@ -292,6 +301,93 @@ class BounceTests(unittest.SynchronousTestCase):
         assert bounce is not None
         self.assertIn(b"message/global-delivery-status", bounce[1])
         self.assertIn("jürgen@theirs.example".encode(), bounce[1])
+
+
+class WishesTests(unittest.SynchronousTestCase):
+    """What the sender wanted to hear (S-68).  RFC 3461."""
+
+    def told(self, notify: str, outcome: Outcome, **changes: object) -> bytes:
+        """The report, or empty for none."""
+        one = job(wishes=Wishes(notify=Notify.parse(notify)), **changes)
+        bounce = settled(outcome, one).bounce
+        self.assertEqual(bounce is not None, bounces(one, outcome, QueueSettings()))
+        return b"" if bounce is None else bounce[1]
+
+    def test_occasions(self) -> None:
+        """
+        S-68: failure is told unless NOTIFY leaves it out, success only if NOTIFY
+        has it, as relayed.  RFC 3461 sections 4.1 and 5.2.2.
+        """
+        expected = {
+            "": (True, False),
+            "NEVER": (False, False),
+            "SUCCESS": (False, True),
+            "FAILURE": (True, False),
+            "DELAY": (False, False),
+            "SUCCESS,FAILURE,DELAY": (True, True),
+        }
+        found = {
+            notify: (
+                b"Action: failed" in self.told(notify, PERMANENT),
+                b"Action: relayed" in self.told(notify, DELIVERED),
+            )
+            for notify in expected
+        }
+        self.assertEqual(found, expected)
+        self.assertEqual({self.told(notify, TRANSIENT) for notify in expected}, {b""})
+
+    def test_null_sender(self) -> None:
+        """Q-35: whatever NOTIFY asks for, the null sender is told nothing."""
+        for outcome in (PERMANENT, DELIVERED):
+            self.assertEqual(self.told("SUCCESS,FAILURE", outcome, reverse_path=None), b"")
+
+    def test_relayed(self) -> None:
+        """S-68: a report of success says so in its subject, to people, and with class 2."""
+        report = self.told("SUCCESS", DELIVERED)
+        for line in (
+            b"Subject: Mail relayed\r\n", b"Status: 2.0.0\r\n",
+            b"Your message was handed to a server that reports no deliveries, for\r\n",
+            b"Remote-MTA: dns; mx.theirs.example (192.0.2.7)\r\n",
+        ):  # fmt: skip
+            self.assertIn(line, report)
+        self.assertNotIn(b"tried", report)
+
+    def test_words(self) -> None:
+        """
+        Q-37: ENVID comes back as Original-Envelope-Id, ORCPT as Original-Recipient.
+        RFC 3461 sections 6.3 and 6.4.
+        """
+        wishes = Wishes(envelope_id="QQ 314159", original_recipient="rfc822;bob+list@example")
+        bounce = settled(PERMANENT, job(wishes=wishes)).bounce
+        assert bounce is not None
+        self.assertIn(b"\r\nOriginal-Envelope-ID: QQ 314159\r\n", bounce[1])
+        self.assertIn(b"\r\nOriginal-Recipient: rfc822;bob+list@example\r\n", bounce[1])
+
+    def test_whole_message(self) -> None:
+        """
+        Q-36: with RET=FULL a report of failure brings back the message, if all of it
+        could be read; a report of success the header only.  RFC 3461 section 4.3.
+        """
+        whole = HEADER + b"what I wrote\r\n"
+        for returns, header, outcome, is_whole in (
+            (ReturnContent.FULL, whole, PERMANENT, True),
+            (ReturnContent.FULL, whole[:-2], PERMANENT, False),
+            (ReturnContent.FULL, whole, DELIVERED, False),
+            (ReturnContent.HEADERS, whole, PERMANENT, False),
+            (ReturnContent.UNSET, whole, PERMANENT, False),
+        ):
+            wishes = Wishes(returns=returns, notify=Notify.parse("SUCCESS,FAILURE"))
+            one = job(wishes=wishes, size=len(whole))
+            bounce = settled(outcome, one, header=header).bounce
+            assert bounce is not None
+            self.assertEqual(b"what I wrote" in bounce[1], is_whole, (returns, outcome))
+            self.assertEqual(b"message/rfc822\r\n" in bounce[1], is_whole)
+
+    def test_large_message(self) -> None:
+        """Of a large message the header comes back, whatever RET says."""
+        wishes = Wishes(returns=ReturnContent.FULL)
+        self.assertTrue(returns_all(job(wishes=wishes, size=MAXIMUM_RETURNED)))
+        self.assertFalse(returns_all(job(wishes=wishes, size=MAXIMUM_RETURNED + 1)))
 
 
 class HookTests(unittest.SynchronousTestCase):

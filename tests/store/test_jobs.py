@@ -15,6 +15,7 @@ from moxsmtp.queue.schedule import next_attempt
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 from moxsmtp.store.schema import job as job_table
 from tests.store.contract import (
     NOW,
@@ -30,6 +31,13 @@ MINUTE = timedelta(minutes=1)
 
 DELIVERED = Retired(OutgoingEvent.DELIVERED, None)
 KEPT = Retired(OutgoingEvent.FAILED, NOW + timedelta(days=1))
+
+WISHES = Wishes(
+    ReturnContent.FULL,
+    "QQ 314159",
+    Notify.parse("DELAY,SUCCESS"),
+    "utf-8;\u03b4\u03bf\u03ba@x.example",
+)
 
 
 class AddTests(Contract):
@@ -121,13 +129,14 @@ class TakeTests(Contract):
             from_id="abc",
             extra={"Key": "v\u00e4lue\ud800"},
             future_release="for;60",
+            wishes=WISHES,
         )
         (number,) = self.add(new, content=b"\r\nhello\xff\r\n")
         (lease,) = self.claim()
         (job,) = self.take(lease)
         for name in (
             "account", "reverse_path", "forward_path", "prefix", "message_id", "subject",
-            "smtputf8", "require_tls", "from_id", "extra", "future_release",
+            "smtputf8", "require_tls", "from_id", "extra", "future_release", "wishes",
         ):  # fmt: skip
             self.assertEqual(getattr(job, name), getattr(new, name), name)
         self.assertEqual(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from moxsmtp.interfaces import NewHook, OutgoingEvent
 from moxsmtp.queue.job import Job, Result, Retired, Retry, Settlement
+from moxsmtp.smtp.notification import Wishes
 from moxsmtp.store.job_rows import RetiredJob
 from tests.store.contract import NOW, Contract, new_hook, new_job, result
 
@@ -71,8 +72,9 @@ class QueueAdminTests(Contract):
         )
 
     def test_one(self) -> None:
-        """A job is shown with its results, also from the history (Q-7)."""
-        self.add()
+        """A job is shown with its results and wishes, also from the history (Q-7, S-68)."""
+        wishes = Wishes(envelope_id="QQ 314159", original_recipient="rfc822;bob@away.example")
+        self.add(new_job(wishes=wishes))
         (lease,) = self.claim()
         (job,) = self.take(lease)
         self.settle(lease, Settlement(job, Retry(self.time), result()))
@@ -88,6 +90,7 @@ class QueueAdminTests(Contract):
             self.fail("it is not in the history")
         self.assertEqual(retired.job.results, (result(), result(success=True)))
         self.assertEqual(retired.job.forward_path, job.forward_path)
+        self.assertEqual((shown.wishes, retired.job.wishes), (wishes, wishes))
         self.assertEqual(
             (retired.event, retired.success, retired.keep_until),
             (OutgoingEvent.DELIVERED, True, NOW + DAY),
