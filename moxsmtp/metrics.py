@@ -8,6 +8,7 @@ Label values are from bounded sets: no addresses, no domains.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeVar, cast
 
 from prometheus_client import (
@@ -26,7 +27,7 @@ from moxsmtp.interfaces import IMetrics
 
 M = TypeVar("M", Counter, Histogram, Gauge)
 
-__all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "Metrics", "process_metrics"]
+__all__ = ["COUNTERS", "FROM_START", "GAUGES", "HISTOGRAMS", "Metrics", "process_metrics"]
 
 #: Counters: name without C{_total}, help, labels.
 COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
@@ -42,6 +43,7 @@ COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("mox_dkim_sign", "Signatures put on mail of our domains.", ("key",)),
     ("mox_queue_connection", "Connections made to deliver mail.", ("result",)),
     ("mox_webhook_results", "Answers to webhook calls.", ("code",)),
+    ("moxsmtp_early_talkers", "Clients on port 25 that did not wait for the greeting.", ()),
     ("moxsmtp_store_missing_content", "Stored messages whose content is gone.", ()),
     ("moxsmtp_handed_over", "Messages put into a Maildir.", ()),
 )
@@ -94,6 +96,35 @@ HISTOGRAMS: Final[tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...
     ),
 )
 
+#: Series of counters that are there from the start, at zero, by the values of the
+#: labels.  To Prometheus a series that appears with its first event has not
+#: increased, so that no alert would tell of it.
+FROM_START: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "mox_smtpserver_connection": (("smtp",), ("submission",)),
+    "mox_smtpserver_delivery": tuple(
+        (result, "")
+        for result in ("delivered", "reject", "unknownuser", "accounterror", "delivererror")
+    ),
+    "mox_smtpserver_submission": tuple(
+        (result,)
+        for result in (
+            "ok", "badmessage", "badfrom", "badheader", "messagelimiterror",
+            "recipientlimiterror", "missingsmtputf8", "queueerror",
+        )
+    ),
+    "mox_smtpserver_errors": (("dkimsign",), ("queuedsn",)),
+    "mox_smtpserver_delivery_starttls_errors": tuple(
+        (reason,) for reason in ("eof", "sslv2", "unsupportedversions", "nottls", "other")
+    ),
+    "mox_authentication_ratelimited": (("submission",),),
+    "mox_panic": tuple(
+        (package,)
+        for package in (
+            "smtpserver", "outbound", "spfverify", "dkimverify", "dmarcverify", "iprevverify",
+        )
+    ),
+}  # fmt: skip
+
 #: Gauges: name, help, labels.
 GAUGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("moxsmtp_connections", "SMTP connections open.", ("listener", "protocol")),
@@ -113,6 +144,9 @@ class Metrics:
             f"{name}_total": Counter(name, text, labels, registry=registry)
             for name, text, labels in COUNTERS
         }
+        for name, series in FROM_START.items():
+            for values in series:
+                self._counters[f"{name}_total"].labels(*values)
         self._histograms = {
             name: Histogram(name, text, labels, registry=registry, buckets=buckets)
             for name, text, labels, buckets in HISTOGRAMS
