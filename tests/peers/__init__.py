@@ -8,8 +8,7 @@ a folder of its own, and ends them by their process numbers.  A program that is
 not installed is named and its tests are skipped; with C{MOXSMTP_REQUIRE_PEERS=1}
 they fail instead.  On Debian::
 
-    apt-get install postfix swaks unbound postgresql dovecot-imapd curl strace \
-        prometheus
+    apt-get install postfix swaks unbound postgresql dovecot-imapd curl strace prometheus
 
 Postfix and Dovecot have to be started by root; PostgreSQL is then run as the
 user C{postgres}.
