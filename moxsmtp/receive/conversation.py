@@ -53,14 +53,11 @@ from moxsmtp.smtp.events import (
     Refusal,
     SecretsRequest,
 )
-from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply
+from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply, Unjudged
 from moxsmtp.smtp.sasl import BAD_CREDENTIALS
 from moxsmtp.smtp.session import Session, State
 
 __all__ = ["Circumstances", "Conversation"]
-
-#: Refusals of what is no message at all, before anybody judged it (S-79, S-113).
-_UNJUDGED: Final = frozenset({(554, "6.0"), (500, "6.0")})
 
 _GO_AHEAD: Final = Reply(354, None, "go ahead, end with a dot on a line of its own")
 _NOT_TOLD: Final = Reply(252, "7.0", "that is not told; send a message and see")
@@ -262,9 +259,8 @@ class Conversation:
         try:
             reply = await self._receiver.message(self._session.client, spooled)
             good = reply.is_positive
-            counts = (reply.code, reply.status) not in _UNJUDGED
-        except Refused as refused:
-            counts = (refused.reply.code, refused.reply.status) not in _UNJUDGED
+        except Unjudged:
+            counts = False
             raise
         finally:
             if counts:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Reply", "without_space"]
+__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Reply", "Unjudged", "without_space"]
 
 #: Octets of a reply line without its CRLF.  RFC 5321 section 4.5.3.1.5.
 _MAXIMUM_LINE: Final = 510
@@ -115,6 +115,10 @@ class Refused(Exception):
         self.reply = reply
         self.reason = reason
         self.is_ours = is_ours
+
+
+class Unjudged(Refused):
+    """What came is no message that anybody could judge, good or bad (S-113)."""
 
 
 #: For a bug or a broken environment; what it was, the peer need not know (S-112).

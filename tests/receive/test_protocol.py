@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 from moxsmtp.interfaces import Client, Hello, InsufficientStorage, IReceiver, Role
 from moxsmtp.names import parse_domain, parse_host
 from moxsmtp.receive.connections import Connections
-from moxsmtp.smtp.reply import Refused, Reply
+from moxsmtp.smtp.reply import Refused, Reply, Unjudged
 from moxsmtp.testing import MemorySpool
 from tests.receive.wires import TLS, Told, WireCase
 
@@ -415,7 +415,7 @@ class TransactionTests(WireCase):
 
     def test_unjudged_do_not_count(self) -> None:
         """What was no message, or was never whole, is not a bad one (S-113)."""
-        self.told.outcomes["message"] = Refused(Reply(554, "6.0", "no header"))
+        self.told.outcomes["message"] = Unjudged(Reply(554, "6.0", "no header"))
         for _ in range(15):
             self.begin()
             self.speak(b".\r\n")
