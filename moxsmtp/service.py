@@ -43,7 +43,7 @@ from moxsmtp.periodic import Periodic
 from moxsmtp.receive.credentials import Disguise
 from moxsmtp.receive.passwords import Pretence, derive, hash_password
 from moxsmtp.smtp.reply_id import ReplyIds
-from moxsmtp.sockets import Socket
+from moxsmtp.sockets import PassedSockets, Socket
 from moxsmtp.store.sweep import sweep
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.server import CertificateError
@@ -75,12 +75,14 @@ def make_service(
     surroundings: Surroundings,
     reactor: Any,
     give_up: Callable[[BaseException], None],
+    passed: PassedSockets | None = None,
 ) -> Server:
     """
     Build a server.  Blocks while the database is brought up to date.
 
     @param give_up: Told of an error that keeps the server from starting once
         the reactor runs.
+    @param passed: Sockets that are bound already.
     @raise StoreError: The store cannot be used; says why in one line.
     @raise OSError: A file cannot be made.
     """
@@ -91,7 +93,7 @@ def make_service(
     except BaseException:
         engine.folder.close()
         raise
-    return Server(parts, give_up)
+    return Server(parts, give_up, passed)
 
 
 class Server(Service):
@@ -99,8 +101,14 @@ class Server(Service):
 
     _log = Logger()
 
-    def __init__(self, parts: Parts, give_up: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        give_up: Callable[[BaseException], None],
+        passed: PassedSockets | None = None,
+    ) -> None:
         self._parts = parts
+        self._passed = PassedSockets() if passed is None else passed
         self._give_up = give_up
         self._settings = parts.settings
         self._http: list[Socket] = []
@@ -118,13 +126,15 @@ class Server(Service):
         """
         Bind every port.
 
-        @raise CannotListenError: One cannot be bound.
+        @raise CannotListenError: One cannot be bound, or was passed to us for
+            nothing.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
-        self._entrances = Entrances(self._settings)
+        self._entrances = Entrances(self._settings, self._passed)
         try:
             for address in self._settings.http.addresses:
-                self._http.append(Socket(address, self._settings.http.port))
+                self._http.append(Socket(address, self._settings.http.port, self._passed))
+            self._passed.check_all_taken()
         except BaseException:
             self._entrances.unbind()
             raise
@@ -236,6 +246,13 @@ class Server(Service):
                 lambda: _all_of(history.remove_retired_hooks, parts.now()),
                 first=timedelta(seconds=4),
                 interval=_HOUR,
+                clock=clock,
+            ),
+            Periodic(
+                "ticket keys",
+                self._entrances.renew_tickets,
+                first=_DAY,
+                interval=_DAY,
                 clock=clock,
             ),
             Periodic("clean-up", clean_up, first=timedelta(seconds=5), interval=_DAY, clock=clock),

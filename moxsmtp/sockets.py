@@ -7,8 +7,10 @@ stands.
 from __future__ import annotations
 
 import errno
+import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -17,12 +19,30 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from moxsmtp.names import IPAddress
 
-__all__ = ["PassedSockets", "Socket"]
+__all__ = ["PassedSockets", "Socket", "passed_descriptors"]
 
 #: Connections that may wait to be accepted; the kernel has its own bound too.
 _BACKLOG: Final = 511
 
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+#: The first descriptor that is passed to a process.  sd_listen_fds(3).
+_FIRST_PASSED: Final = 3
+
+
+def passed_descriptors(environment: MutableMapping[str, str]) -> Sequence[int]:
+    """
+    Those that systemd passed to this process; what says so is removed, so that
+    no child believes it.  sd_listen_fds(3).
+
+    Twisted's own reading wants names for them, which others than systemd leave out.
+    """
+    process, count = (environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS"))
+    environment.pop("LISTEN_FDNAMES", None)
+    if process != str(os.getpid()) or not re.fullmatch("[0-9]{1,4}", count):
+        return ()
+    return range(_FIRST_PASSED, _FIRST_PASSED + int(count))
 
 
 class PassedSockets:

@@ -4,6 +4,7 @@ C{twistd moxsmtp}: options, the reactor, and what a user sees when it cannot run
 Whatever is wrong with configuration, folder, database or ports is told in one
 line each, with exit status 1 and without a traceback.  The service binds its
 ports in C{privilegedStartService} at the latest: before privileges are shed.
+All else is done as the user that twistd is told to run us as.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO, cast
@@ -26,25 +29,16 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from moxsmtp import __version__
-from moxsmtp.config import ConfigError, Mistake, Settings, load, localserve_directory
-from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold, printable
-from moxsmtp.store.errors import StoreError
+from moxsmtp.config import Mistake, Settings, load, localserve_directory
+from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold
+from moxsmtp.plain_errors import EXPECTED, plain_error
+from moxsmtp.privileges import acting_as
+from moxsmtp.sockets import PassedSockets, passed_descriptors
 from moxsmtp.surroundings import Internet, Surroundings
-from moxsmtp.tls.server import CertificateError
 
-__all__ = [
-    "EXPECTED",
-    "LocalserveOptions",
-    "Options",
-    "build",
-    "makeService",
-    "plain_error",
-]
+__all__ = ["LocalserveOptions", "Options", "build", "makeService"]
 
 _log = Logger()
-
-#: What an operator can put right.  Anything else is a bug and keeps its traceback.
-EXPECTED: Final = (ConfigError, StoreError, CertificateError, CannotListenError, OSError)
 
 #: Octets that twistd reads from its pipe, behind the status.
 _PIPE_TEXT: Final = 98
@@ -121,6 +115,11 @@ Examples:
         """The options of twistd itself; L{None} outside of it."""
         return cast("dict[str, Any] | None", getattr(self, "parent", None))
 
+    def acting_as_user(self) -> AbstractContextManager[None]:
+        """Be who twistd makes us later (C{--uid}, C{--gid})."""
+        twistd = self._twistd() or {}
+        return acting_as(twistd.get("uid"), twistd.get("gid"))
+
     @property
     def is_daemon(self) -> bool:
         """Whether twistd puts us into the background."""
@@ -184,7 +183,8 @@ Examples:
         if twistd is None or twistd.get("logger") or twistd.get("syslog"):
             return None
         try:
-            file = self._log_file(twistd)
+            with self.acting_as_user():
+                file = self._log_file(twistd)
         except OSError as error:
             raise SystemExit(_prefixed(error)) from None
         make = JSONObserver if self["log-format"] == Form.JSON else TextObserver
@@ -216,29 +216,6 @@ def _rotate_on_signal(file: LogFile) -> None:
     signal.signal(signal.SIGUSR1, rotate)
 
 
-def plain_error(error: BaseException) -> str:
-    """
-    Say what is wrong in one line; a configuration's mistakes, one line each.
-    """
-    match error:
-        case ConfigError():
-            return str(error)
-        case CannotListenError(interface=None, port=path, socketError=cause):
-            return printable(f"cannot listen on {os.fsdecode(path)}: {_reason(cause)}")
-        case CannotListenError(interface=interface, port=port, socketError=cause):
-            where = f"[{interface}]:{port}" if ":" in str(interface) else f"{interface}:{port}"
-            return printable(f"cannot listen on {where}: {_reason(cause)}")
-        case OSError():
-            name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-            return printable(f"{name}{_reason(error)}")
-        case _:
-            return printable(str(error) or type(error).__name__)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def makeService(options: Options) -> Service:
     """
     Build the server; what C{twistd} calls.
@@ -249,7 +226,11 @@ def makeService(options: Options) -> Service:
 
     from moxsmtp.service import make_service
 
-    return build(options, cast("Any", reactor), make_service)
+    try:
+        passed = PassedSockets(passed_descriptors(os.environ))
+    except CannotListenError as error:
+        raise SystemExit(_prefixed(error)) from None
+    return build(options, cast("Any", reactor), partial(make_service, passed=passed))
 
 
 def build(options: Options, reactor: Any, make_service: Callable[..., Any]) -> Service:
@@ -262,12 +243,13 @@ def build(options: Options, reactor: Any, make_service: Callable[..., Any]) -> S
     @raise SystemExit: It cannot run; says why.
     """
     try:
-        settings = options.settings(_warn)
-        options.threshold.set(settings.log.level)
-        process = _Process(options, reactor)
-        process.server = make_service(
-            settings, options.surroundings(), cast("Any", reactor), process.give_up
-        )
+        with options.acting_as_user():
+            settings = options.settings(_warn)
+            options.threshold.set(settings.log.level)
+            process = _Process(options, reactor)
+            process.server = make_service(
+                settings, options.surroundings(), cast("Any", reactor), process.give_up
+            )
     except EXPECTED as error:
         raise SystemExit(_prefixed(error)) from None
     return process

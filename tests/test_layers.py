@@ -46,6 +46,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.iprev": CHECK,
     "moxsmtp.dnsbl": CHECK,
     "moxsmtp.public_suffix": CHECK,
+    "moxsmtp.reachability": CHECK,
     "moxsmtp.judge": DECISION,
     "moxsmtp.queue": DECISION,
     "moxsmtp.queue.mail": SHELL,
@@ -84,6 +85,8 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.service": EDGE,
     "moxsmtp.sockets": EDGE,
     "moxsmtp.surroundings": EDGE,
+    "moxsmtp.plain_errors": EDGE,
+    "moxsmtp.privileges": EDGE,
     "moxsmtp.tap": EDGE,
     "moxsmtp.__main__": EDGE,
 }

@@ -21,8 +21,9 @@ from moxsmtp import tap
 from moxsmtp.config import ConfigError, Mistake, Settings
 from moxsmtp.localserve import Loopback
 from moxsmtp.logs import printable
+from moxsmtp.plain_errors import EXPECTED, plain_error
 from moxsmtp.store.errors import FolderInUse
-from moxsmtp.tap import EXPECTED, Options, build, plain_error
+from moxsmtp.tap import Options, build
 from moxsmtp.tls.server import CertificateError
 from tests.config.test_load import LEAST
 
