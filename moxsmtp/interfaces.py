@@ -21,18 +21,18 @@ from moxsmtp.dns.records import Answer, Question
 from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
-from moxsmtp.smtp.notification import NO_WISHES, Wishes
 from moxsmtp.smtp.login_secrets import CramKeys, ScramKeys, SecretsWanted
+from moxsmtp.smtp.notification import NO_WISHES, Wishes
 from moxsmtp.smtp.reply import Refused, Reply
 
 __all__ = [
-    "INBOX", "UNCHECKED", "Account", "AddressRole", "Alias", "Allowance", "CertificateAttempt", "ChannelBinding", "Client", "Hello", "HookTarget",
-    "IAccounts", "IContent", "IClientKeys", "ICredentials", "IMailStore", "IMetrics", "IOwnResolver",
-    "IPasswordHashes", "IQueue",
-    "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "LocalRecipient", "Login", "LoginSecrets", "MailboxKind",
-    "Maildir", "Member", "NewHook", "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt", "PasswordSecrets",
-    "Provenance", "RequireTLS", "Role", "RoleAddress", "Spooled", "StorageUnavailable", "TLSInfo",
-    "Validation",
+    "INBOX", "UNCHECKED", "Account", "AddressRole", "Alias", "Allowance", "CertificateAttempt",
+    "ChannelBinding", "Client", "Hello", "HookTarget", "IAccounts", "IClientKeys", "IContent",
+    "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IQueue",
+    "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "LocalRecipient", "Login",
+    "LoginSecrets", "MailboxKind", "Maildir", "Member", "NewHook", "NewJob", "NewMessage",
+    "OutgoingEvent", "PasswordAttempt", "PasswordSecrets", "Provenance", "RequireTLS", "Role",
+    "RoleAddress", "Spooled", "StorageUnavailable", "TLSInfo", "Validation",
 ]  # fmt: skip
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from moxsmtp.admin.control import Command, CommandFailed, Send
@@ -86,10 +87,8 @@ class KeyCommands:
         if "@" not in text:
             return text
         account: Account | None = None
-        try:
+        with suppress(InvalidAddress):
             account = self._accounts.owner_of(parse_address(text))
-        except InvalidAddress:
-            pass
         if account is None:
             raise CommandFailed(f"no account has the address {text}")
         return account.name

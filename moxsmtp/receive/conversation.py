@@ -8,24 +8,20 @@ goes on; only being cancelled does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import (
-    CertificateAttempt,
-    IMetrics,
     InsufficientStorage,
     IReceiver,
     ISpool,
-    Login,
     StorageUnavailable,
 )
+from moxsmtp.receive.circumstances import Circumstances
+from moxsmtp.receive.logins import Logins
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.commands import (
     Data,
@@ -54,10 +50,9 @@ from moxsmtp.smtp.events import (
     SecretsRequest,
 )
 from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply, Unjudged
-from moxsmtp.smtp.sasl import BAD_CREDENTIALS
 from moxsmtp.smtp.session import Session, State
 
-__all__ = ["Circumstances", "Conversation"]
+__all__ = ["Conversation"]
 
 _GO_AHEAD: Final = Reply(354, None, "go ahead, end with a dot on a line of its own")
 _NOT_TOLD: Final = Reply(252, "7.0", "that is not told; send a message and see")
@@ -71,23 +66,6 @@ _PLAIN: Final[Mapping[type, Reply]] = {
     Quit: Reply(221, "0.0", "goodbye", close=True),
     StartTLS: Reply(220, "0.0", "go ahead with TLS"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """
-    What all conversations of a socket share.
-
-    @ivar kind: C{smtp} or C{submission}: a label of the metrics.
-    @ivar authentication_delay: Seconds, for each failure too many (S-42).
-    @ivar data_limit: Seconds that DATA may take, its processing included (S-16).
-    """
-
-    kind: str
-    clock: IReactorTime
-    metrics: IMetrics
-    authentication_delay: float
-    data_limit: float
 
 
 class Transfer:
@@ -110,10 +88,12 @@ class Conversation:
 
     @ivar deadline: When DATA must be over, by the clock; L{None} outside of it.
     @ivar log: For all lines about this session.
+    @ivar logins: Answers and counts those who want to log in.
     """
 
     __slots__ = (
         "_begun", "_circumstances", "_receiver", "_session", "_transfer", "deadline", "log",
+        "logins",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +106,7 @@ class Conversation:
         self._session = session
         self.log = SessionLog(circumstances.clock, session)
         self._receiver = receiver(self.log)
+        self.logins = Logins(circumstances, session, self._receiver, self.log)
         self._transfer: Transfer | None = None
         self._begun = circumstances.clock.seconds()
         self.deadline: float | None = None
@@ -182,7 +163,7 @@ class Conversation:
             self._receiver.reset()
         ended = self._session.ended
         if ended is not None:
-            self._count_login(ended.variant, ended.result)
+            self.logins.count(ended.variant, ended.result)
 
     def abandon(self) -> None:
         """The connection is gone."""
@@ -192,7 +173,7 @@ class Conversation:
         self._receiver.reset()
         variant = self._session.exchange
         if variant is not None:
-            self._count_login(variant, LoginResult.ERROR)
+            self.logins.count(variant, LoginResult.ERROR)
 
     # -- each of them ------------------------------------------------------------------
 
@@ -210,17 +191,8 @@ class Conversation:
             case Helo() | Ehlo():
                 await self._receiver.hello(client, event)
                 reply = self._session.hello_reply(event)
-            case Challenge():
-                await self._delay()
-                reply = event.reply
-            case LoginAttempt():
-                reply = await self._log_in(event)
-            case LoginProven():
-                reply = self._logged_in(event.variant, event.login)
-            case SecretsRequest():
-                reply = await self._claim(event)
-            case Refusal():
-                reply = await self._refuse(event)
+            case Challenge() | SecretsRequest() | LoginAttempt() | LoginProven() | Refusal():
+                reply = await self.logins.outcome(event)
             case _:
                 reply = _PLAIN[type(event)]
         return reply
@@ -267,87 +239,6 @@ class Conversation:
                 self._session.judged(good=good)
         return reply
 
-    async def _log_in(self, event: LoginAttempt) -> Reply:
-        await self._delay()
-        login = await self._receiver.authenticate(self._session.client, event.attempt)
-        if login is None:
-            who = getattr(event.attempt, "login", "") or "the owner of a certificate"
-            self.log.write(LogLevel.info, "login failed for {login}", login=who)
-            return BAD_CREDENTIALS
-        return self._logged_in(event.variant, login)
-
-    def _logged_in(self, variant: str, login: Login) -> Reply:
-        reply = self._session.log_in(login)
-        if reply.is_positive:
-            self.log.write(LogLevel.info, "logged in with {variant}", variant=variant)
-        else:
-            self.log.write(
-                LogLevel.info, "login as {login} with a certificate of another account",
-                login=login.address,
-            )  # fmt: skip
-        return reply
-
-    async def _claim(self, event: SecretsRequest) -> Reply:
-        """Look up what the claim is verified with, and answer what that makes of it."""
-        await self._delay()
-        secrets = await self._receiver.secrets(self._session.client, event.wanted)
-        return await self._outcome(self._session.supply(secrets))
-
-    async def certificate_is_good(self) -> bool:
-        """
-        Whether the client's TLS certificate, which it has, lets it in (S-37 to
-        S-40).  If not, the connection has to end (S-37).
-        """
-        session = self._session
-        tls = session.client.tls
-        assert tls is not None  # noqa: S101 - there was a handshake
-        session.count_certificate()
-        result = LoginResult.ERROR
-        try:
-            await self._delay()
-            attempt = CertificateAttempt(tls.client_key)
-            login = await self._receiver.authenticate(session.client, attempt)
-            if login is None:
-                result = LoginResult.BAD_CREDENTIALS
-                self.log.write(LogLevel.info, "no login with certificate {key}", key=tls.client_key)
-                return False
-            session.certify(login)
-            result = LoginResult.OK
-            self.log.write(LogLevel.info, "logged in with a certificate")
-        except Refused as refused:
-            self.log.write(
-                LogLevel.info, "no login with certificate {key}: {reason}",
-                key=tls.client_key, reason=refused.reason or refused.reply.text,
-            )  # fmt: skip
-            return False
-        except CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - a bug costs this connection only
-            self.panic("unexpected failure")
-            return False
-        finally:
-            self._count_login("tlsclientauth", result)
-        return True
-
-    async def _refuse(self, event: Refusal) -> Reply:
-        await self._delay()
-        exchange = event.exchange
-        if exchange is not None and exchange.result is LoginResult.BAD_CHANNEL_BINDING:
-            self.log.write(
-                LogLevel.warn, "{login} is on another TLS connection: possible man in the middle",
-                login=event.reason,
-            )  # fmt: skip
-        elif event.reason:
-            self.log.write(LogLevel.debug, "refused {verb}: {reason}",
-                     verb=event.verb, reason=event.reason)  # fmt: skip
-        return event.reply
-
-    async def _delay(self) -> None:
-        """Those who keep guessing passwords wait longer and longer (S-42)."""
-        seconds = self._session.delay * self._circumstances.authentication_delay
-        if seconds:
-            await deferLater(self._circumstances.clock, seconds)
-
     def _give_up(self, transfer: Transfer, reply: Reply, error: Exception | None) -> None:
         transfer.failure = reply
         transfer.spool.abort()
@@ -378,15 +269,6 @@ class Conversation:
             cmd=verb.value.lower() if verb is not None else "(unknown)",
             code=str(reply.code),
             ecode=reply.enhanced_status or "",
-        )
-
-    def _count_login(self, variant: str, result: LoginResult) -> None:
-        circumstances = self._circumstances
-        circumstances.metrics.count(
-            "mox_authentication_total",
-            kind=circumstances.kind,
-            variant=variant,
-            result=result.value,
         )
 
     def panic(self, text: str, failure: Failure | None = None) -> None:

@@ -102,6 +102,21 @@ class ScramKeys:
             raise ValueError("secrets of SCRAM of another length")
         return cls(kind, int(match.group(2)), salt, stored, server)
 
+    def judged(self, said: bytes, proof: bytes) -> tuple[bool, bytes]:
+        """
+        The same work, whether the proof is one or not.
+
+        @param said: What both have said before it, C{AuthMessage}.
+        @return: Whether the client has proven that it knows the password; and
+            what proves to it that we do.
+        """
+        algorithm = self.hash.algorithm
+        signature = hmac.digest(self.stored, said, algorithm)
+        client = bytes(x ^ y for x, y in zip(signature, proof, strict=False))
+        is_proof = hmac.compare_digest(hashlib.new(algorithm, client).digest(), self.stored)
+        ours = hmac.digest(self.server, said, algorithm)
+        return is_proof and len(proof) == len(signature), ours
+
     @property
     def text(self) -> str:
         """How it is kept; the form of RFC 5803 section 3."""

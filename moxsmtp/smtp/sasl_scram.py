@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -43,13 +42,11 @@ _SHORTEST_NONCE: Final = 8
 #: RFC 9266, RFC 5929.
 _BINDINGS: Final = frozenset({"tls-exporter", "tls-unique"})
 
-# RFC 5802 section 7:
-#   saslname          = 1*(value-safe-char / "=2C" / "=3D")
-#   attr-val          = ALPHA "=" value
-#   gs2-cbind-flag    = ("p=" cb-name) / "n" / "y"
-#   gs2-header        = gs2-cbind-flag "," [ authzid ] ","
-#   client-first-bare = [reserved-mext ","] username "," nonce ["," extensions]
-# An extension that has to be understood (reserved-mext) is none of ours.
+# saslname: 1*(value-safe-char / "=2C" / "=3D"); attr-val: ALPHA "=" value;
+# gs2-cbind-flag: ("p=" cb-name) / "n" / "y"; gs2-header: gs2-cbind-flag ","
+# [ authzid ] ","; client-first-message-bare: [reserved-mext ","] username ","
+# nonce ["," extensions].  RFC 5802 section 7.  An extension that has to be
+# understood, reserved-mext, is none of ours.
 _NAME = r"(?:[^\0,=]|=2C|=3D)++"
 _PRINTABLE = r"[\x21-\x2b\x2d-\x7e]++"
 _MORE = r"(?:,[A-Za-z]=[^\0,]++)*+"
@@ -59,7 +56,7 @@ _FIRST = re.compile(
     re.DOTALL,
 )
 
-#   client-final-message = channel-binding "," nonce ["," extensions] "," proof
+# client-final-message: channel-binding "," nonce ["," extensions] "," proof.
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+"
 _FINAL = re.compile(
     rf"(?P<unproven>c=(?P<channel>{_BASE64}),r=(?P<nonce>{_PRINTABLE})"
@@ -160,24 +157,19 @@ class Scram(Mechanism):
         secrets = self._secrets
         if secrets is None or not isinstance(secrets.keys, ScramKeys):
             raise RuntimeError("the secrets were not supplied")
-        keys, kind = secrets.keys, self.kind.algorithm
         match = _FINAL.fullmatch(_text(response, _BAD_FINAL))
         if match is None:
             raise Refused(_BAD_FINAL, "malformed")
         unproven, nonce = match["unproven"], match["nonce"]
         proof, channel = (binascii.a2b_base64(match[name]) for name in ("proof", "channel"))
-        said = ",".join((first.bare, self._server_first, unproven)).encode()
-        # All of it is reckoned for everybody, so that time tells nothing.
-        signature = hmac.digest(keys.stored, said, kind)
-        ours = hmac.digest(keys.server, said, kind)
-        client = bytes(x ^ y for x, y in zip(signature, proof, strict=False))
-        is_proof = hmac.compare_digest(hashlib.new(kind, client).digest(), keys.stored)
-        is_proof = is_proof and len(proof) == len(signature) and secrets.login is not None
+        said = f"{first.bare},{self._server_first},{unproven}".encode()
+        # It is reckoned for everybody, so that time tells nothing.
+        is_proof, ours = secrets.keys.judged(said, proof)
         if not hmac.compare_digest(channel, self._channel(first)):
             return Rejected(b"e=channel-bindings-dont-match", BAD_CHANNEL_BINDING, first.name)
         if nonce != self._server_first[2:].partition(",")[0]:
             return Rejected(b"e=other-error", BAD_CREDENTIALS, f"wrong nonce for {first.name}")
-        if not is_proof:
+        if not is_proof or secrets.login is None:
             return Rejected(b"e=invalid-proof", BAD_CREDENTIALS, f"wrong proof for {first.name}")
         self._proven = True
         return b"v=" + base64.b64encode(ours)

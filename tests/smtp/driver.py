@@ -60,7 +60,7 @@ def secrets_of(wanted: SecretsWanted, password: bytes = b"secret") -> LoginSecre
     keys = (
         CramKeys.derived(password)
         if wanted.kind is None
-        else ScramKeys.derived(wanted.kind, password, b"salt", 10)
+        else ScramKeys.derived(wanted.kind, password, b"salt" * 4, 4096)
     )
     return LoginSecrets(Login("a", wanted.login) if known else None, keys)
 

@@ -11,7 +11,6 @@ from twisted.trial import unittest
 from moxsmtp.interfaces import Login, PasswordAttempt, Role, TLSInfo
 from moxsmtp.smtp.events import Exchange, LoginAttempt, LoginResult, Refusal
 from moxsmtp.smtp.reply import Refused
-from moxsmtp.smtp.authentication import MECHANISMS
 from moxsmtp.smtp.sasl import decoded
 from moxsmtp.smtp.session import State
 from tests.dialog import Dialogue

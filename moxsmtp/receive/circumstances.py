@@ -1,0 +1,28 @@
+"""What the conversations of a socket have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+
+from moxsmtp.interfaces import IMetrics
+
+__all__ = ["Circumstances"]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """
+    What all conversations of a socket share.
+
+    @ivar kind: C{smtp} or C{submission}: a label of the metrics.
+    @ivar authentication_delay: Seconds, for each failure too many (S-42).
+    @ivar data_limit: Seconds that DATA may take, its processing included (S-16).
+    """
+
+    kind: str
+    clock: IReactorTime
+    metrics: IMetrics
+    authentication_delay: float
+    data_limit: float
