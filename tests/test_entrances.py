@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
@@ -23,12 +25,22 @@ from moxsmtp.receive.settings import (
     ServiceSettings,
     SubmissionSettings,
     TLSSettings,
+    TLSVersion,
+    UnknownName,
 )
 from moxsmtp.testing import MemoryMetrics
+from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import CertificateError
 from tests.receive.wires import Told
 from tests.running import LOOPBACK, RunningCase, Visitor
-from tests.tls.hands import certificate_files, shake_hands
+from tests.tls.hands import (
+    client_context,
+    made_pair,
+    meet,
+    resumable,
+    served_name,
+    shake_hands,
+)
 
 
 class EntrancesCase(RunningCase):
@@ -55,7 +67,8 @@ class EntrancesCase(RunningCase):
         self.hall = Hall(
             receivers, itertools.count(77), str, lambda n: b"r" * n, self.reactor, self.metrics
         )
-        self.files = TLSSettings(**certificate_files(str(self.folder / "tls"), "mx.ours.example"))
+        pair = made_pair(str(self.folder / "tls"), "mx.ours.example", "mx.ours.example")
+        self.files = TLSSettings(pair.certificate, pair.key)
 
     def listener(self, **others: Any) -> ListenerSettings:
         """All three services, with a certificate."""
@@ -89,6 +102,10 @@ class EntrancesCase(RunningCase):
         """As it is in force on a socket."""
         entrance: Entrance = self.factory(number).entrance
         return entrance
+
+    def creator(self, number: int) -> Any:
+        """What shakes hands on a socket."""
+        return self.entrance(number).tls
 
     def visit(self, number: int = 0) -> tuple[str, list[str]]:
         """Greeting, and what EHLO is told."""
@@ -167,23 +184,78 @@ class ServiceTests(EntrancesCase):
         self.opened(self.listener())
         self.assertEqual([False, True, True], [self.is_resumed(number) for number in range(3)])
 
-    def is_resumed(self, number: int) -> bool:
-        """Whether a socket goes on with the TLS session of a client that came before."""
-        creator: Any = self.entrance(number).tls
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_max_proto_version(SSL.TLS1_2_VERSION)
-        keys = []
-        session = None
-        for _ in range(2):
-            client = SSL.Connection(context, None)
-            if session is not None:
-                client.set_session(session)
-            shake_hands(creator.serverConnectionForTLS(None), client)
-            session = client.get_session()
-            keys.append(client.master_key())
-            # What is dropped without a goodbye may not be resumed.
-            client.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
-        return keys[0] == keys[1]
+    def is_resumed(self, first: int, then: int | None = None) -> bool:
+        """Whether a socket goes on with a session that began there or on another one."""
+        context = client_context()
+        _, client = meet(self.creator(first), context)
+        creator = self.creator(first if then is None else then)
+        return tls_info(meet(creator, context, session=resumable(client))[0]).resumed
+
+    def test_tickets_of_others(self) -> None:
+        """Port 25 lets sessions be resumed if it is told to (S-4)."""
+        lenient = ServiceSettings(enabled=True, port=0, session_tickets=True)
+        self.opened(self.listener(smtp=lenient))
+        self.assertTrue(self.is_resumed(0))
+
+    def test_own_tickets(self) -> None:
+        """No socket resumes the session of another, even of the same service (S-7)."""
+        self.opened(self.listener(addresses=(LOOPBACK, IPv4Address("127.0.0.2"))))
+        users = (2, 3, 4, 5)
+        resumed = {(one, two) for one in users for two in users if self.is_resumed(one, two)}
+        self.assertEqual({(one, one) for one in users}, resumed)
+
+    def test_new_tickets(self) -> None:
+        """Keys are made anew, and with that certificates read; bad ones change nothing (S-7)."""
+        entrances = self.opened(self.listener())
+        context = client_context()
+        _, client = meet(self.creator(2), context)
+        session = resumable(client)
+        self.successResultOf(Deferred.fromCoroutine(entrances.renew_tickets()))
+        ours, client = meet(self.creator(2), context, session=session)
+        self.assertFalse(tls_info(ours).resumed)
+        session = resumable(client)
+        Path(self.files.certificate).write_text("half of it")
+        self.successResultOf(Deferred.fromCoroutine(entrances.renew_tickets()))
+        self.assertTrue(tls_info(meet(self.creator(2), context, session=session)[0]).resumed)
+
+    def test_client_certificates(self) -> None:
+        """Users may show a certificate unless the listener asks for none; servers never (S-36)."""
+        mine = made_pair(str(self.folder / "tls"), "me")
+        self.opened(
+            self.listener(),
+            self.listener(name="other", tls=replace(self.files, client_certificates=False)),
+        )
+        keys = [
+            tls_info(meet(self.creator(number), client_context(pair=mine))[0]).client_key
+            for number in range(6)
+        ]
+        self.assertEqual([False, True, True, False, False, False], [key != "" for key in keys])
+
+    def test_strict_names(self) -> None:
+        """Users of a strict listener ask for a host of ours or none, servers for any (S-5)."""
+        strict = replace(self.files, sni=UnknownName.STRICT)
+        self.opened(self.listener(tls=strict, hostname="in.ours.example"), self.listener(name="b"))
+
+        def is_welcome(number: int, sni: bytes | None) -> bool:
+            try:
+                meet(self.creator(number), client_context(), sni=sni)
+            except SSL.Error:
+                return False
+            return True
+
+        for name in (None, b"mx.ours.example", b"in.ours.example"):
+            self.assertTrue(all(is_welcome(number, name) for number in range(6)), name)
+        unknown = [is_welcome(number, b"other.example") for number in range(6)]
+        self.assertEqual([True, False, False, True, True, True], unknown)
+
+    def test_versions(self) -> None:
+        """The oldest version spoken is the listener's (S-6)."""
+        newest = replace(self.files, minimum_version=TLSVersion.V1_3)
+        self.opened(self.listener(), self.listener(name="new", tls=newest))
+        context = client_context(SSL.TLS1_2_VERSION)
+        meet(self.creator(0), context)
+        for number in (3, 4, 5):
+            self.assertRaises(SSL.Error, meet, self.creator(number), context)
 
     def test_connections(self) -> None:
         """A listener's sockets share one count of connections, its own (S-16)."""
@@ -270,6 +342,30 @@ class ReloadTests(EntrancesCase):
         self.assertIn("SIZE 104857600", self.visit()[1])
         self.reload(entrances, before)
         self.assertIsNot(old, creator.serverConnectionForTLS(None).get_context())
+
+    def test_starttls(self) -> None:
+        """STARTTLS comes and goes with its settings, without a restart (S-8)."""
+        entrances = self.opened(self.listener())
+        before = self.as_bound(entrances, self.listener())
+        after = replace(before, smtp=replace(before.smtp, no_starttls=True))
+        self.assertEqual([], self.reload(entrances, after))
+        self.assertNotIn("STARTTLS", self.visit(0)[1])
+        self.assertEqual([], self.reload(entrances, before))
+        self.assertIn("STARTTLS", self.visit(0)[1])
+        meet(self.creator(0), client_context())
+
+    def test_under_way(self) -> None:
+        """Who is in the middle of a handshake gets the certificate that it began with (S-5)."""
+        before = self.listener()
+        entrances = self.opened(before)
+        ours = self.creator(0).serverConnectionForTLS(None)
+        other = made_pair(str(self.folder / "tls"), "new", "mx.ours.example")
+        after = replace(self.files, certificate=other.certificate, key=other.key)
+        self.reload(entrances, self.listener(tls=after))
+        client = SSL.Connection(client_context(), None)
+        shake_hands(ours, client)
+        self.assertEqual("mx.ours.example", served_name(client))
+        self.assertEqual("new", served_name(meet(self.creator(0), client_context())[1]))
 
     def test_restart(self) -> None:
         """Sockets that would have to come or go are told."""

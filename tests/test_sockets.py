@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
@@ -11,7 +12,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from moxsmtp.sockets import Socket
+from moxsmtp.sockets import PassedSockets, Socket, passed_descriptors
 
 LOOPBACK = IPv4Address("127.0.0.1")
 
@@ -62,3 +63,94 @@ class SocketTests(SynchronousTestCase):
         factory = ServerFactory()
         made.serve(factory, Reactor())
         self.assertEqual([(socket.AF_INET, factory)], adopted)
+
+
+class PassedTests(SynchronousTestCase):
+    """Sockets that systemd binds for us."""
+
+    def passed(self, family: int = socket.AF_INET, *, only_six: bool = True) -> tuple[int, int]:
+        """A descriptor of a listening socket on loopback, and its port."""
+        made = socket.socket(family, socket.SOCK_STREAM)
+        host = "127.0.0.1"
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_six)
+            host = "::1" if only_six else "::"
+        try:
+            made.bind((host, 0))
+        except OSError:
+            made.close()
+            raise SkipTest("no IPv6 on this machine") from None
+        made.listen()
+        port: int = made.getsockname()[1]
+        return made.detach(), port
+
+    def closed(self, made: Socket) -> Socket:
+        """It is let go after the test."""
+        self.addCleanup(made.unbind)
+        return made
+
+    def test_taken(self) -> None:
+        """One whose address and port are wanted is used, and is no longer for children."""
+        descriptor, port = self.passed()
+        os.set_inheritable(descriptor, True)
+        sockets = PassedSockets([descriptor])
+        self.assertEqual(port, self.closed(Socket(LOOPBACK, port, sockets)).port)
+        self.assertFalse(os.get_inheritable(descriptor))
+        self.assertFalse(os.get_blocking(descriptor))
+        sockets.check_all_taken()
+
+    def test_others_bound(self) -> None:
+        """What was not passed is bound as ever, on the port that nobody has."""
+        descriptor, port = self.passed()
+        sockets = PassedSockets([descriptor])
+        other = self.closed(Socket(LOOPBACK, 0, sockets))
+        self.assertNotEqual(port, other.port)
+        self.closed(Socket(LOOPBACK, port, sockets))
+
+    def test_left(self) -> None:
+        """One that nothing is served on is told, with its address: its clients would wait."""
+        descriptor, port = self.passed()
+        sockets = PassedSockets([descriptor])
+        error = self.assertRaises(CannotListenError, sockets.check_all_taken)
+        self.assertEqual(("127.0.0.1", port), (error.interface, error.port))
+        self.closed(Socket(LOOPBACK, port, sockets))
+
+    def test_family(self) -> None:
+        """An IPv6 socket that would take IPv4 too is refused; one of its own kind is used (S-1)."""
+        descriptor, port = self.passed(socket.AF_INET6)
+        self.closed(Socket(IPv6Address("::1"), port, PassedSockets([descriptor])))
+        both, port = self.passed(socket.AF_INET6, only_six=False)
+        sockets = PassedSockets([both])
+        error = self.assertRaises(CannotListenError, Socket, IPv6Address("::"), port, sockets)
+        self.assertIn("BindIPv6Only", str(error.socketError))
+
+    def test_unsuitable(self) -> None:
+        """What is no listening TCP socket is refused: a file, a datagram socket, another's."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        self.addCleanup(os.close, reading)
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach()
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).detach()
+        idle = socket.socket(socket.AF_INET, socket.SOCK_STREAM).detach()
+        for descriptor in (reading, datagrams, local, idle):
+            error = self.assertRaises(CannotListenError, PassedSockets, [descriptor])
+            self.assertIn(f"descriptor {descriptor}".encode(), error.port)
+
+    def test_environment(self) -> None:
+        """Descriptors are those from 3 on, for this process only, and are told once."""
+        own = str(os.getpid())
+        environment = {"LISTEN_PID": own, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "X": "1"}
+        self.assertEqual([3, 4], list(passed_descriptors(environment)))
+        self.assertEqual({"X": "1"}, environment)
+        for others in (
+            {},
+            {"LISTEN_FDS": "2"},
+            {"LISTEN_PID": "1", "LISTEN_FDS": "2"},
+            {"LISTEN_PID": own, "LISTEN_FDS": "-1"},
+            {"LISTEN_PID": own, "LISTEN_FDS": "\u0662"},
+            {"LISTEN_PID": own, "LISTEN_FDS": "9" * 20},
+            {"LISTEN_PID": own},
+        ):
+            given = dict(others)
+            self.assertEqual([], list(passed_descriptors(given)), others)
+            self.assertEqual({}, given)

@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 __all__ = [
-    "Pair", "certificate_files", "client_context", "made_pair", "meet", "resumable", "served_name",
+    "Pair", "client_context", "made_pair", "meet", "resumable", "served_name",
     "shake_hands",
 ]  # fmt: skip
 
@@ -75,12 +75,6 @@ def made_pair(
         )
     )
     return pair
-
-
-def certificate_files(folder: str, name: str) -> dict[str, str]:
-    """A certificate for C{name} as settings have it."""
-    pair = made_pair(folder, name, name)
-    return {"certificate": pair.certificate, "key": pair.key}
 
 
 def client_context(

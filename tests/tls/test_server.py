@@ -182,6 +182,15 @@ class SessionTests(ServerTLSCase):
             one, other = self.server(tickets=True), self.server(tickets=True)
             self.assertFalse(self.resumed(one, other, version))
 
+    def test_sockets_of_names(self) -> None:
+        """Tickets are those of the socket, whichever certificate was chosen by name (S-7)."""
+        other = made_pair(self.folder, "other", "other.example")
+        server = self.server(other, tickets=True)
+        context = client_context()
+        _, client = meet(server, context, sni=b"other.example")
+        ours, _ = meet(server, context, sni=b"other.example", session=resumable(client))
+        self.assertTrue(tls_info(ours).resumed)
+
     def test_new_keys(self) -> None:
         """A renewed server has other ticket keys than before, and resumes its own (S-7)."""
         server = self.server(tickets=True)
