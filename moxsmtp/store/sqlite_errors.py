@@ -19,7 +19,8 @@ __all__ = ["in_one_line", "translated"]
 def _probe(folder: Path) -> bool:
     """
     Whether there is no room for a page: SQLite says "disk I/O error" for an
-    exceeded quota, and keeps the cause to itself.
+    exceeded quota, "unable to open" for a log that has no room for its name,
+    and keeps the cause to itself.
     """
     path = folder / f"probe-{secrets.token_hex(8)}.tmp"
     try:
@@ -50,7 +51,7 @@ def _ours(cause: sqlite3.Error, database: Path) -> Exception | None:
     match None if code is None else code & 0xFF:
         case sqlite3.SQLITE_FULL:
             return InsufficientStorage("no room for the database")
-        case sqlite3.SQLITE_IOERR if _probe(database.parent):
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN if _probe(database.parent):
             return InsufficientStorage("no room for the database")
         case sqlite3.SQLITE_BUSY:
             return DatabaseUnavailable("the database is locked by another process")

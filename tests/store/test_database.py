@@ -75,8 +75,50 @@ class GroupTests(SQLiteCase):
         self.result(units[2])
         self.assertEqual(self.names(), ["a", "b"])
 
+    def test_full_at_commit(self) -> None:
+        """
+        Where the disk is found to be full at the commit, nobody of the group is
+        told otherwise, and nothing of it is there (S-112).
+        """
+
+        class Full:
+            """A connection that commits as long as there is room."""
+
+            def __init__(self, real: sqlite3.Connection) -> None:
+                self.real = real
+                self.room = True
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.real, name)
+
+            def execute(self, statement: str, *values: Any) -> Any:
+                if statement == "COMMIT" and not self.room:
+                    error = sqlite3.OperationalError("database or disk is full")
+                    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                    raise error
+                return self.real.execute(statement, *values)
+
+        self.result(self.database.stop())
+        connect, made = sqlite.connect, list[Full]()
+
+        def connected(*arguments: Any, **named: Any) -> Any:
+            made.append(Full(connect(*arguments, **named)))
+            return made[-1]
+
+        self.patch(sqlite, "connect", connected)
+        worker = Writer(self.folder.database, self.files, 1.0, 0.0)
+        self.addCleanup(worker.close)
+        self.assertEqual(worker.run([add("a")]), [Done("a")])
+        made[0].room = False
+        for units in ([add("b")], [add("c"), add("d")]):
+            for outcome in worker.run(units):
+                assert isinstance(outcome, Raised)
+                self.assertIsInstance(outcome.error, InsufficientStorage)
+        made[0].room = True
+        self.assertEqual(worker.run([names]), [Done(["a"])])
+
     def test_full_alone(self) -> None:
-        """The same without others."""
+        """The same without others (S-112)."""
         self.result(self.database.transact(limit_pages(20)))
         self.failure(self.database.transact(add_much), InsufficientStorage)
         self.result(self.database.transact(add("a")))

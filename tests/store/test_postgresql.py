@@ -160,7 +160,7 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(self.unit(), "done")
 
     def test_full(self) -> None:
-        """The server's disk is full: the sender may try again later."""
+        """The server's disk is full: the sender may try again later (S-112)."""
         self.failures = [("WORK", "53100")]
         self.assertIsInstance(self.unit(), InsufficientStorage)
 

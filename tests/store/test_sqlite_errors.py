@@ -61,8 +61,8 @@ class TranslatedTests(SynchronousTestCase):
 
     def test_quota(self) -> None:
         """
-        SQLite calls an exceeded quota an I/O error; whether there is room is
-        tried out, and nothing is left of that.
+        SQLite calls an exceeded quota an I/O error, and its log one that it cannot
+        open; whether there is room is tried out, and nothing is left of that (S-112).
         """
         for number in (errno.EDQUOT, errno.ENOSPC):
 
@@ -70,8 +70,8 @@ class TranslatedTests(SynchronousTestCase):
                 raise OSError(number, "no room")
 
             self.patch(os, "fsync", fsync)
-            found = self.translated(sqlite_error(sqlite3.SQLITE_IOERR_WRITE))
-            self.assertEqual(found, InsufficientStorage)
+            for code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CANTOPEN):
+                self.assertEqual(self.translated(sqlite_error(code)), InsufficientStorage)
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_broken_disk(self) -> None:
