@@ -82,7 +82,7 @@ def parse_mailbox(text: str, *, longest: int = MAXIMUM_LOCAL_PART) -> Path:
     """
     Read C{Mailbox = Local-part "@" ( Domain / address-literal )}, in Unicode.
 
-    @param longest: Octets of a decoded local-part, before it becomes NFC.
+    @param longest: Octets of a decoded local-part, before and after it becomes NFC.
     @raise InvalidPath: The text is none; the message says what is wrong.
     """
     match = _DOT_STRING.match(text)
@@ -99,6 +99,9 @@ def parse_mailbox(text: str, *, longest: int = MAXIMUM_LOCAL_PART) -> Path:
         if len(local_part.encode()) > longest:
             raise InvalidPath("the local-part is too long")
         local_part = normalize("NFC", local_part)
+        # A few characters are longer in it, and what we write must be read again.
+        if len(local_part.encode()) > longest:
+            raise InvalidPath("the local-part is too long")
     elif len(local_part) > longest:
         raise InvalidPath("the local-part is too long")
     try:

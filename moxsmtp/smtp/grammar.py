@@ -171,10 +171,14 @@ def _path(written: str, code: int, dialect: Dialect) -> Path:
         path = parse_mailbox(text, longest=longest)
     except InvalidPath:
         raise BadSyntax(f"<{written}>") from None
-    if not dialect.smtputf8 and not text.isascii():
-        if not text.rpartition("@")[0].isascii():
-            raise Refused(Reply(code, "6.7", "SMTPUTF8 is needed for this address"))
-        raise BadSyntax(f"<{written}>")
+    if not text.isascii():
+        if not dialect.smtputf8:
+            if not text.rpartition("@")[0].isascii():
+                raise Refused(Reply(code, "6.7", "SMTPUTF8 is needed for this address"))
+            raise BadSyntax(f"<{written}>")
+        # With A-labels it may be longer, and has to be written so.
+        if max(len(path.ascii.encode()), len(path.unicode.encode())) + 2 > _MAXIMUM_PATH:
+            raise BadSyntax(f"<{written}>")
     return path
 
 

@@ -18,10 +18,10 @@ _HEXCHAR: Final = re.compile(r"\+([0-9A-F]{2})")
 # 1*(QUCHAR / EmbeddedUnicodeChar); QUCHAR is QCHAR, which is printable ASCII
 # without space, "+", "=" and the backslash, or UTF8-2, UTF8-3, UTF8-4.
 _UTF8_ADDRESS: Final = re.compile(
-    r"(?:[!-*,-<>-\[\]-~\u0080-\U0010ffff]|\\x\{[1-9A-F][0-9A-F]{1,5}\})++"
+    r"(?:[!-*,-<>-\[\]-~\u0080-\U0010ffff]|\\x\{[1-9A-Fa-f][0-9A-Fa-f]{1,5}\})++"
 )
 # EmbeddedUnicodeChar = "\x{" HEXPOINT "}"
-_EMBEDDED: Final = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
+_EMBEDDED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from time import process_time
 
 from hypothesis import given, settings
@@ -28,11 +30,35 @@ from moxsmtp.smtp.commands import (
     Verb,
     Vrfy,
 )
+from moxsmtp.smtp.future_release import Hold
 from moxsmtp.smtp.grammar import VERBS, BadSyntax, Dialect, command
+from moxsmtp.smtp.notification import Notify, Occasion, ReturnContent
 from moxsmtp.smtp.reply import Refused
 
 DELIVERY = Dialect(submission=False)
 SUBMISSION = Dialect(submission=True)
+UTF8 = Dialect(submission=False, smtputf8=True)
+
+#: What lines are made of, and octets that are of none.
+LINES = st.one_of(
+    st.binary(max_size=80),
+    st.builds(
+        "".join,
+        st.lists(
+            st.sampled_from([
+                " ", "FROM:", "TO:", "<", ">", "a@x.example", "SIZE=1", "SMTPUTF8", "\u00e4",
+                '"', "\\", "BODY=7BIT", "@", ",", ":", "[", "]", "IPv6:", "\0", "=", "a", ".",
+                "x.example", "@x.example>", "> SMTPUTF8", "[192.0.2.1]", "[IPv6:2001:db8::1]",
+                "b\u00fccher.example", "%", "!", "\u3002", "\u037e", "\u1fef", "e\u0301", "\u200d",
+                "RET=FULL", "ENVID=a+2B", "NOTIFY=NEVER", "ORCPT=rfc822;a", "ORCPT=utf-8;\\x{F6}",
+                "HOLDFOR=1", "HOLDUNTIL=2026-03-02T00:00:00Z", "REQUIRETLS", "AUTH=<>",
+            ]),
+            max_size=12,
+        ),
+    ).map(str.encode),
+)  # fmt: skip
+
+DIALECTS = st.builds(Dialect, *[st.booleans()] * 5, maximum_size=st.sampled_from([None, 0, 1]))
 
 
 def path(text: str) -> Path:
@@ -191,6 +217,182 @@ class GrammarTests(unittest.SynchronousTestCase):
             "RCPT TO:<@r.example,:a@x.example>": "501 5.5.2",
         })  # fmt: skip
 
+    def test_path_length_as_written(self) -> None:
+        """A path that has more than 256 octets once we write it, with A-labels, is none (S-105)."""
+        for labels, expected in ((19, True), (20, False)):
+            domain = ".".join(["\u00fc"] * labels)
+            line = f"RCPT TO:<{'l' * 95}@{domain}>"
+            self.assertEqual(isinstance(read(line, UTF8), Rcpt), expected)
+
+    def test_require_tls(self) -> None:
+        """
+        REQUIRETLS has no value; without TLS it is 530 5.7.10, where it is not offered
+        555 5.3.3 (S-63).  RFC 8689 section 2.
+        """
+        line = "MAIL FROM:<> REQUIRETLS"
+        offered = Dialect(submission=False, secure=True, require_tls=True)
+        self.assertReads({line: "530 5.7.10", f"{line}=1": "501 5.5.2"})
+        self.assertReads({line: "530 5.7.10"}, replace(offered, secure=False))
+        self.assertReads({line: "555 5.3.3"}, replace(offered, require_tls=False))
+        self.assertReads({line: Mail(None, require_tls=True), f"{line}=1": "501 5.5.2"}, offered)
+
+    def test_hold(self) -> None:
+        """
+        HOLDFOR and HOLDUNTIL are for users alone, and one excludes the other (S-64).
+        RFC 4865.
+        """
+        moment = "2026-03-02T00:00:00Z"
+        hold = Hold(f"until;{moment}", datetime(2026, 3, 2, tzinfo=UTC))
+        self.assertReads({
+            "MAIL FROM:<> HOLDFOR=60": Mail(None, hold=Hold("for;60", timedelta(seconds=60))),
+            f"MAIL FROM:<> holduntil={moment}": Mail(None, hold=hold),
+            f"MAIL FROM:<> HOLDUNTIL={moment} HOLDFOR=60": "501 5.5.4",
+            f"MAIL FROM:<> HOLDFOR=60 HOLDUNTIL={moment}": "501 5.5.4",
+            "MAIL FROM:<> HOLDFOR=0": "501 5.5.2",
+            "MAIL FROM:<> HOLDFOR": "501 5.5.2",
+            "MAIL FROM:<> HOLDUNTIL": "501 5.5.2",
+            "MAIL FROM:<> HOLDUNTIL=tomorrow": "501 5.5.2",
+        }, SUBMISSION)  # fmt: skip
+        self.assertReads({
+            "MAIL FROM:<> HOLDFOR=60": "555 5.3.3",
+            "MAIL FROM:<> HOLDFOR": "555 5.3.3",
+            f"MAIL FROM:<> HOLDUNTIL={moment}": "555 5.3.3",
+        })  # fmt: skip
+
+    def test_return(self) -> None:
+        """RET is FULL or HDRS, ENVID at most 100 characters of xtext (S-68).  RFC 3461."""
+        self.assertReads({
+            "MAIL FROM:<> RET=full": Mail(None, returns=ReturnContent.FULL),
+            "MAIL FROM:<> RET=HDRS": Mail(None, returns=ReturnContent.HEADERS),
+            "MAIL FROM:<> RET=BODY": "501 5.5.2",
+            "MAIL FROM:<> RET": "501 5.5.2",
+            "MAIL FROM:<> RET=HDRS RET=FULL": "501 5.5.4",
+            "MAIL FROM:<> ENVID=QQ+20314159": Mail(None, envelope_id="QQ 314159"),
+            f"MAIL FROM:<> ENVID={'x' * 100}": Mail(None, envelope_id="x" * 100),
+            f"MAIL FROM:<> ENVID={'x' * 101}": "501 5.5.2",
+            "MAIL FROM:<> ENVID=a+0D+0AX:b": "501 5.5.2",
+            "MAIL FROM:<> ENVID=a+2": "501 5.5.2",
+            "MAIL FROM:<> ENVID": "501 5.5.2",
+            "RCPT TO:<a@x.example> RET=HDRS": "555 5.3.3",
+            "RCPT TO:<a@x.example> ENVID=a": "555 5.3.3",
+        })  # fmt: skip
+
+    def test_notify(self) -> None:
+        """NOTIFY is NEVER, or some of SUCCESS, FAILURE, DELAY (S-68).  RFC 3461 section 4.1."""
+        a = path("a@x.example")
+        some = Notify(frozenset({Occasion.SUCCESS, Occasion.DELAY}))
+        self.assertReads({
+            "RCPT TO:<a@x.example> NOTIFY=success,DELAY": Rcpt(a, some),
+            "RCPT TO:<postmaster> NOTIFY=NEVER":
+                Rcpt(Path("postmaster", None), Notify(frozenset({Occasion.NEVER}))),
+            "RCPT TO:<a@x.example> NOTIFY=NEVER,DELAY": "501 5.5.2",
+            "RCPT TO:<a@x.example> NOTIFY=SUCCESS,": "501 5.5.2",
+            "RCPT TO:<a@x.example> NOTIFY": "501 5.5.2",
+            "RCPT TO:<a@x.example> NOTIFY=DELAY NOTIFY=DELAY": "501 5.5.4",
+            "MAIL FROM:<> NOTIFY=NEVER": "555 5.3.3",
+        })  # fmt: skip
+
+    def test_original_recipient(self) -> None:
+        """
+        ORCPT is a type and an address in xtext, or of type utf-8 in its own form,
+        at most 500 characters (S-68).  RFC 3461 section 4.2, RFC 6533 section 3.
+        """
+        a = path("a@x.example")
+        line = "RCPT TO:<a@x.example> ORCPT="
+        whole = "rfc822;" + "x" * 493
+        self.assertReads({
+            f"{line}rfc822;B+2Bc@x.example": Rcpt(a, original_recipient="rfc822;B+c@x.example"),
+            f"{line}RFC822;b@x.example": Rcpt(a, original_recipient="rfc822;b@x.example"),
+            f"{line}X-Local;+21": Rcpt(a, original_recipient="x-local;!"),
+            f"{line}utf-8;j\\x{{F6}}rg@x.example":
+                Rcpt(a, original_recipient="utf-8;j\u00f6rg@x.example"),
+            f"{line}{whole}": Rcpt(a, original_recipient=whole),
+            f"{line}{whole}x": "501 5.5.2",
+            f"{line}rfc822;": "501 5.5.2",
+            f"{line}rfc822": "501 5.5.2",
+            f"{line};b@x.example": "501 5.5.2",
+            f"{line}rfc822;b+4": "501 5.5.2",
+            f"{line}rfc822;b+0D+0AX:c": "501 5.5.2",
+            f"{line}utf-8;b+2B": "501 5.5.2",
+            f"{line}utf-8;j\u00f6rg@x.example": "501 5.5.2",
+            f"{line}rfc822;j\u00f6rg@x.example": "501 5.5.2",
+            "RCPT TO:<a@x.example> ORCPT": "501 5.5.2",
+        })  # fmt: skip
+        self.assertReads({
+            f"{line}utf-8;j\u00f6rg@x.example":
+                Rcpt(a, original_recipient="utf-8;j\u00f6rg@x.example"),
+            f"{line}rfc822;j\u00f6rg@x.example": "501 5.5.2",
+        }, Dialect(submission=False, smtputf8=True))  # fmt: skip
+
+    def test_order(self) -> None:
+        """The first parameter that is wrong is answered, and the path last of all (S-57)."""
+        limited = Dialect(submission=True, maximum_size=100)
+        self.assertReads({
+            "MAIL FROM:<a> FOO": "555 5.3.3",
+            "MAIL FROM:<a> SIZE=101": "552 5.2.3",
+            "MAIL FROM:<a> SIZE=100": "501 5.5.2",
+            "MAIL FROM:<a> FOO SIZE=1 SIZE=1": "555 5.3.3",
+            "MAIL FROM:<a> SIZE=1 SIZE=x FOO": "501 5.5.4",
+            "MAIL FROM:<a> SIZE=101 FOO": "552 5.2.3",
+            "MAIL FROM:<a> BODY=x REQUIRETLS": "555 5.5.4",
+            "MAIL FROM:<a> REQUIRETLS BODY=x": "530 5.7.10",
+            "MAIL FROM:<j\u00f6rg@x.example> FOO": "555 5.3.3",
+        }, limited)  # fmt: skip
+
+    def test_declared_size(self) -> None:
+        """
+        Above the maximum, SIZE is 552 5.2.3 below 100 MiB, where the limit is this
+        server's own, else 5.3.4 (S-59).  RFC 1870 section 6.1.
+        """
+        usual, few = 104_857_600, Dialect(submission=False, maximum_size=100)
+        many = replace(few, maximum_size=2 * usual)
+        self.assertReads({
+            "MAIL FROM:<> SIZE=100": Mail(None, 100),
+            "MAIL FROM:<> SIZE=101": "552 5.2.3",
+            f"MAIL FROM:<> SIZE={usual - 1}": "552 5.2.3",
+            f"MAIL FROM:<> SIZE={usual}": "552 5.3.4",
+            f"MAIL FROM:<> SIZE={'9' * 20}": "552 5.3.4",
+        }, few)  # fmt: skip
+        self.assertReads({
+            f"MAIL FROM:<> SIZE={2 * usual}": Mail(None, 2 * usual),
+            f"MAIL FROM:<> SIZE={2 * usual + 1}": "552 5.3.4",
+        }, many)  # fmt: skip
+
+    def test_path_ends_at_the_first_bracket(self) -> None:
+        """The path is what stands before the first closing bracket, quoted or not (S-57)."""
+        self.assertReads({
+            'RCPT TO:<"a>b"@x.example>': "501 5.5.2",
+            "RCPT TO:<a@x.example>>": "501 5.5.2",
+            "RCPT TO:<<a@x.example>": "501 5.5.2",
+            "RCPT TO:<a@x.example> <b@x.example>": "501 5.5.2",
+        })  # fmt: skip
+
+    def test_pedantic(self) -> None:
+        """
+        The pedantic want hello's name from users too, no space before a path, one
+        before an initial response, and local-parts of 64 octets (S-29, S-44, S-57,
+        S-104, S-111).
+        """
+        strict, loose = replace(SUBMISSION, pedantic=True), SUBMISSION
+        longest = "l" * 64 + "@x.example"
+        refused = (
+            "EHLO", "EHLO my_pc", "HELO a b c", "EHLO  h.example", "HELO [192.0.2.1]",
+            "MAIL FROM: <a@x.example>", "RCPT TO: <a@x.example>", "AUTH PLAIN  AA==",
+            f"MAIL FROM:<l{longest}>", f"RCPT TO:<l{longest}>",
+            f"MAIL FROM:<\u00e4{longest[1:]}> SMTPUTF8",
+        )  # fmt: skip
+        self.assertReads(dict.fromkeys(refused, "501 5.5.2"), strict)
+        for line in refused:
+            self.assertNotIsInstance(read(line, loose), str)
+        self.assertReads({
+            "EHLO h.example": Ehlo(parse_host("h.example")),
+            "EHLO [192.0.2.1] and more": Ehlo(parse_host("[192.0.2.1]")),
+            "HELO h.example": Helo(parse_host("h.example")),
+            "MAIL FROM:<a@x.example>": Mail(path("a@x.example")),
+            f"RCPT TO:<{longest}>": Rcpt(path(longest)),
+            "AUTH PLAIN AA==": Auth("PLAIN", "AA=="),
+        }, strict)  # fmt: skip
+
     def test_hello(self) -> None:
         """EHLO takes a domain or a literal, HELO a domain only (S-29)."""
         host, literal = parse_host("h.example"), parse_host("[192.0.2.1]")
@@ -294,29 +496,35 @@ class GrammarTests(unittest.SynchronousTestCase):
             command(Verb.AUTH, b" PLAIN sec ret", SUBMISSION)
         self.assertEqual(caught.exception.rest, "")
 
-    @settings(deadline=None, max_examples=150)
-    @given(
-        st.sampled_from(list(Verb)),
-        st.one_of(
-            st.binary(max_size=80),
-            st.builds(
-                "".join,
-                st.lists(st.sampled_from(
-                    [" ", "FROM:", "TO:", "<", ">", "a@x.example", "SIZE=1", "SMTPUTF8", "\u00e4",
-                     '"', "\\", "BODY=7BIT", "@", ",", ":", "[", "]", "IPv6:", "\0", "="]
-                ), max_size=12),
-            ).map(str.encode),
-        ),
-        st.booleans(),
-        st.booleans(),
-    )  # fmt: skip
-    def test_any_line(self, verb: Verb, rest: bytes, submission: bool, smtputf8: bool) -> None:
+    @settings(deadline=None, max_examples=200)
+    @given(st.sampled_from(list(Verb)), LINES, DIALECTS)
+    def test_any_line(self, verb: Verb, rest: bytes, dialect: Dialect) -> None:
         """Every line is a command of its verb or refused, never a crash."""
         try:
-            read = command(verb, rest, Dialect(submission, smtputf8))
+            read = command(verb, rest, dialect)
         except (BadSyntax, Refused):
             return
         self.assertEqual(read.verb, verb)
+
+    @settings(deadline=None, max_examples=400)
+    @given(st.sampled_from([b" FROM:<", b" TO:<", b" FROM:", b" TO:"]), LINES, DIALECTS)
+    def test_any_path(self, begun: bytes, rest: bytes, dialect: Dialect) -> None:
+        """
+        Whatever stands behind FROM: or TO: is refused or a path, and what we print
+        of this is read as the same path again.
+        """
+        verb = Verb.MAIL if b"FROM" in begun else Verb.RCPT
+        try:
+            read = command(verb, begun + rest, dialect)
+        except (BadSyntax, Refused):
+            return
+        found = read.reverse_path if isinstance(read, Mail) else read.forward_path  # type: ignore[union-attr]  # of these verbs there are two commands
+        if found is None or found.domain is None:
+            return
+        for written in (found.ascii, found.unicode):
+            self.assertNotRegex(written, "[\\x00-\\x1f\\x7f]")
+            again = command(Verb.RCPT, f" TO:<{written}>".encode(), UTF8)
+            self.assertEqual(again, Rcpt(found))
 
     def test_linear(self) -> None:
         """The worst lines of the longest length are read at once."""
