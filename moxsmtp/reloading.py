@@ -5,7 +5,7 @@ from __future__ import annotations
 from zope.interface import implementer
 
 from moxsmtp.directory import Directory
-from moxsmtp.interfaces import Account, IAccounts
+from moxsmtp.interfaces import Account, IAccounts, LocalRecipient
 from moxsmtp.names import Host
 from moxsmtp.smtp.address import Path
 
@@ -27,9 +27,9 @@ class LiveAccounts:
         """By account name."""
         return self.directory.account(name)
 
-    def account_of(self, path: Path) -> Account | None:
-        """The account that receives mail for C{path}."""
-        return self.directory.account_of(path)
+    def recipient_of(self, path: Path) -> LocalRecipient | None:
+        """Who receives mail for C{path}."""
+        return self.directory.recipient_of(path)
 
     def owner_of(self, path: Path) -> Account | None:
         """Who logs in as C{path}."""
@@ -50,3 +50,7 @@ class LiveAccounts:
     def canonical(self, path: Path) -> Path:
         """The same mailbox in one spelling."""
         return self.directory.canonical(path)
+
+    def separators_of(self, domain: Host | None) -> tuple[str, ...]:
+        """What parts local-parts of a domain."""
+        return self.directory.separators_of(domain)

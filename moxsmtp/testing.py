@@ -17,6 +17,7 @@ from zope.interface import implementer
 from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.dns.records import Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import (
+    Allowance,
     IMailStore,
     IMetrics,
     InsufficientStorage,
@@ -28,6 +29,7 @@ from moxsmtp.interfaces import (
     Spooled,
 )
 from moxsmtp.names import Domain
+from moxsmtp.reachability import Reachability
 from moxsmtp.receive.checks import Checks, SignatureCheck
 
 __all__ = [
@@ -197,15 +199,20 @@ class MemoryQueue:
     A queue that delivers nothing.
 
     @ivar jobs: What was added, with its content, in order.
+    @ivar allowances: What each call was given.
     @ivar trouble: Raised instead of adding anything, while it is set.
     """
 
     def __init__(self) -> None:
         self.jobs: list[tuple[NewJob, bytes]] = []
+        self.allowances: list[Allowance | None] = []
         self.trouble: Exception | None = None
 
-    async def add(self, spooled: Spooled, jobs: Sequence[NewJob]) -> Sequence[int]:
-        """See L{IQueue.add}.  Numbers count from 1."""
+    async def add(
+        self, spooled: Spooled, jobs: Sequence[NewJob], allowance: Allowance | None = None
+    ) -> Sequence[int]:
+        """See L{IQueue.add}.  Numbers count from 1, and no allowance is too small."""
+        self.allowances.append(allowance)
         if not jobs:
             raise ValueError("no jobs")
         if self.trouble is not None:
@@ -274,6 +281,7 @@ class MemoryChecks:
         self.spf: object = spf.Result(spf.Status.NONE)
         self.dkim: object = dkim.Results()
         self.dmarc: object = dmarc.Result(dmarc.Status.NONE)
+        self.reachability: object = Reachability.REACHABLE
         self.asked: list[tuple[Any, ...]] = []
         self.body = b""
         self.cancelled = 0
@@ -286,6 +294,7 @@ class MemoryChecks:
             dkim=self._signatures,
             dmarc=lambda *given: self._say("dmarc", *given),
             spf_waits=spf_waits,
+            reachability=lambda *given: self._say("reachability", *given),
         )
 
     def _signatures(self, section: bytes, authors: Sequence[Domain]) -> SignatureCheck:

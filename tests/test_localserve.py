@@ -56,7 +56,7 @@ class SettingsTests(RunningCase):
         self.assertEqual((LOOPBACK,), listener.addresses)
         self.assertEqual(((LOOPBACK,), 1080), (made.http.addresses, made.http.port))
         self.assertEqual(["mox@localhost"], [*made.accounts[0].addresses])
-        self.assertEqual(["+"], [domain.separator for domain in made.domains.values()])
+        self.assertEqual([("+",)], [domain.separators for domain in made.domains.values()])
         self.assertEqual("mox", made.default_account)
 
     def test_route(self) -> None:

@@ -7,27 +7,24 @@ from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from moxsmtp.config.mistakes import Findings, KeyPath, key_name
+from moxsmtp.config.addresses import check_addresses
+from moxsmtp.config.mistakes import Findings, KeyPath
+from moxsmtp.config.relaying import check_relays
 from moxsmtp.config.tables import AccountTable, FileTable, IncomingHookTable
-from moxsmtp.directory import (
-    DomainSettings,
-    InvalidAddress,
-    canonical_local_part,
-    parse_address,
-)
 from moxsmtp.interfaces import MailboxKind
-from moxsmtp.names import Domain, InvalidName, IPAddress, parse_domain
-from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, SubmissionSettings
-from moxsmtp.smtp.address import Path as MailPath
+from moxsmtp.names import InvalidName, IPAddress, parse_domain
+from moxsmtp.receive.settings import (
+    ListenerSettings,
+    ServiceSettings,
+    SubmissionSettings,
+    TLSSettings,
+)
 from moxsmtp.webhooks.policy import AddressPolicy
 
 __all__ = ["check", "maildir_path"]
 
 # A name is a folder in a Maildir path and a word on the command line.
 _ACCOUNT_NAME = re.compile(r"\w[\w.-]{0,63}")
-
-# What may cut a local-part: never a letter, whose case could matter.
-_SEPARATOR = re.compile(r"[!#$%&'*+/=?^_`{|}~-]{0,8}")
 
 
 def check(table: FileTable, findings: Findings, *, accounts: Collection[str]) -> None:
@@ -44,9 +41,9 @@ def check(table: FileTable, findings: Findings, *, accounts: Collection[str]) ->
         _check_listener(listener, ("listener", number), findings)
     _check_listener_names(table, findings)
     _check_sockets(table, findings)
-    _check_domains(table, findings)
     _check_accounts(table, findings, accounts)
-    _check_addresses(table, findings)
+    check_addresses(table, findings, accounts=accounts)
+    check_relays(table, findings, accounts=accounts)
     _check_maildirs(table, findings)
     if table.store.url and not re.match(r"postgresql(\+psycopg)?://.", table.store.url):
         text = 'write "postgresql://user@host/database", or "" for SQLite in data_directory'
@@ -93,6 +90,8 @@ def _check_tls_needs(listener: ListenerSettings, at: KeyPath, findings: Findings
     if smtp.require_starttls and smtp.no_starttls:
         text = "contradicts no_starttls = true; choose one"
         findings.add((*at, "smtp", "require_starttls"), text)
+    if listener.tls is not None:
+        _check_names(listener.tls, (*at, "tls"), findings)
     if listener.tls is not None or findings.touches(*at, "tls"):
         return
     needs = "needs a certificate; write a [listener.tls] section with certificate and key"
@@ -103,6 +102,19 @@ def _check_tls_needs(listener: ListenerSettings, at: KeyPath, findings: Findings
         findings.add((*at, "submission"), text)
     if smtp.enabled and not smtp.no_starttls:
         findings.add((*at, "smtp"), f"{needs} (or no_starttls = true)")
+
+
+def _check_names(tls: TLSSettings, at: KeyPath, findings: Findings) -> None:
+    """The hosts that certificates are shown for are some."""
+    places = [(tls.names, at)]
+    places += [(pair.names, (*at, "other", number)) for number, pair in enumerate(tls.other)]
+    for names, place in places:
+        for number, name in enumerate(names):
+            try:
+                parse_domain(name.removeprefix("*."))
+            except InvalidName as error:
+                text = f'not a host name: {error}; write "mx.example.org" or "*.example.org"'
+                findings.add((*place, "names", number), text)
 
 
 def _check_listener_names(table: FileTable, findings: Findings) -> None:
@@ -144,23 +156,6 @@ def _check_sockets(table: FileTable, findings: Findings) -> None:
 
 
 # -- domains and accounts -----------------------------------------------------------
-
-
-def _check_domains(table: FileTable, findings: Findings) -> None:
-    seen: dict[Domain, str] = {}
-    for name, settings in table.domain.items():
-        try:
-            domain = parse_domain(name)
-        except InvalidName as error:
-            text = f'not a domain: {error}; write [domain."example.org"]'
-            findings.add(("domain", name), text)
-            continue
-        other = seen.setdefault(domain, name)
-        if other != name:
-            findings.add(("domain", name), f'the same domain as "{other}"; keep one of them')
-        if not _SEPARATOR.fullmatch(settings.separator):
-            text = 'write one or more of !#$%&\'*+/=?^_`{|}~- or nothing; "+" is usual'
-            findings.add(("domain", name, "separator"), text)
 
 
 def _check_accounts(table: FileTable, findings: Findings, accounts: Collection[str]) -> None:
@@ -239,43 +234,6 @@ def _host_fault(host: str, policy: AddressPolicy) -> str:
     except InvalidName as error:
         return f'"{host}" is no host name: {error}; write one like "hooks.example.org"'
     return ""
-
-
-def _check_addresses(table: FileTable, findings: Findings) -> None:
-    """I-111: each is in a domain of ours, has no separator, and has one owner."""
-    domains: dict[Domain, DomainSettings] = {}
-    for name, settings in table.domain.items():
-        try:
-            domains[parse_domain(name)] = settings
-        except InvalidName:
-            continue
-    owners: dict[MailPath, str] = {}
-    for name, account in table.account.items():
-        for number, text in enumerate(account.addresses):
-            at: KeyPath = ("account", name, "addresses", number)
-            try:
-                path = parse_address(text)
-            except InvalidAddress as error:
-                wrong = f'"{text}" is no address: {error}; write "alice@example.org"'
-                findings.add(at, wrong)
-                continue
-            domain_settings = domains.get(path.domain) if isinstance(path.domain, Domain) else None
-            if domain_settings is None:
-                if not findings.touches("domain"):
-                    wrong = f'{path.domain} is not ours; add [domain."{path.domain}"]'
-                    findings.add(at, f'"{text}": {wrong}')
-                continue
-            separator = domain_settings.separator
-            if separator and separator in path.local_part:
-                wrong = f'"{text}" has the separator "{separator}" of its domain; leave it out'
-                findings.add(at, wrong)
-                continue
-            canonical = MailPath(
-                canonical_local_part(path.local_part, domain_settings), path.domain
-            )
-            other = owners.setdefault(canonical, key_name(at))
-            if other != key_name(at):
-                findings.add(at, f'"{text}" is the same address as {other}; keep one of them')
 
 
 def _check_maildirs(table: FileTable, findings: Findings) -> None:

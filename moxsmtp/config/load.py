@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,15 @@ from moxsmtp.config.schema import file_table
 from moxsmtp.config.settings import Selector, Settings
 from moxsmtp.config.signing import selectors
 from moxsmtp.config.sources import read
-from moxsmtp.config.tables import AccountTable, FileTable, IncomingHookTable, OutgoingHookTable
-from moxsmtp.interfaces import Account, HookTarget, MailboxKind, Maildir
+from moxsmtp.config.tables import (
+    AccountTable,
+    FileTable,
+    HostReportTable,
+    IncomingHookTable,
+    OutgoingHookTable,
+)
+from moxsmtp.directory import AliasSettings, ReportSettings
+from moxsmtp.interfaces import Account, AddressRole, HookTarget, MailboxKind, Maildir
 from moxsmtp.names import Domain, InvalidName, parse_domain
 from moxsmtp.receive.settings import ListenerSettings, TLSFiles
 
@@ -92,12 +99,16 @@ class _Assembly:
         return Settings(
             hostname=table.hostname,
             postmaster=table.postmaster or accounts[0].name,
+            postmaster_mailbox=table.postmaster_mailbox,
             data_directory=self._file(directory),
             listeners=listeners,
             domains={
                 parse_domain(name): domain.settings() for name, domain in table.domain.items()
             },
             accounts=accounts,
+            aliases=tuple(self._aliases()),
+            reports=tuple(self._reports(table.hostname)),
+            relays=tuple(table.relay.values()),
             http=table.http,
             resolver=table.resolver,
             queue=table.queue,
@@ -110,6 +121,29 @@ class _Assembly:
 
     def _file(self, name: str) -> str:
         return str(self._folder / name) if name else ""
+
+    def _aliases(self) -> Iterator[AliasSettings]:
+        for name, domain in self._table.domain.items():
+            for local_part, alias in domain.alias.items():
+                yield AliasSettings(
+                    address=f"{local_part}@{name}",
+                    addresses=alias.addresses,
+                    post_public=alias.post_public,
+                    list_members=alias.list_members,
+                    allow_message_from=alias.allow_message_from,
+                )
+
+    def _reports(self, hostname: Domain) -> Iterator[ReportSettings]:
+        host = self._table.host_tls_reports
+        if host is not None:
+            yield _report(AddressRole.HOST_TLS_REPORTS, host, hostname.unicode)
+        for name, domain in self._table.domain.items():
+            for role, report in (
+                (AddressRole.DMARC_REPORTS, domain.dmarc_reports),
+                (AddressRole.TLS_REPORTS, domain.tls_reports),
+            ):
+                if report is not None:
+                    yield _report(role, report, report.domain or name)
 
     def _selectors(self) -> Mapping[Domain, tuple[Selector, ...]]:
         """Those of each domain that has any."""
@@ -160,6 +194,9 @@ class _Assembly:
             incoming_webhook=self._hook(account.incoming_webhook, (*at, "incoming_webhook")),
             keep_retired_messages=account.keep_retired_messages,
             keep_retired_webhooks=account.keep_retired_webhooks,
+            max_outgoing_messages_per_day=account.max_outgoing_messages_per_day,
+            max_first_time_recipients_per_day=account.max_first_time_recipients_per_day,
+            from_id_login_addresses=account.from_id_login_addresses,
             login_disabled=account.login_disabled,
         )
 
@@ -172,3 +209,12 @@ class _Assembly:
             authorization = secret(name, (*at, "authorization_file"), self._findings)
         events = hook.events if isinstance(hook, OutgoingHookTable) else frozenset()
         return HookTarget(url=hook.url, authorization=authorization, events=events)
+
+
+def _report(role: AddressRole, table: HostReportTable, domain: str) -> ReportSettings:
+    return ReportSettings(
+        role=role,
+        address=f"{table.local_part}@{domain}",
+        account=table.account,
+        mailbox=table.mailbox,
+    )

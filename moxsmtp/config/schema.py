@@ -33,9 +33,10 @@ from typing_extensions import TypedDict
 
 from moxsmtp.config import values
 from moxsmtp.config.mistakes import KeyPath, Problem
-from moxsmtp.config.tables import AccountTable, FileTable, SelectorTable
+from moxsmtp.config.tables import AccountTable, DomainTable, FileTable, SelectorTable
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.names import Domain, IPAddress
+from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings
 from moxsmtp.store.settings import StoreSettings
 
@@ -49,6 +50,16 @@ _SIZES: Final = {
     (StoreSettings, "minimum_free"),
     (StoreSettings, "memory"),
 }
+
+#: Numbers that may be 0.
+_MAY_BE_NONE: Final = {
+    (AccountTable, "max_outgoing_messages_per_day"),
+    (AccountTable, "max_first_time_recipients_per_day"),
+    (RelaySettings, "max_messages_per_hour"),
+}
+
+#: Arrays that may be written as their only element.
+_ONE_OR_MANY: Final = {(DomainTable, "separator")}
 
 #: Durations that may be nothing.
 _MAY_BE_ZERO: Final = {
@@ -84,6 +95,13 @@ def _upstream(value: object) -> object:
     return {"address": value} if isinstance(value, str) else value
 
 
+def _one_or_many(value: object) -> object:
+    """Text alone is short for an array of it; empty text for an empty one."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return value
+
+
 _LEAVES: Final[Mapping[_Type, _Type]] = {
     str: Annotated[str, Strict(), AfterValidator(values.plain_text)],
     bool: Annotated[bool, Strict()],
@@ -112,7 +130,8 @@ def _whole_number(owner: type, name: str) -> _Type:
         return Annotated[int, PlainValidator(values.octets)]
     if name == "maildir_mode":
         return Annotated[int, Strict(), AfterValidator(_permission_bits)]
-    return Annotated[int, Strict(), _between(1, 65535 if "port" in name else 10**9)]
+    least = 0 if (owner, name) in _MAY_BE_NONE else 1
+    return Annotated[int, Strict(), _between(least, 65535 if "port" in name else 10**9)]
 
 
 def _written(owner: type, name: str, hint: _Type, default: object) -> _Type:
@@ -154,6 +173,8 @@ def _table(settings: type, base: object = None) -> _Type:
     keys: dict[str, _Type] = {}
     for entry in fields(settings):
         written = _written(settings, entry.name, hints[entry.name], _default(entry))
+        if (settings, entry.name) in _ONE_OR_MANY:
+            written = Annotated[written, BeforeValidator(_one_or_many)]
         required = entry.default is MISSING and entry.default_factory is MISSING
         keys[entry.name] = written if required else NotRequired[written]
     shape = TypedDict(settings.__name__, keys)  # type: ignore[misc]  # made at run time

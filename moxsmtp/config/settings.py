@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from moxsmtp.directory import Directory, DomainSettings
+from moxsmtp.directory import AliasSettings, Directory, DomainSettings, ReportSettings
 from moxsmtp.dkim.sign import Signer
 from moxsmtp.dns.settings import ResolverSettings
-from moxsmtp.interfaces import Account
+from moxsmtp.interfaces import INBOX, Account
 from moxsmtp.names import Domain, IPAddress, parse_domain
 from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
@@ -74,6 +75,7 @@ class Settings:
     Everything that the server obeys.
 
     @ivar postmaster: Name of the account that reads the postmaster's mail.
+    @ivar postmaster_mailbox: Where mail for it goes that comes to our hosts.
     @ivar data_directory: Absolute.
     @ivar default_account: Takes what is for nobody; set by localserve only,
         empty otherwise (S-73, I-113).
@@ -95,6 +97,10 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     log: LogSettings = field(default_factory=LogSettings)
     default_account: str = ""
+    postmaster_mailbox: str = INBOX
+    aliases: tuple[AliasSettings, ...] = ()
+    reports: tuple[ReportSettings, ...] = ()
+    relays: tuple[RelaySettings, ...] = ()
     selectors: Mapping[Domain, tuple[Selector, ...]] = field(default_factory=dict)
     cram_md5: bool = True
 
@@ -121,5 +127,8 @@ class Settings:
             domains=self.domains,
             hosts=hosts,
             postmaster=self.postmaster,
+            postmaster_mailbox=self.postmaster_mailbox,
+            aliases=self.aliases,
+            reports=self.reports,
             default_account=self.default_account,
         )

@@ -7,11 +7,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from moxsmtp.config.mistakes import ConfigError, KeyPath, Mistake, Problem, key_name
 from moxsmtp.config.places import places
 
 __all__ = ["Source", "read"]
+
+#: Arrays of tables: each file adds its own.
+_ARRAYS: Final = ("listener", "relay")
 
 _AT_LINE = re.compile(r"\(at line ([0-9]+)")
 
@@ -22,7 +26,7 @@ class Source:
     One file or a folder of them.
 
     @ivar name: As it was given to us.
-    @ivar tree: What C{tomllib} read; C{listener} is a mapping from numbers.
+    @ivar tree: What C{tomllib} read; C{listener} and C{relay} are mappings from numbers.
     @ivar lines: File and line of each key.
     @ivar mistakes: What was wrong with the files as such.
     """
@@ -111,7 +115,7 @@ def _merge(
     file: str, tree: dict[str, object], lines: Mapping[KeyPath, int], source: Source
 ) -> None:
     """Add one file's tree; a key or a named table belongs to one file only."""
-    offset = _number_listeners(file, tree, lines, source)
+    offsets = {name: _numbered(name, file, tree, lines, source) for name in _ARRAYS}
     for key, value in tree.items():
         if key not in source.tree:
             source.tree[key] = value
@@ -126,8 +130,8 @@ def _merge(
         present.update(value)
     for path, line in lines.items():
         kept = path
-        if path[0] == "listener" and len(path) > 1 and isinstance(path[1], int):
-            kept = ("listener", path[1] + offset, *path[2:])
+        if path[0] in offsets and len(path) > 1 and isinstance(path[1], int):
+            kept = (path[0], path[1] + offsets[str(path[0])], *path[2:])
         source.lines.setdefault(kept, (file, line))
 
 
@@ -137,23 +141,27 @@ def _clash(file: str, path: KeyPath, lines: Mapping[KeyPath, int], source: Sourc
     source.mistakes.append(Mistake(file, lines.get(path, 0), key_name(path), text))
 
 
-def _number_listeners(
-    file: str, tree: dict[str, object], lines: Mapping[KeyPath, int], source: Source
+def _numbered(
+    name: str,
+    file: str,
+    tree: dict[str, object],
+    lines: Mapping[KeyPath, int],
+    source: Source,
 ) -> int:
     """
-    Make a mapping of C{[[listener]]}s, so that files can be merged.
+    Make a mapping of an array of tables, so that files can be merged.
 
-    @return: How many listeners came before.
+    @return: How many came before.
     """
-    listeners = tree.get("listener")
-    if listeners is None:
+    tables = tree.get(name)
+    if tables is None:
         return 0
-    if not isinstance(listeners, list) or not all(isinstance(item, dict) for item in listeners):
-        text = "not an array of tables; begin each with [[listener]]"
-        source.mistakes.append(Mistake(file, lines.get(("listener",), 0), "listener", text))
-        del tree["listener"]
+    if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
+        text = f"not an array of tables; begin each with [[{name}]]"
+        source.mistakes.append(Mistake(file, lines.get((name,), 0), name, text))
+        del tree[name]
         return 0
-    before = source.tree.get("listener")
+    before = source.tree.get(name)
     offset = len(before) if isinstance(before, dict) else 0
-    tree["listener"] = {offset + number: item for number, item in enumerate(listeners)}
+    tree[name] = {offset + number: item for number, item in enumerate(tables)}
     return offset

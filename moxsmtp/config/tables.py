@@ -9,16 +9,17 @@ from datetime import timedelta
 from moxsmtp.config.settings import HTTPSettings, LogSettings
 from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.settings import ResolverSettings
-from moxsmtp.interfaces import MailboxKind, OutgoingEvent
+from moxsmtp.interfaces import INBOX, MailboxKind, OutgoingEvent
 from moxsmtp.names import Domain
 from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
 
 __all__ = [
-    "AccountTable", "DomainTable", "FileTable", "IncomingHookTable", "OutgoingHookTable",
-    "SelectorTable",
+    "AccountTable", "AliasTable", "DomainTable", "FileTable", "HostReportTable",
+    "IncomingHookTable", "OutgoingHookTable", "ReportTable", "SelectorTable",
 ]  # fmt: skip
 
 
@@ -39,18 +40,59 @@ class SelectorTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainTable(DomainSettings):
+class AliasTable:
+    """C{[domain.NAME.alias.LOCAL_PART]}; see L{AliasSettings}."""
+
+    addresses: tuple[str, ...]
+    post_public: bool = False
+    list_members: bool = False
+    allow_message_from: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReportTable:
+    """C{[host_tls_reports]}: at the server's own name."""
+
+    local_part: str
+    account: str
+    mailbox: str = INBOX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTable(HostReportTable):
+    """
+    C{[domain.NAME.dmarc_reports]} and C{[domain.NAME.tls_reports]}.
+
+    @ivar domain: Where the address is; empty: in the domain itself.
+    """
+
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainTable:
     """
     C{[domain.NAME]}.
 
+    @ivar alias: By local-part as written.
     @ivar dkim: By selector as written.
     """
 
+    separator: tuple[str, ...] = ()
+    case_sensitive: bool = False
+    reports_only: bool = False
+    alias: Mapping[str, AliasTable] = field(default_factory=dict)
+    dmarc_reports: ReportTable | None = None
+    tls_reports: ReportTable | None = None
     dkim: Mapping[str, SelectorTable] = field(default_factory=dict)
 
     def settings(self) -> DomainSettings:
-        """Without what concerns signing."""
-        return DomainSettings(separator=self.separator, case_sensitive=self.case_sensitive)
+        """How it reads local-parts."""
+        return DomainSettings(
+            separators=self.separator,
+            case_sensitive=self.case_sensitive,
+            reports_only=self.reports_only,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +127,9 @@ class AccountTable:
     login_disabled: str = ""
     keep_retired_messages: timedelta = timedelta()
     keep_retired_webhooks: timedelta = timedelta()
+    max_outgoing_messages_per_day: int = 1000
+    max_first_time_recipients_per_day: int = 200
+    from_id_login_addresses: tuple[str, ...] = ()
     outgoing_webhook: OutgoingHookTable | None = None
     incoming_webhook: IncomingHookTable | None = None
 
@@ -95,12 +140,13 @@ class FileTable:
     All of it.
 
     @ivar hostname: L{None}: it is missing.
-    @ivar listener: By their number in the file.
+    @ivar listener: By their number in the file, and so is C{relay}.
     @ivar domain: By name as written.
     """
 
     hostname: Domain | None = None
     postmaster: str = ""
+    postmaster_mailbox: str = INBOX
     data_directory: str = ""
     maildir: str = ""
     maildir_mode: int = 0o700
@@ -108,6 +154,8 @@ class FileTable:
     listener: Mapping[int, ListenerSettings] = field(default_factory=dict)
     domain: Mapping[str, DomainTable] = field(default_factory=dict)
     account: Mapping[str, AccountTable] = field(default_factory=dict)
+    host_tls_reports: HostReportTable | None = None
+    relay: Mapping[int, RelaySettings] = field(default_factory=dict)
     queue: QueueSettings = field(default_factory=QueueSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

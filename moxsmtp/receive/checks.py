@@ -22,6 +22,7 @@ from moxsmtp.dmarc import Result as DMARCResult
 from moxsmtp.interfaces import IResolver
 from moxsmtp.iprev import Result as ReverseName
 from moxsmtp.names import Domain, IPAddress
+from moxsmtp.reachability import Reachability, reachability
 from moxsmtp.spf import Identity
 from moxsmtp.spf import Result as SPFResult
 
@@ -49,6 +50,10 @@ class SignatureCheck(Protocol):
         """Nobody asks any more.  May be repeated, and come after the end."""
 
 
+async def _all_reachable(domain: Domain) -> Reachability:  # noqa: ARG001 - as one who looks
+    return Reachability.REACHABLE
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """
@@ -60,6 +65,7 @@ class Checks:
         the authors' domains.
     @ivar dmarc: Given at least one author's domain.
     @ivar spf_waits: SPF is not begun before the authors are known.
+    @ivar reachability: Of a sender's domain.
     """
 
     iprev: Callable[[IPAddress], Work[ReverseName]]
@@ -67,6 +73,7 @@ class Checks:
     dkim: Callable[[bytes, Sequence[Domain]], SignatureCheck]
     dmarc: Callable[[Sequence[Domain], SPFResult, Sequence[Signature]], Work[DMARCResult]]
     spf_waits: bool = False
+    reachability: Callable[[Domain], Work[Reachability]] = _all_reachable
 
 
 def dns_checks(
@@ -88,4 +95,5 @@ def dns_checks(
         dmarc=lambda authors, sender, signed: dmarc.verify(
             resolver, authors, spf=sender, dkim=signed
         ),
+        reachability=lambda domain: reachability(resolver, domain),
     )

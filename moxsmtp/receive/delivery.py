@@ -10,12 +10,11 @@ message; no outcome of these checks refuses anything by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from mmap import mmap
-from typing import Final
+from typing import Final, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -23,27 +22,33 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.interfaces import (
+    INBOX,
     Account,
+    Alias,
     Client,
+    IMetrics,
     IReceiver,
     ISpool,
+    LocalRecipient,
     NewHook,
     NewMessage,
     Provenance,
+    RoleAddress,
     Spooled,
 )
 from moxsmtp.message import authres
-from moxsmtp.message.addresses import author_of
+from moxsmtp.message.addresses import Mailbox, author_of
 from moxsmtp.message.header import Header, message_id, parse_header
 from moxsmtp.message.parameters import content_type
 from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import AddressLiteral, Domain
+from moxsmtp.reachability import Reachability
 from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.partial import Incoming, Refusal, folded, partial_failure
 from moxsmtp.receive.prefix import Prefix
 from moxsmtp.receive.provenance import provenance, requires_tls
 from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
-from moxsmtp.receive.running import Site
+from moxsmtp.receive.running import Kind, Running, Site
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.signing import signature_of
 from moxsmtp.receive.verification import Authentication, Reverse, Verification
@@ -54,11 +59,45 @@ from moxsmtp.webhooks.payload import Arrival, incoming_payload
 
 __all__ = ["Delivery"]
 
+T = TypeVar("T")
+
 #: More Received fields than this are a loop.  RFC 5321 section 6.3.
 MAXIMUM_HOPS: Final = 100
 
 _NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
 _NOT_HERE: Final = Reply(550, "1.1", "this domain is not served here, and mail is not relayed")
+_MAY_NOT_POST: Final = Reply(550, "7.2", "the author may not write to this address")
+_ONE_AT_A_TIME: Final = Reply(452, "5.3", "one recipient at a time from this sender, please")
+
+#: What is said to a sender that nobody could answer (S-65).
+_UNANSWERABLE: Final[Mapping[Reachability, Reply]] = {
+    Reachability.NULL_MX: Reply(550, "7.27", "the sender's domain takes no mail (null MX)"),
+    Reachability.UNREACHABLE: Reply(550, "7.27", "the sender's domain has no mail server"),
+    Reachability.UNKNOWN: Reply(451, "4.0", "the sender's domain cannot be looked up at present"),
+}
+
+
+def _unmeasured(metrics: IMetrics, found: object, seconds: float) -> None:
+    """Nobody counts it."""
+
+
+_REACHABILITY: Final = Kind("reachability", lambda _: Reachability.UNKNOWN, _unmeasured)
+_HELLO: Final = Kind("hello", lambda _: True, _unmeasured)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """
+    One copy of a message.
+
+    @ivar path: The recipient as given.
+    @ivar member: Of the alias that it is.
+    """
+
+    account: Account
+    mailbox: str
+    path: Path
+    member: Path | None = None
 
 
 @implementer(IReceiver)
@@ -95,17 +134,32 @@ class Delivery(Receiver):
         if path is not None and isinstance(path.domain, AddressLiteral):
             raise Refused(Reply(550, "7.0", "a sender's domain may not be an address literal"))
 
-    def account_of(self, client: Client, path: Path) -> Account | None:  # noqa: ARG002 - the base's form
+    def find(self, client: Client, path: Path) -> LocalRecipient | None:  # noqa: ARG002 - the base's form
         """Addresses of domains that are not ours are refused (S-73)."""
-        account = self.house.accounts.account_of(path)
-        if account is None and (
+        found = self.house.accounts.recipient_of(path)
+        if found is None and (
             isinstance(path.domain, AddressLiteral) or not self.house.accounts.is_local(path.domain)
         ):
             raise Refused(_NOT_HERE)
-        return account
+        return found
+
+    async def may_exist(self, name: Domain) -> bool:
+        """As the base has it, within the time of one step (S-16)."""
+        return await _found(Running(self._site, _HELLO, super().may_exist, name))
 
     async def mail(self, client: Client, command: Mail) -> Reply:
-        """Begin a transaction, and to ask who sends."""
+        """
+        Begin a transaction, and to ask who sends.
+
+        @raise Refused: Nobody could answer the sender (S-65).
+        """
+        sender = command.reverse_path
+        if sender is not None and isinstance(sender.domain, Domain):
+            reachability = await _found(
+                Running(self._site, _REACHABILITY, self.house.checks.reachability, sender.domain)
+            )
+            if reachability is not Reachability.REACHABLE:
+                raise Refused(_UNANSWERABLE[reachability])
         reply = await super().mail(client, command)
         self._verification = Verification(
             self.house.checks,
@@ -116,6 +170,19 @@ class Delivery(Receiver):
             reverse=self._reverse.begin(client),
         )
         return reply
+
+    async def admit_another(self, others: tuple[Recipient, ...]) -> None:
+        """
+        The null sender writes to one recipient at a time, for what it reports
+        concerns one (S-71); others prove first that they are who they say
+        (S-72).
+
+        @raise Refused: This is not one for several recipients.
+        """
+        if self.envelope.reverse_path is None:
+            raise Refused(_ONE_AT_A_TIME)
+        if len(others) == 1 and not await self.verification.sender_passes():
+            raise Refused(_ONE_AT_A_TIME)
 
     async def data(self, client: Client) -> ISpool:
         """A place for the content, past the checks."""
@@ -180,91 +247,105 @@ class Delivery(Receiver):
             requires_tls(header),
         )
         await verification.identities()
-        if all(recipient.account is None for recipient in envelope.recipients):
+        if all(recipient.local is None for recipient in envelope.recipients):
             await deferLater(self._clock, self._unknown_delay.total_seconds())
         authentication = await verification.authentication()
-        accepted, refusals = await self._sorted(envelope.recipients)
-        if accepted:
-            await self._store(arrival, authentication, accepted)
-        for refusal in refusals:
-            if refusal.reply == _NO_SUCH_USER:
-                self._count("unknownuser")
-        if not accepted:
-            raise Refused(folded(refusals))
+        author = author_of(header)
+        accepted, refusals = await self._sorted(envelope.recipients, author)
+        copies = self._copies(accepted, author)
+        if copies:
+            await self._store(arrival, authentication, author, copies)
+        elif accepted and self._intake is not None:
+            # Members of aliases who have it already: it is nobody's now.
+            self._intake.abort()
         if refusals:
+            for refusal in refusals:
+                if refusal.reply is _NO_SUCH_USER:
+                    self._count("unknownuser")
+            if not accepted:
+                raise Refused(folded(refusals))
             await self._report(arrival, refusals)
         return Reply(250, "2.0", "message accepted")
 
     async def _sorted(
-        self, recipients: Sequence[Recipient]
-    ) -> tuple[list[tuple[Account, Path]], list[Refusal]]:
+        self, recipients: Sequence[Recipient], author: Mailbox | None
+    ) -> tuple[list[Recipient], list[Refusal]]:
         """Who gets the message, and who does not and why."""
-        accepted: list[tuple[Account, Path]] = []
+        accepted: list[Recipient] = []
         refusals: list[Refusal] = []
-        for recipient in recipients:
-            if recipient.account is None:
+        for recipient in sorted(recipients, key=_order) if len(recipients) > 1 else recipients:
+            local = recipient.local
+            if local is None:
                 refusals.append(Refusal(recipient.path, _NO_SUCH_USER))
                 continue
+            if isinstance(local, Alias) and not local.admits(self._canonical(author)):
+                self._count("reject", "alias-posting")
+                refusals.append(Refusal(recipient.path, _MAY_NOT_POST))
+                continue
             try:
-                with self.policy_refusals():
-                    await self.house.policy.delivery(recipient.path)
+                await self.house.policy.delivery(recipient.path)
             except Refused as refused:
+                self.count_policy_refusal()
                 refusals.append(Refusal(recipient.path, refused.reply))
             else:
-                accepted.append((recipient.account, recipient.path))
+                accepted.append(recipient)
         return accepted, refusals
+
+    def _canonical(self, author: Mailbox | None) -> Path | None:
+        """The author in the spelling of our own addresses."""
+        if author is None or author.path is None:
+            return None
+        return self.house.accounts.canonical(author.path)
+
+    def _copies(self, accepted: Sequence[Recipient], author: Mailbox | None) -> list[_Copy]:
+        """
+        One for each account, and for each member of an alias who is neither a
+        recipient by himself nor the author (I-36).
+        """
+        copies: list[_Copy] = []
+        for recipient in accepted:
+            match recipient.local:
+                case Account() as account:
+                    copies.append(_Copy(account, INBOX, recipient.path))
+                case RoleAddress(account=account, mailbox=mailbox):
+                    copies.append(_Copy(account, mailbox, recipient.path))
+                case Alias(members=members):
+                    served = self._served(author)
+                    copies += (
+                        _Copy(member.account, INBOX, recipient.path, member.path)
+                        for member in members
+                        if member.path not in served
+                    )
+        return copies
+
+    def _served(self, author: Mailbox | None) -> set[Path | None]:
+        """Whom no alias need serve."""
+        canonical = self.house.accounts.canonical
+        return {
+            self._canonical(author),
+            *(
+                canonical(recipient.path)
+                for recipient in self.envelope.recipients
+                if isinstance(recipient.local, Account | RoleAddress)
+            ),
+        }
 
     async def _store(
         self,
         arrival: Incoming,
         authentication: Authentication,
-        accepted: Sequence[tuple[Account, Path]],
+        author: Mailbox | None,
+        copies: Sequence[_Copy],
     ) -> None:
         """Content and rows together, durably."""
-        house = self.house
-        with self._counted_failures(len(accepted)), storage_refusals():
-            report = await self._is_dsn(arrival)
-            author = author_of(arrival.header)
-            known = provenance(
-                authentication,
-                author.path if author else None,
-                require_tls=arrival.require_tls,
-                organizational_domain=house.organizational_domain,
-            )
-            usual = NewMessage(
-                account="",
-                prefix=b"",
-                received=arrival.received,
-                reverse_path=arrival.reverse_path,
-                forward_path=accepted[0][1],
-                remote_address=arrival.client.address,
-                hello=_hello(arrival.client),
-                tls=arrival.client.tls,
-                author=author.address if author else "",
-                subject=arrival.subject,
-                message_id=arrival.message_id,
-                is_dsn=report,
-                provenance=known,
-            )
-            prefix = Prefix(
-                arrival,
-                authentication,
-                hostname=house.hostname,
-                receiver=self._hostname,
-                reply_id=house.reply_id(arrival.client.session_id),
-            )
-            messages = [
-                replace(
-                    usual,
-                    account=account.name,
-                    prefix=prefix.for_recipient(path),
-                    forward_path=path,
-                    hand_over=account.maildir is not None,
-                    hook=await self._hook(arrival, known, account, path),
-                )
-                for account, path in accepted
-            ]
-            numbers = await self.house.store.deliver(arrival.spooled, messages)
+        try:
+            with storage_refusals():
+                messages = await self._messages(arrival, authentication, author, copies)
+                numbers = await self.house.store.deliver(arrival.spooled, messages)
+        except Refused:
+            for _ in copies:
+                self._count("delivererror")
+            raise
         for message, number in zip(messages, numbers, strict=True):
             self._count("delivered")
             self.log.write(
@@ -275,6 +356,51 @@ class Delivery(Receiver):
                 number=number,
                 account=message.account,
             )
+
+    async def _messages(
+        self,
+        arrival: Incoming,
+        authentication: Authentication,
+        author: Mailbox | None,
+        copies: Sequence[_Copy],
+    ) -> list[NewMessage]:
+        house = self.house
+        report = await self._is_dsn(arrival)
+        known = provenance(
+            authentication,
+            author.path if author else None,
+            require_tls=arrival.require_tls,
+            organizational_domain=house.organizational_domain,
+        )
+        prefix = Prefix(
+            arrival,
+            authentication,
+            hostname=house.hostname,
+            receiver=self._hostname,
+            reply_id=house.reply_id(arrival.client.session_id),
+        )
+        hello = _hello(arrival.client)
+        return [
+            NewMessage(
+                account=copy.account.name,
+                prefix=prefix.for_recipient(copy.path, copy.member),
+                received=arrival.received,
+                reverse_path=arrival.reverse_path,
+                forward_path=copy.path,
+                mailbox=copy.mailbox,
+                remote_address=arrival.client.address,
+                hello=hello,
+                tls=arrival.client.tls,
+                author=author.address if author else "",
+                subject=arrival.subject,
+                message_id=arrival.message_id,
+                is_dsn=report,
+                hand_over=copy.account.maildir is not None,
+                hook=await self._hook(arrival, known, copy.account, copy.path),
+                provenance=known,
+            )
+            for copy in copies
+        ]
 
     async def _is_dsn(self, arrival: Incoming) -> bool:
         # Only a multipart/report is worth looking for its parts.
@@ -361,27 +487,29 @@ class Delivery(Receiver):
             self._count("reject", "several-from")
             raise Refused(Reply(550, "6.0", "more than one From field"))
 
-    @contextmanager
-    def policy_refusals(self) -> Iterator[None]:
-        """Counted at every step (S-110)."""
-        try:
-            yield
-        except Refused:
-            self._count("delivererror", self.house.policy.reason)
-            raise
-
-    @contextmanager
-    def _counted_failures(self, recipients: int) -> Iterator[None]:
-        """Within, what is refused has failed for so many recipients."""
-        try:
-            yield
-        except Refused:
-            for _ in range(recipients):
-                self._count("delivererror")
-            raise
-
     def _count(self, result: str, reason: str = "") -> None:
         self.house.metrics.count("mox_smtpserver_delivery_total", result=result, reason=reason)
+
+
+async def _found(asking: Running[T]) -> T:
+    """What it finds, or nothing more of it."""
+    if asking.value is not None:
+        return asking.value
+    try:
+        return await asking.result()
+    finally:
+        asking.cancel()
+
+
+def _order(recipient: Recipient) -> int:
+    """Accounts before aliases before the unknown (I-38)."""
+    match recipient.local:
+        case None:
+            return 2
+        case Alias():
+            return 1
+        case _:
+            return 0
 
 
 def _hello(client: Client) -> str:

@@ -48,12 +48,16 @@ class Prefix:
             )
         )
 
-    def for_recipient(self, path: Path) -> bytes:
-        """Our header fields, the last hop first."""
+    def for_recipient(self, path: Path, member: Path | None = None) -> bytes:
+        """
+        Our header fields, the last hop first.
+
+        @param member: Of the alias that C{path} is.
+        """
         arrival = self._arrival
         return b"".join(
             (
-                trace.delivered_to(path, smtputf8=arrival.smtputf8),
+                trace.delivered_to(member or path, smtputf8=arrival.smtputf8),
                 self._shared,
                 trace.received(
                     arrival.client,

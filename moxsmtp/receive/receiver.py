@@ -9,15 +9,14 @@ message.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
 from typing import Final
 
 from moxsmtp.dns.records import LookupFailed, Question, RRType
 from moxsmtp.interfaces import (
-    Account,
     CertificateAttempt,
     Client,
     IAccounts,
@@ -28,9 +27,11 @@ from moxsmtp.interfaces import (
     IQueue,
     IResolver,
     ISpool,
+    LocalRecipient,
     Login,
     LoginSecrets,
     PasswordAttempt,
+    RoleAddress,
     Spooled,
     StorageUnavailable,
 )
@@ -54,20 +55,38 @@ _NO_STORAGE: Final = Reply(451, "3.0", "storage is not available, try again late
 _NO_SECRETS: Final = Reply(454, "3.0", "storage is not available, try again later")
 
 
-@contextmanager
-def storage_refusals(usual: Reply = _NO_STORAGE) -> Iterator[None]:
+class storage_refusals:  # noqa: N801 - used as those of contextlib, whose decorator costs 4 us a message more
     """
     Within, a store that cannot take more says so to the peer (S-112).
 
-    @param usual: What to say without a database.
-    @raise Refused: With it, or what it becomes without space.
+    @raise Refused: Without a database or space.
     """
-    try:
-        yield
-    except InsufficientStorage as error:
-        raise Refused(without_space(usual), str(error), is_ours=True) from error
-    except StorageUnavailable as error:
-        raise Refused(usual, str(error), is_ours=True) from error
+
+    __slots__ = ("_usual",)
+
+    def __init__(self, usual: Reply = _NO_STORAGE) -> None:
+        """@param usual: What to say without a database; without space, what it becomes."""
+        self._usual = usual
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, InsufficientStorage):
+            raise Refused(without_space(self._usual), str(error), is_ours=True) from error
+        if isinstance(error, StorageUnavailable):
+            raise Refused(self._usual, str(error), is_ours=True) from error
+
+
+_RECIPIENT_ACCEPTED: Final = Reply(250, "1.0", "recipient accepted")
+_TOO_MANY_RECIPIENTS: Final = Reply(
+    452, "5.3", f"at most {MAXIMUM_RECIPIENTS} recipients in a transaction"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +124,17 @@ class House:
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """
-    @ivar path: As given.
-    @ivar account: Who reads it here; L{None}: nobody here does.
+    @ivar command: As given.
+    @ivar local: Who reads it here; L{None}: nobody here does.
     """
 
-    path: Path
-    account: Account | None
+    command: Rcpt
+    local: LocalRecipient | None
+
+    @property
+    def path(self) -> Path:
+        """As given."""
+        return self.command.forward_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +159,7 @@ class Receiver(ABC):
         self.log = log
         self._tls_required = tls_required
         self._envelope: Envelope | None = None
+        #: Canonical paths of the recipients, once there are several.
         self._known: set[Path] = set()
 
     @property
@@ -153,14 +178,19 @@ class Receiver(ABC):
         """
         if not isinstance(command, Helo) or not isinstance(command.name, Domain):
             return
+        if not await self.may_exist(command.name):
+            raise Refused(Reply(550, "5.0", "your host name is not known to the DNS"))
+
+    async def may_exist(self, name: Domain) -> bool:
+        """Whether a host has an address, or the DNS does not say that it has none."""
         for rrtype in (RRType.A, RRType.AAAA):
             try:
-                answer = await self.house.resolver.lookup(Question(command.name.ascii, rrtype))
+                answer = await self.house.resolver.lookup(Question(name.ascii, rrtype))
             except LookupFailed:
-                return
+                return True
             if answer.records:
-                return
-        raise Refused(Reply(550, "5.0", "your host name is not known to the DNS"))
+                return True
+        return False
 
     async def authenticate(
         self,
@@ -181,29 +211,51 @@ class Receiver(ABC):
     async def mail(self, client: Client, command: Mail) -> Reply:
         """Begin a transaction (S-67)."""
         self.check_sender(client, command.reverse_path)
-        with self.policy_refusals():
+        try:
             await self.house.policy.sender(command.reverse_path)
+        except Refused:
+            self.count_policy_refusal()
+            raise
         self.reset()
         self._envelope = Envelope(command)
         return Reply(250, "1.0", "sender accepted")
 
     async def recipient(self, client: Client, command: Rcpt) -> Reply:
-        """Add a recipient; one that is there already is not added again (S-74)."""
-        envelope = self.envelope
-        if self._tls_required and client.tls is None:
+        """
+        Add a recipient (S-69 to S-74); one that is there already is not added
+        again.
+        """
+        envelope, path = self.envelope, command.forward_path
+        if self._tls_required and client.tls is None and not self._takes_tls_reports(path):
             raise Refused(Reply(530, "7.0", "give STARTTLS first"))
-        if len(envelope.recipients) >= MAXIMUM_RECIPIENTS:
-            raise Refused(
-                Reply(452, "5.3", f"at most {MAXIMUM_RECIPIENTS} recipients in a transaction")
-            )
-        recipient = Recipient(command.forward_path, self.account_of(client, command.forward_path))
-        with self.policy_refusals():
-            await self.house.policy.recipient(command.forward_path)
-        canonical = self.house.accounts.canonical(command.forward_path)
-        if canonical not in self._known:
-            self._known.add(canonical)
-            self._envelope = replace(envelope, recipients=(*envelope.recipients, recipient))
-        return Reply(250, "1.0", "recipient accepted")
+        others = envelope.recipients
+        if others:
+            if self._is_known(others, path):
+                return _RECIPIENT_ACCEPTED
+            if len(others) >= MAXIMUM_RECIPIENTS:
+                raise Refused(_TOO_MANY_RECIPIENTS)
+            await self.admit_another(others)
+        recipient = Recipient(command, self.find(client, path))
+        try:
+            await self.house.policy.recipient(path)
+        except Refused:
+            self.count_policy_refusal()
+            raise
+        if others:
+            self._known.add(self.house.accounts.canonical(path))
+        self._envelope = Envelope(envelope.mail, (*others, recipient))
+        return _RECIPIENT_ACCEPTED
+
+    def _takes_tls_reports(self, path: Path) -> bool:
+        """Who cannot use TLS with us shall be able to say so (S-69).  RFC 8460 section 3."""
+        found = self.house.accounts.recipient_of(path)
+        return isinstance(found, RoleAddress) and found.takes_tls_reports
+
+    def _is_known(self, others: tuple[Recipient, ...], path: Path) -> bool:
+        canonical = self.house.accounts.canonical
+        if not self._known:
+            self._known.update(canonical(other.path) for other in others)
+        return canonical(path) in self._known
 
     async def data(self, client: Client) -> ISpool:  # noqa: ARG002 - the port's form
         """A place for the content, so that 354 may be said (S-75)."""
@@ -219,17 +271,23 @@ class Receiver(ABC):
         self._envelope = None
         self._known = set()
 
-    @contextmanager
-    def policy_refusals(self) -> Iterator[None]:
-        """Within, the policy may refuse; who counts that says so here."""
-        yield
+    def count_policy_refusal(self) -> None:
+        """At every step, on every port (S-110)."""
+        self.house.metrics.count(
+            "mox_smtpserver_delivery_total",
+            result="delivererror",
+            reason=self.house.policy.reason,
+        )
+
+    async def admit_another(self, others: tuple[Recipient, ...]) -> None:  # noqa: B027 - any number, if nobody objects
+        """@raise Refused: Beside C{others}, there may be no recipient more."""
 
     @abstractmethod
     def check_sender(self, client: Client, path: Path | None) -> None:
         """@raise Refused: Nobody may send as C{path} here."""
 
     @abstractmethod
-    def account_of(self, client: Client, path: Path) -> Account | None:
+    def find(self, client: Client, path: Path) -> LocalRecipient | None:
         """
         Who reads mail for C{path} here; L{None} if nobody does but it is taken.
 

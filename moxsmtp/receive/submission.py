@@ -15,7 +15,7 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.dkim.sign import Signer
-from moxsmtp.interfaces import Account, Client, IReceiver, ISpool, Login, NewJob, Spooled
+from moxsmtp.interfaces import Client, IReceiver, ISpool, LocalRecipient, Login, NewJob, Spooled
 from moxsmtp.message import trace
 from moxsmtp.message.authres import MethodResult, Property, authentication_results, without_own
 from moxsmtp.message.header import parse_header
@@ -60,12 +60,12 @@ class Submission(Receiver):
         if path is not None and not self._owns(client, path):
             raise Refused(Reply(550, "7.1", "this sender address is not yours"))
 
-    def account_of(self, client: Client, path: Path) -> Account | None:  # noqa: ARG002 - the base's form
+    def find(self, client: Client, path: Path) -> LocalRecipient | None:  # noqa: ARG002 - the base's form
         """An unknown user of a domain of ours is refused; all others go to the queue (S-73)."""
-        account = self.house.accounts.account_of(path)
-        if account is None and self.house.accounts.is_local(path.domain):
+        found = self.house.accounts.recipient_of(path)
+        if found is None and self.house.accounts.is_local(path.domain):
             raise Refused(_NO_SUCH_USER)
-        return account
+        return found
 
     async def mail(self, client: Client, command: Mail) -> Reply:
         """Begin a transaction (S-67)."""

@@ -164,6 +164,7 @@ class Verification:
         )
         self._reverse = reverse
         self._spf = None if checks.spf_waits else self._begun_spf(())
+        self._is_spf_used = False
         self._signatures: SignatureCheck | None = None
         self._dkim: Running[dkim.Results] | None = None
         self._dmarc: Running[dmarc.Result] | None = None
@@ -171,6 +172,21 @@ class Verification:
 
     def _begun_spf(self, authors: Sequence[Domain]) -> Running[spf.Result]:
         return Running(self._site, _SPF, self._checks.spf, self._identity, authors)
+
+    async def sender_passes(self) -> bool:
+        """
+        Whether SPF lets the client send in MAIL FROM's name (S-72).  As long as
+        it does not, it is asked again each time; where it waits for the header
+        section, there is nothing to say against it yet.
+        """
+        running = self._spf
+        if running is None:
+            return True
+        if self._is_spf_used and not _passes(running.value):
+            running.cancel()
+            running = self._spf = self._begun_spf(())
+        self._is_spf_used = True
+        return _passes(await running.result())
 
     def header_complete(self, section: bytes, header: Header) -> None:
         """
@@ -244,6 +260,14 @@ class Verification:
                 running.cancel()
         if self._signatures is not None:
             self._signatures.cancel()
+
+
+def _passes(result: spf.Result | None) -> bool:
+    return (
+        result is not None
+        and result.status is spf.Status.PASS
+        and result.scope is spf.Scope.MAIL_FROM
+    )
 
 
 def _checked(identity: spf.Identity) -> tuple[spf.Scope | None, Domain | None]:

@@ -17,16 +17,20 @@ from moxsmtp.config import HTTPSettings, LogSettings, load
 from moxsmtp.config.schema import known_keys
 from moxsmtp.config.tables import (
     AccountTable,
+    AliasTable,
     DomainTable,
     FileTable,
+    HostReportTable,
     IncomingHookTable,
     OutgoingHookTable,
+    ReportTable,
     SelectorTable,
 )
 from moxsmtp.config.values import duration, octets
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import (
     ListenerSettings,
     ServiceSettings,
@@ -52,7 +56,12 @@ TABLES: Final[dict[str, type]] = {
     "listener.submissions": SubmissionSettings,
     "listener.limits": TimeLimits,
     "domain": DomainTable,
+    "domain.alias": AliasTable,
+    "domain.dmarc_reports": ReportTable,
+    "domain.tls_reports": ReportTable,
     "domain.dkim": SelectorTable,
+    "host_tls_reports": HostReportTable,
+    "relay": RelaySettings,
     "account": AccountTable,
     "account.outgoing_webhook": OutgoingHookTable,
     "account.incoming_webhook": IncomingHookTable,
@@ -81,7 +90,7 @@ def documented(text: str) -> dict[str, dict[str, dict[bool, Any]]]:
     for line in text.splitlines():
         header, key = _HEADER.fullmatch(line), _KEY.fullmatch(line)
         if header:
-            table = re.sub(r'\.(alice|"example\.org"|2026-rsa)', "", header[1])
+            table = re.sub(r'\.(alice|"example\.org"|2026-rsa|team)', "", header[1])
             found.setdefault(table, {})
         elif key:
             value = tomllib.loads(f"value = {key[3]}")["value"]

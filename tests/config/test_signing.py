@@ -113,7 +113,7 @@ class GoodTests(SelectorTestCase):
         text = self.selector().replace(
             '[domain."example.org"]', '[domain."example.org"]\nseparator = "+"'
         )
-        self.assertEqual("+", self.loaded(text).domains[OURS].separator)
+        self.assertEqual(("+",), self.loaded(text).domains[OURS].separators)
 
     def test_places(self) -> None:
         """A relative name starts in the folder of the configuration, an absolute one nowhere."""

@@ -30,7 +30,7 @@ class FewAccounts:
         """By name."""
         return {"alice": Account("alice"), "root": Account("root")}.get(name)
 
-    def account_of(self, path: Path) -> Account | None:
+    def recipient_of(self, path: Path) -> Account | None:
         """Nobody's."""
         del path
         return None
@@ -52,6 +52,11 @@ class FewAccounts:
     def canonical(self, path: Path) -> Path:
         """Itself."""
         return path
+
+    def separators_of(self, domain: Host | None) -> tuple[str, ...]:
+        """None."""
+        del domain
+        return ()
 
 
 class MailTestCase(unittest.SynchronousTestCase):

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from moxsmtp import spf
 from moxsmtp.directory import Directory, DomainSettings
 from moxsmtp.interfaces import (
     Account,
@@ -45,6 +46,9 @@ from moxsmtp.testing import (
     MemoryStore,
 )
 from tests.smtp.driver import secrets_of
+
+#: What the double of the checks says where the sender shall be who it says.
+SPF_PASSES = spf.Result(spf.Status.PASS, spf.Scope.MAIL_FROM, parse_domain("away.example"))
 
 NOW = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
 

@@ -29,9 +29,11 @@ from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Refused
 from moxsmtp.testing import MemorySpool
-from tests.receive.houses import CLIENT, NOW, HouseTestCase, path, session_log
+from tests.receive.houses import CLIENT, NOW, SPF_PASSES, HouseTestCase, path, session_log
 
 HELLO = b"From: Eve <eve@away.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\r\nHi\r\n"
+
+SENDER = "eve@away.example"
 
 
 class DeliveryTestCase(HouseTestCase):
@@ -40,6 +42,7 @@ class DeliveryTestCase(HouseTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = Clock()
+        self.checks.spf = SPF_PASSES
         self.receiver = self.made_receiver(self.house)
 
     def made_receiver(self, house: House, *, tls_required: bool = False) -> Delivery:
@@ -94,7 +97,7 @@ class EnvelopeTests(DeliveryTestCase):
     def test_too_many(self) -> None:
         """A thousand recipients are enough (S-70)."""
         everybody = [f"user{number}@ours.example" for number in range(1001)]
-        codes = self.begin(self.receiver, CLIENT, None, *everybody)
+        codes = self.begin(self.receiver, CLIENT, "eve@away.example", *everybody)
         self.assertEqual({"250 2.1.0"}, set(codes[:1001]))
         self.assertEqual(["452 4.5.3"], codes[1001:])
 
@@ -210,7 +213,7 @@ class MessageTests(DeliveryTestCase):
 
     def test_all_unknown(self) -> None:
         """A message for unknown users is refused, after some seconds (S-73)."""
-        self.begin(self.receiver, CLIENT, None, "x@ours.example", "y@ours.example")
+        self.begin(self.receiver, CLIENT, SENDER, "x@ours.example", "y@ours.example")
         spooled = self.spooled(self.receiver, CLIENT, HELLO)
         asked = Deferred.fromCoroutine(self.receiver.message(CLIENT, spooled))
         self.clock.advance(4.9)
@@ -377,7 +380,7 @@ class RehearsedTests(DeliveryTestCase):
             replace(self.made(*accounts, *self.accounts), policy=Rehearsal(self.clock))
         )
         reply = self.send(
-            self.receiver, CLIENT, HELLO, None, "a-550@ours.example", "b-451@ours.example"
+            self.receiver, CLIENT, HELLO, SENDER, "a-550@ours.example", "b-451@ours.example"
         )
         self.assertEqual((554, "5.3.0"), (reply.code, reply.enhanced_status))
         self.assertEqual(

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from moxsmtp import dkim, dmarc, iprev, spf
+from moxsmtp.dns.records import Question, RRType
 from moxsmtp.interfaces import (
     Account,
     HookTarget,
@@ -96,8 +97,8 @@ class OrderTests(CheckedCase):
     def test_begins_with_mail(self) -> None:
         """SPF and iprev are under way once MAIL is accepted, with the listener's name (I-14)."""
         self.begin(self.receiver, CLIENT, "e@mail.away.example")
-        self.assertEqual(["iprev", "spf"], self.names())
-        identity = self.checks.asked[1][1]
+        self.assertEqual(["reachability", "iprev", "spf"], self.names())
+        identity = self.checks.asked[2][1]
         self.assertEqual(
             (CLIENT.address, path("e@mail.away.example"), "client.example", "in.ours.example"),
             (
@@ -366,6 +367,7 @@ class KeptTests(CheckedCase):
 
     def test_waived_for_report(self) -> None:
         """What is said about such a message waives TLS too (I-93)."""
+        self.checks.spf = SPF_PASS
         for content in (HELLO, b"TLS-Required: No\r\n" + HELLO):
             self.delivered(content, "alice@ours.example", "unknown@ours.example")
         self.assertEqual(
@@ -463,6 +465,7 @@ class RealTests(CheckedCase):
             self.resolver, clock=self.clock, now=lambda: NOW, is_public_suffix=lambda _: False
         )
         self.house = replace(self.house, checks=checks)
+        self.resolver.zone[Question("mail.away.example", RRType.A)] = ("192.0.2.8",)
         self.receiver = self.made_receiver()
 
     def test_hostile(self) -> None:

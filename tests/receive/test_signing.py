@@ -26,7 +26,7 @@ from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.signing import Signature, signature_of
 from moxsmtp.receive.submission import Submission
 from moxsmtp.testing import MemoryResolver
-from tests.receive.houses import CLIENT, NOW, USER, HouseTestCase, path, session_log
+from tests.receive.houses import CLIENT, NOW, SPF_PASSES, USER, HouseTestCase, path, session_log
 
 OURS = parse_domain("ours.example")
 OTHER = parse_domain("other.example")
@@ -317,6 +317,7 @@ class ReportTests(SignedCase):
             clock=Clock(),
         )
         content = b"From: <eve@away.example>\r\n\r\nHi\r\n"
+        self.checks.spf = SPF_PASSES
         reply = self.send(
             receiver, CLIENT, content, "eve@away.example", "alice@ours.example", unknown
         )
