@@ -33,6 +33,7 @@ from moxsmtp.interfaces import (
     NewHook,
     NewMessage,
     Provenance,
+    RequireTLS,
     RoleAddress,
     Spooled,
 )
@@ -43,14 +44,15 @@ from moxsmtp.message.parameters import content_type
 from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import AddressLiteral, Domain
 from moxsmtp.reachability import Reachability
+from moxsmtp.receive.form import smtputf8_of
 from moxsmtp.receive.intake import HeaderTaken, Intake
-from moxsmtp.receive.partial import Incoming, Refusal, folded, partial_failure
+from moxsmtp.receive.partial import Incoming, Refusal, folded
 from moxsmtp.receive.prefix import Prefix
 from moxsmtp.receive.provenance import provenance, requires_tls
 from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
+from moxsmtp.receive.reporting import report
 from moxsmtp.receive.running import Kind, Running, Site
 from moxsmtp.receive.session_log import SessionLog
-from moxsmtp.receive.signing import signature_of
 from moxsmtp.receive.verification import Authentication, Reverse, Verification
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail
@@ -234,6 +236,7 @@ class Delivery(Receiver):
         envelope, verification, header = self.envelope, self.verification, self._header
         if header is None:
             raise RuntimeError("content that came another way than through the spool")
+        smtputf8 = await smtputf8_of(self.house, client, envelope, spooled, header)
         self._check(header)
         arrival = Incoming(
             client,
@@ -241,10 +244,10 @@ class Delivery(Receiver):
             header,
             self.house.now(),
             envelope.reverse_path,
-            envelope.mail.smtputf8,
+            smtputf8,
             message_id(header),
             header.text("Subject"),
-            requires_tls(header),
+            RequireTLS.YES if envelope.mail.require_tls else requires_tls(header),
         )
         await verification.identities()
         if all(recipient.local is None for recipient in envelope.recipients):
@@ -264,7 +267,7 @@ class Delivery(Receiver):
                     self._count("unknownuser")
             if not accepted:
                 raise Refused(folded(refusals))
-            await self._report(arrival, refusals)
+        await report(self.house, self.log, arrival, envelope, refusals)
         return Reply(250, "2.0", "message accepted")
 
     async def _sorted(
@@ -438,43 +441,6 @@ class Delivery(Receiver):
             message_id=arrival.message_id,
             subject=arrival.subject,
         )
-
-    async def _report(self, arrival: Incoming, refusals: Sequence[Refusal]) -> None:
-        """
-        Tell the sender whom the message did not reach, since 250 says that it
-        is ours now.  RFC 5321 section 6.1.
-        """
-        if arrival.reverse_path is None or not self.house.policy.reports_refusals:
-            return
-        postmaster = self.house.accounts.postmaster()
-        report = partial_failure(
-            arrival,
-            refusals,
-            hostname=self.house.hostname,
-            account=postmaster.name if postmaster else "",
-            token=self.house.random_bytes(16),
-            sign=self._signed,
-        )
-        try:
-            with storage_refusals():
-                await self.house.queue.add(report.content, [report.job])
-        except Refused as refused:
-            # The message is stored for the others: asking for it again would
-            # bring them a second copy.
-            self.house.metrics.count("mox_smtpserver_errors_total", error="queuedsn")
-            self.log.write(
-                LogLevel.error,
-                "{sender} is not told of {count} recipients without delivery: {reason}",
-                sender=arrival.reverse_path.unicode,
-                count=len(refusals),
-                reason=refused.reason,
-            )
-
-    def _signed(self, author: Domain, message: bytes) -> bytes:
-        """Our signatures under a report (I-93)."""
-        house = self.house
-        signers = house.signers().get(author, ())
-        return signature_of(message, signers, now=house.now(), metrics=house.metrics)
 
     def _check(self, header: Header) -> None:
         """@raise Refused: It goes in circles, or its author cannot be told."""

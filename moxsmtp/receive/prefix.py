@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moxsmtp.interfaces import Client
+from moxsmtp.interfaces import Client, RequireTLS
 from moxsmtp.message import authres, trace
 from moxsmtp.names import Domain, InvalidName, parse_domain
 from moxsmtp.receive.partial import Incoming
@@ -67,6 +67,7 @@ class Prefix:
                     smtputf8=arrival.smtputf8,
                     when=arrival.received,
                     reverse_name=self._reverse_name,
+                    require_tls=arrival.require_tls is RequireTLS.YES,
                 ),
             )
         )

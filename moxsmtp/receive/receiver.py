@@ -44,6 +44,7 @@ from moxsmtp.receive.signing import Signers
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
 from moxsmtp.smtp.login_secrets import SecretsWanted
+from moxsmtp.smtp.notification import Wishes
 from moxsmtp.smtp.reply import Refused, Reply, without_space
 
 __all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "storage_refusals"]
@@ -102,6 +103,8 @@ class House:
     @ivar organizational_domain: By the public suffix list.
     @ivar header_room: For long header sections of mail from outside.
     @ivar signers: What mail of our domains is signed with at present.
+    @ivar pedantic: What many clients do against the standards is refused (S-111).
+    @ivar strict_mime: So is what is not MIME throughout.
     """
 
     hostname: Domain
@@ -119,6 +122,8 @@ class House:
     organizational_domain: Callable[[Domain], Domain]
     signers: Callable[[], Signers] = dict
     header_room: Room = field(default_factory=Room)
+    pedantic: bool = False
+    strict_mime: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,11 @@ class Envelope:
     def reverse_path(self) -> Path | None:
         """L{None} for the null reverse-path."""
         return self.mail.reverse_path
+
+    def wishes(self, command: Rcpt) -> Wishes:
+        """What the sender wants to hear about one of the recipients."""
+        mail = self.mail
+        return Wishes(mail.returns, mail.envelope_id, command.notify, command.original_recipient)
 
 
 class Receiver(ABC):
@@ -203,10 +213,8 @@ class Receiver(ABC):
 
     async def secrets(self, client: Client, wanted: SecretsWanted) -> LoginSecrets:  # noqa: ARG002 - the port's form
         """What the client's claim to be somebody is verified with (S-48, S-50)."""
-        try:
+        with storage_refusals(_NO_SECRETS):
             return await self.house.credentials.secrets(wanted)
-        except StorageUnavailable as error:
-            raise Refused(_NO_SECRETS, str(error)) from error
 
     async def mail(self, client: Client, command: Mail) -> Reply:
         """Begin a transaction (S-67)."""

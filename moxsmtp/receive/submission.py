@@ -9,19 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.dkim.sign import Signer
-from moxsmtp.interfaces import Client, IReceiver, ISpool, LocalRecipient, Login, NewJob, Spooled
+from moxsmtp.interfaces import (
+    Client,
+    IReceiver,
+    ISpool,
+    LocalRecipient,
+    Login,
+    NewJob,
+    RequireTLS,
+    Spooled,
+)
 from moxsmtp.message import trace
 from moxsmtp.message.authres import MethodResult, Property, authentication_results, without_own
-from moxsmtp.message.header import parse_header
+from moxsmtp.message.header import Header, parse_header
 from moxsmtp.message.submission import Acceptable, Unacceptable, examine
 from moxsmtp.names import AddressLiteral, Domain
+from moxsmtp.receive.form import smtputf8_of
 from moxsmtp.receive.intake import HeaderTaken, Intake
+from moxsmtp.receive.provenance import requires_tls
 from moxsmtp.receive.receiver import Envelope, Receiver, storage_refusals
 from moxsmtp.receive.signing import Signature, Signers
 from moxsmtp.smtp.address import Path
@@ -31,6 +43,7 @@ from moxsmtp.smtp.reply import Refused, Reply
 __all__ = ["Submission"]
 
 _NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
+_HAS_RETURN_PATH: Final = Reply(550, "6.0", "a message on its way out has no Return-Path")
 _DOMAIN_GONE: Final = Reply(451, "3.0", "the From domain is no longer served here, try again")
 
 
@@ -43,6 +56,7 @@ class _Begun:
     """
 
     section: bytes
+    header: Header
     found: Acceptable | Unacceptable
     signature: Signature
 
@@ -54,6 +68,8 @@ class Submission(Receiver):
     #: Our domains when the transaction began.
     _signers: Signers
     _begun: _Begun | None = None
+    #: When the message may leave; L{None}: at once.
+    _release: datetime | None = None
 
     def check_sender(self, client: Client, path: Path | None) -> None:
         """Only who owns an address may send as it (S-66)."""
@@ -68,8 +84,15 @@ class Submission(Receiver):
         return found
 
     async def mail(self, client: Client, command: Mail) -> Reply:
-        """Begin a transaction (S-67)."""
+        """
+        Begin a transaction (S-67).
+
+        @raise Refused: The mail cannot be held so long (S-64), or nobody may
+            send as this.
+        """
+        release = command.hold.release(self.house.now()) if command.hold else None
         reply = await super().mail(client, command)
+        self._release = release
         self._signers = self.house.signers()
         return reply
 
@@ -81,14 +104,15 @@ class Submission(Receiver):
         # Only we speak in our name; RFC 8601 section 5.
         section = without_own(section, self.house.hostname)
         now = self.house.now()
+        header = parse_header(section)
         found = examine(
-            parse_header(section),
+            header,
             hostname=self.house.hostname,
             token=self.house.random_bytes(16),
             when=now,
         )
         signature = Signature(self._signers_of(found), now=now, metrics=self.house.metrics)
-        self._begun = _Begun(section, found, signature)
+        self._begun = _Begun(section, header, found, signature)
         return HeaderTaken(section, signature.feed)
 
     def _signers_of(self, found: Acceptable | Unacceptable) -> Sequence[Signer]:
@@ -101,6 +125,7 @@ class Submission(Receiver):
         """Forget the transaction, if there is one."""
         super().reset()
         self._begun = None
+        self._release = None
 
     async def message(self, client: Client, spooled: Spooled) -> Reply:
         """
@@ -111,6 +136,7 @@ class Submission(Receiver):
         envelope, begun = self.envelope, self._begun
         if begun is None:
             raise RuntimeError("a message without a header section")
+        smtputf8 = await smtputf8_of(self.house, client, envelope, spooled, begun.header)
         found = begun.found
         if isinstance(found, Unacceptable):
             self._count("badmessage")
@@ -120,9 +146,12 @@ class Submission(Receiver):
         if not self._owns(client, found.author):
             self._count("badfrom")
             raise Refused(Reply(550, "7.1", "the message's From address is not yours"))
+        if self.house.pedantic and begun.header.has("Return-Path"):
+            self._count("badheader")
+            raise Refused(_HAS_RETURN_PATH)
         await self.house.policy.submission([recipient.path for recipient in envelope.recipients])
         added = found.missing + begun.signature.fields(found.missing + begun.section)
-        jobs = self._jobs(client, envelope, found, added)
+        jobs = self._jobs(client, begun, found, added, smtputf8=smtputf8)
         try:
             with storage_refusals():
                 numbers = await self.house.queue.add(spooled, jobs)
@@ -142,9 +171,13 @@ class Submission(Receiver):
         return Reply(250, "2.0", "message queued")
 
     def _jobs(
-        self, client: Client, envelope: Envelope, found: Acceptable, added: bytes
+        self, client: Client, begun: _Begun, found: Acceptable, added: bytes, *, smtputf8: bool
     ) -> list[NewJob]:
-        """@param added: What the message lacked, and its signatures."""
+        """
+        @param added: What the message lacked, and its signatures.
+        @param smtputf8: It is internationalized, whatever was declared (S-80).
+        """
+        envelope, mail = self.envelope, self.envelope.mail
         paths = [self._destined(recipient.path) for recipient in envelope.recipients]
         prefix = trace.received(
             client,
@@ -153,10 +186,11 @@ class Submission(Receiver):
             # With several recipients their copies stay identical, so that one
             # transaction can carry them (Q-15).
             forward_path=paths[0] if len(paths) == 1 else None,
-            smtputf8=envelope.mail.smtputf8,
+            smtputf8=smtputf8,
             when=self.house.now(),
+            require_tls=mail.require_tls,
         )
-        prefix += added + self._login_result(envelope)
+        prefix += added + self._login_result(envelope, smtputf8=smtputf8)
         return [
             NewJob(
                 account=_login(client).account,
@@ -165,19 +199,24 @@ class Submission(Receiver):
                 prefix=prefix,
                 message_id=found.message_id,
                 subject=found.subject,
-                smtputf8=envelope.mail.smtputf8,
+                smtputf8=smtputf8,
+                # Who demands TLS does not waive it (S-91).
+                require_tls=RequireTLS.YES if mail.require_tls else requires_tls(begun.header),
+                next_attempt=self._release,
+                future_release=mail.hold.request if mail.hold is not None else "",
+                wishes=envelope.wishes(recipient.command),
             )
-            for path in paths
+            for path, recipient in zip(paths, envelope.recipients, strict=True)
         ]
 
-    def _login_result(self, envelope: Envelope) -> bytes:
+    def _login_result(self, envelope: Envelope, *, smtputf8: bool) -> bytes:
         """Authentication-Results: our own user (S-97).  RFC 8601 section 2.7.4."""
         sender = envelope.reverse_path
         mailfrom = () if sender is None else (Property("smtp", "mailfrom", sender.unicode),)
         return authentication_results(
             self.house.hostname,
             [MethodResult("auth", "pass", properties=mailfrom)],
-            smtputf8=envelope.mail.smtputf8,
+            smtputf8=smtputf8,
         )
 
     def _is_gone(self, author: Path) -> bool:
