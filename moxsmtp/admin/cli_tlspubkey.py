@@ -70,8 +70,10 @@ def list_keys(server: Server, account: str) -> None:
     if not entries:
         click.echo("no keys")
         return
-    for line in display.table(_HEAD, [_row(entry) for entry in entries]):
-        click.echo(line)
+    for entry in entries:
+        # On a line of its own, so that it is never cut.
+        click.echo(printable(str(entry["fingerprint"])))
+        click.echo(f"    {printable(_described(entry))}")
 
 
 @command(tlspubkey, "remove", "moxsmtp tlspubkey remove 9f86d081884c7d65...")
@@ -89,12 +91,10 @@ def remove(server: Server, fingerprint: str) -> None:
             click.echo(f"removed the key of {printable(str(entry['login']))}")
 
 
-_HEAD: Final = ("FINGERPRINT", "ACCOUNT", "LOGIN", "NAME", "ADDED")
-
-
-def _row(entry: dict[str, Any]) -> list[str]:
-    texts = [str(entry[key]) for key in ("fingerprint", "account", "login", "name")]
-    return [*texts, display.time(entry["created"])]
+def _described(entry: dict[str, Any]) -> str:
+    name = f' "{entry["name"]}"' if entry["name"] else ""
+    added = display.time(entry["created"])
+    return f"{entry['login']} of account {entry['account']},{name} added {added}"
 
 
 def _read(file: str) -> bytes:

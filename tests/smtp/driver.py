@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from moxsmtp.interfaces import Client, Login, LoginSecrets, PasswordAttempt, Role
+from moxsmtp.interfaces import (
+    CertificateAttempt,
+    Client,
+    Login,
+    LoginSecrets,
+    PasswordAttempt,
+    Role,
+)
 from moxsmtp.smtp.commands import Ehlo, Helo, Verb
 from moxsmtp.smtp.events import (
     Challenge,
+    ChunkBegin,
+    ChunkEnd,
     Content,
     ContentEnd,
     Event,
@@ -19,7 +28,7 @@ from moxsmtp.smtp.events import (
 from moxsmtp.smtp.login_secrets import CramKeys, ScramKeys, SecretsWanted
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.smtp.sasl import BAD_CREDENTIALS, Terms
-from moxsmtp.smtp.session import Session, Station
+from moxsmtp.smtp.session import Session, State, Station
 
 __all__ = ["TERMS", "Driver", "secrets_of", "session"]
 
@@ -87,32 +96,45 @@ class Driver:
             self.events.append(event)
             if isinstance(event, Content):
                 self._content += event.octets
+            elif isinstance(event, ChunkBegin):
+                if self.session.state is State.RCPT:
+                    self._content = b""
             else:
                 said += self.session.answer(self._reply(event))
         return said
+
+    def _logged_in(self, event: LoginAttempt | LoginProven | SecretsRequest) -> Reply:
+        match event:
+            case LoginAttempt(attempt=PasswordAttempt() as attempt):
+                if attempt.password == "secret":
+                    return self.session.log_in(Login("a", attempt.login))
+                return BAD_CREDENTIALS
+            case LoginAttempt(attempt=CertificateAttempt() as attempt):
+                # Addresses that begin with an a are the account's.
+                address = attempt.authorization_id or "a@x.example"
+                if attempt.fingerprint == "key" and address.startswith("a"):
+                    return self.session.log_in(Login("a", address))
+                return BAD_CREDENTIALS
+            case LoginProven(login=login):
+                return self.session.log_in(login)
+            case SecretsRequest(wanted=wanted):
+                self.events.append(self.session.supply(secrets_of(wanted)))
+                return self._reply(self.events[-1])
 
     def _reply(self, event: Event) -> Reply:
         match event:
             case Refusal() | Challenge():
                 reply = event.reply
-            case LoginAttempt(attempt=PasswordAttempt() as attempt):
-                reply = BAD_CREDENTIALS
-                if attempt.password == "secret":
-                    reply = self.session.log_in(Login("a", attempt.login))
-            case LoginAttempt():
-                certificate = self.session.client.certificate
-                reply = self.session.log_in(certificate) if certificate else BAD_CREDENTIALS
-            case LoginProven(login=login):
-                reply = self.session.log_in(login)
-            case SecretsRequest(wanted=wanted):
-                self.events.append(self.session.supply(secrets_of(wanted)))
-                reply = self._reply(self.events[-1])
+            case LoginAttempt() | LoginProven() | SecretsRequest():
+                reply = self._logged_in(event)
             case ContentEnd(refusal=refusal):
                 content, self._content = self._content, b""
                 reply = refusal or Reply(250, "2.0", "stored")
                 if refusal is None:
                     self.contents.append(content)
-            case Content():
+            case ChunkEnd(size=size):
+                reply = Reply(250, "0.0", f"{size} octets")
+            case Content() | ChunkBegin():
                 raise AssertionError("content wants no answer")
             case Ehlo() | Helo():
                 reply = self.session.hello_reply(event)

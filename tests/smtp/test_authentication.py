@@ -72,6 +72,7 @@ class AuthenticationTests(Dialogue):
     def attempt(self) -> PasswordAttempt:
         last = self.driver.events[-1]
         assert isinstance(last, LoginAttempt), last
+        assert isinstance(last.attempt, PasswordAttempt), last
         return last.attempt
 
     @property
@@ -173,6 +174,9 @@ class AuthenticationTests(Dialogue):
     def test_no_base64(self) -> None:
         """What is no base64 ends the exchange (S-44)."""
         self.assertEqual(code(self.speak(b"AUTH PLAIN !\r\n")), "501 5.5.2")
+        # A star is an abort in a line of its own only.
+        self.assertEqual(code(self.speak(b"AUTH PLAIN *\r\n")), "501 5.5.2")
+        self.assertEqual(self.exchange, Exchange("plain", LoginResult.ERROR))
         self.speak(b"AUTH PLAIN\r\n")
         self.assertEqual(code(self.speak(b"NOOP!\r\n")), "501 5.5.2")
         self.assertEqual(self.exchange, Exchange("plain", LoginResult.ERROR))

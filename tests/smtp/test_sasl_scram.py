@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from dataclasses import replace
 
-import scramp
+import scramp  # type: ignore[import-untyped]  # it has no annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
