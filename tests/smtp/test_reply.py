@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from moxsmtp.smtp.reply import Reply
+from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Reply, without_space
 from moxsmtp.smtp.reply_id import ReplyIds
 
 
@@ -57,15 +57,16 @@ class EncodeTests(unittest.SynchronousTestCase):
     @settings(deadline=None, max_examples=60)
     @given(st.text(max_size=2000), st.sampled_from([None, "7.26"]), st.sampled_from(["", "I" * 22]))
     def test_any_text(self, text: str, status: str | None, reply_id: str) -> None:
-        """Whatever the text, lines are ASCII, at most 510 octets, and begin as they must."""
+        """
+        Whatever the text, lines are ASCII without controls, at most 510 octets, and begin
+        as they must (S-19).
+        """
         encoded = Reply(550, status, text).encode(reply_id)
         self.assertTrue(encoded.endswith(b"\r\n"))
         lines = encoded[:-2].split(b"\r\n")
         for number, line in enumerate(lines):
             self.assertTrue(line.isascii())
-            self.assertNotIn(b"\r", line)
-            self.assertNotIn(b"\n", line)
-            self.assertNotIn(b"\0", line)
+            self.assertTrue(line.decode().isprintable(), line)
             self.assertLessEqual(len(line), 510)
             separator = b" " if number == len(lines) - 1 else b"-"
             self.assertTrue(line.startswith(b"550" + separator + (b"5.7.26 " if status else b"")))
@@ -74,6 +75,37 @@ class EncodeTests(unittest.SynchronousTestCase):
         """What is no reply code makes no reply."""
         for code in (199, 600):
             self.assertRaises(ValueError, Reply, code, None, "")
+
+
+class SpaceTests(unittest.SynchronousTestCase):
+    """Refusals where there is no room.  RFC 3463 sections 3.3 and 3.4."""
+
+    def test_codes(self) -> None:
+        """
+        451 4.3.0 becomes 452 4.3.1, 451 4.2.0 becomes 452 4.2.2; with other codes only the
+        enhanced code changes, and what says something else already stays (S-112).
+        """
+        expected = {
+            (451, "3.0"): "452 4.3.1",
+            (451, "2.0"): "452 4.2.2",
+            (454, "3.0"): "454 4.3.1",
+            (450, "2.0"): "450 4.2.2",
+            (550, "3.0"): "550 5.3.1",
+            (554, "2.0"): "554 5.2.2",
+            (451, "7.0"): "451 4.7.0",
+            (451, "3.2"): "451 4.3.2",
+            (451, "4.0"): "451 4.4.0",
+        }
+        found = {
+            (code, status): without_space(Reply(code, status, "text")) for code, status in expected
+        }
+        self.assertEqual(
+            {key: f"{reply.code} {reply.enhanced_status}" for key, reply in found.items()}, expected
+        )
+        self.assertEqual(found[454, "3.0"].text, "text")
+        self.assertEqual(without_space(LOCAL_ERROR), NO_SPACE)
+        bare = Reply(354, None, "go")
+        self.assertIs(without_space(bare), bare)
 
 
 class ReplyIdTests(unittest.SynchronousTestCase):
