@@ -219,7 +219,8 @@ class Conversation:
     async def _finished(self, transfer: Transfer) -> Reply:
         """
         Hand a whole message over.  From here on it counts as a good or bad one,
-        unless it was no message at all (S-113).
+        unless it was no message at all (S-113).  What we could not take for
+        reasons of our own is nothing that its sender may be refused for later.
         """
         try:
             spooled = await transfer.spool.finish()
@@ -227,16 +228,13 @@ class Conversation:
             raise Refused(NO_SPACE, str(error), is_ours=True) from error
         except (StorageUnavailable, OSError) as error:
             raise Refused(LOCAL_ERROR, str(error), is_ours=True) from error
-        good, counts = False, True
         try:
             reply = await self._receiver.message(self._session.client, spooled)
-            good = reply.is_positive
-        except Unjudged:
-            counts = False
+        except Refused as refused:
+            if not (refused.is_ours or isinstance(refused, Unjudged)):
+                self._session.judged(good=False)
             raise
-        finally:
-            if counts:
-                self._session.judged(good=good)
+        self._session.judged(good=reply.is_positive)
         return reply
 
     def _give_up(self, transfer: Transfer, reply: Reply, error: Exception | None) -> None:
