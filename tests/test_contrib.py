@@ -1,9 +1,10 @@
-"""The unit for systemd."""
+"""The units for systemd."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import Final
 
 from twisted.trial import unittest
 
+from moxsmtp.receive.settings import ListenerSettings
+
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _UNIT: Final = _ROOT / "contrib" / "moxsmtp.service"
+_SOCKET: Final = _ROOT / "contrib" / "moxsmtp.socket"
 
 
-def settings() -> Mapping[str, Sequence[str]]:
-    """All that the unit sets, by key."""
+def settings(unit: Path = _UNIT) -> Mapping[str, Sequence[str]]:
+    """All that a unit sets, by key."""
     found: dict[str, list[str]] = defaultdict(list)
-    for line in _UNIT.read_text("utf-8").splitlines():
+    for line in unit.read_text("utf-8").splitlines():
         key, is_set, value = line.partition("=")
         if is_set and not line.startswith("#"):
             found[key].append(value)
@@ -48,13 +52,36 @@ class UnitTests(unittest.SynchronousTestCase):
         """There is a place for copies that the server may write, outside of its data."""
         self.assertEqual(settings()["ReadWritePaths"], ["-/var/backups/moxsmtp"])
 
+    def test_sockets(self) -> None:
+        """
+        The sockets are those of the example configuration, each of one family of
+        addresses, and the service of the same name gets them (S-1).
+        """
+        example = tomllib.loads((_ROOT / "docs/moxsmtp.toml").read_text("utf-8"))
+        defaults = ListenerSettings(name="", addresses=())
+        ports = {defaults.smtp.port, defaults.submission.port, defaults.submissions.port}
+        hosts = [
+            f"[{host}]" if ":" in host else host for host in example["listener"][0]["addresses"]
+        ]
+        unit = settings(_SOCKET)
+        self.assertEqual(
+            sorted(f"{host}:{port}" for host in hosts for port in ports),
+            sorted(unit["ListenStream"]),
+        )
+        self.assertEqual(["ipv6-only"], unit["BindIPv6Only"])
+        self.assertEqual(_UNIT.stem, _SOCKET.stem)
+
     def test_verify(self) -> None:
         """systemd finds nothing wrong but that the programs are not installed here."""
         analyze = shutil.which("systemd-analyze")
         if analyze is None:
             raise unittest.SkipTest("systemd-analyze is not installed")
         done = subprocess.run(
-            [analyze, "verify", str(_UNIT)], capture_output=True, text=True, check=False, timeout=60
+            [analyze, "verify", str(_SOCKET), str(_UNIT)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
-        ours = [line for line in done.stderr.splitlines() if _UNIT.name in line]
+        ours = [line for line in done.stderr.splitlines() if _UNIT.stem in line]
         self.assertEqual([line for line in ours if "is not executable" not in line], [])

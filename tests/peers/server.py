@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import smtplib
 import ssl
 import subprocess
@@ -64,6 +65,7 @@ class Layout:
     @ivar rest: More of the file: tables.
     @ivar tables: The lines of C{[queue]}, C{[store]} and so on.
     @ivar listener: Lines to add to the listener.
+    @ivar tls: Lines to add to its TLS, C{[[listener.tls.other]]} last.
     """
 
     top: str = ""
@@ -71,6 +73,7 @@ class Layout:
     rest: str = ""
     tables: Mapping[str, str] = field(default_factory=dict)
     listener: str = ""
+    tls: str = ""
 
 
 #: Longer than any test: nothing is tried twice unless the test wants it.
@@ -98,6 +101,7 @@ addresses = ["127.0.0.1"]
 [listener.tls]
 certificate = "{certificate.file}"
 key = "{certificate.key}"
+{layout.tls}
 """
     for service in ("smtp", "submission", "submissions"):
         text += f"[listener.{service}]\nenabled = true\nport = {ports[service]}\n"
@@ -158,6 +162,10 @@ class Server:
             env=environment(self.folder),
             cwd=self.folder,
         )
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self.process.signal(signal.SIGHUP)
 
     def restart(self) -> None:
         """Start it again in the same folder."""
