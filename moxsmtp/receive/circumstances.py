@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 
 from moxsmtp.interfaces import IMetrics
+from moxsmtp.judge.limiters import Limiters
 
 __all__ = ["Circumstances"]
 
@@ -18,6 +19,7 @@ class Circumstances:
 
     @ivar kind: C{smtp} or C{submission}: a label of the metrics.
     @ivar authentication_delay: Seconds, for each failure too many (S-42).
+    @ivar limiters: Hear how attempts to log in came out (S-12).
     @ivar data_limit: Seconds that DATA may take, its processing included (S-16).
     """
 
@@ -26,3 +28,4 @@ class Circumstances:
     metrics: IMetrics
     authentication_delay: float
     data_limit: float
+    limiters: Limiters

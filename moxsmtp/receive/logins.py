@@ -111,11 +111,18 @@ class Logins:
         Whether the client's TLS certificate, which it has shown, lets it in
         (S-37 to S-40).  If not, the connection has to end.
 
+        Where too many have failed, one that is shown anew is not looked at
+        (S-38): the client is then as good as without.
+
         @raise CancelledError: The connection is gone; that counts as a failure.
         """
         session = self._session
         tls = session.client.tls
         assert tls is not None  # noqa: S101 - there was a handshake
+        circumstances, address = self._circumstances, session.client.address
+        seconds = circumstances.clock.seconds()
+        if not tls.resumed and not circumstances.limiters.may_log_in(address, seconds):
+            return True
         session.count_certificate()
         result, why = LoginResult.ERROR, "it could not be checked"
         try:
@@ -148,7 +155,7 @@ class Logins:
     # -- counting --------------------------------------------------------------------------
 
     def count(self, variant: str, result: LoginResult) -> None:
-        """An attempt is over; all of them come by here (S-114)."""
+        """An attempt is over; all of them come by here (S-12, S-114)."""
         circumstances = self._circumstances
         circumstances.metrics.count(
             "mox_authentication_total",
@@ -156,3 +163,9 @@ class Logins:
             variant=variant,
             result=result.value,
         )
+        address = self._session.client.address
+        seconds = circumstances.clock.seconds()
+        if result is LoginResult.OK:
+            circumstances.limiters.logged_in(address, seconds)
+        else:
+            circumstances.limiters.login_failed(address, seconds)

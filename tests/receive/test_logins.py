@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,7 +26,7 @@ class LoginCase(WireCase):
     """Each test has a connection with TLS before it."""
 
     role = Role.SUBMISSION
-    tls = TLS
+    client = IPv4Address("192.0.2.2")
 
     def shake_hands(self, tls: TLSInfo) -> None:
         """A connection on which that was agreed on; commands that wait are answered."""
@@ -37,7 +39,7 @@ class LoginCase(WireCase):
         labels = f'kind="submission",result="{result}",variant="{variant}"'
         return self.metrics.counts.get(f"mox_authentication_total{{{labels}}}", 0)
 
-    def logged(self, events: list[Any], level: LogLevel) -> list[str]:
+    def logged(self, events: Sequence[Any], level: LogLevel) -> list[str]:
         return [event["log_format"].format(**event) for event in events
                 if event["log_level"] is level]  # fmt: skip
 
@@ -71,6 +73,45 @@ class CertificateTests(LoginCase):
             self.shake_hands(replace(TLS, client_key=key, resumed=True))
             self.assertEqual(self.told.asked.count("authenticate"), 1)
             self.assertIs(self.wire.disconnecting, not is_good)
+
+    def exhaust(self) -> None:
+        """Too many have failed from there."""
+        limiters, now = self.entrance.limiters, self.clock.seconds()
+        while limiters.may_log_in(self.client, now):
+            limiters.login_failed(self.client, now)
+
+    def test_limited(self) -> None:
+        """
+        Where too many have failed, a certificate is not looked at, and logs
+        nobody in; in a resumed session it is (S-38).
+        """
+        for resumed in (False, True):
+            self.entrance.limiters.logged_in(self.client, self.clock.seconds())
+            self.start(tls_info=lambda _connection, how=resumed: replace(KNOWN, resumed=how))
+            self.speak(b"EHLO x.example\r\nSTARTTLS\r\n")
+            self.exhaust()
+            self.server.handshakeCompleted()
+            self.assertEqual("authenticate" in self.told.asked, resumed)
+            said = self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\n")
+            self.assertIn(b"250 2.1.0 " if resumed else b"530 5.7.0 ", said)
+            self.assertEqual(b"EXTERNAL" in said, resumed)
+
+    def test_failures_limited(self) -> None:
+        """
+        A key that fails counts towards the limit on failures, and one that is
+        good takes them away (S-40, S-12).
+        """
+        limiters, now = self.entrance.limiters, self.clock.seconds()
+        for _ in range(10):
+            self.assertTrue(limiters.may_log_in(self.client, now))
+            self.shake_hands(replace(TLS, client_key="other"))
+        self.assertFalse(limiters.may_log_in(self.client, now))
+        limiters.logged_in(self.client, now)
+        for _ in range(9):
+            limiters.login_failed(self.client, now)
+        self.shake_hands(KNOWN)
+        limiters.login_failed(self.client, now)
+        self.assertTrue(limiters.may_log_in(self.client, now))
 
     def test_no_certificate(self) -> None:
         """Without one nothing is checked (S-36)."""
@@ -234,13 +275,13 @@ class ExchangeTests(LoginCase):
             self.speak(b"AUTH CRAM-MD5\r\n")
             said.append(self.say(f"{user} {'0' * 32}".encode()))
             said.append(self.speak(b"AUTH PLAIN " + b64encode(f"\0{user}\0x".encode()) + b"\r\n"))
-            outcomes.append((said, self.told.asked, dict(self.metrics.counts)))
-        # The numbers of sessions differ.
-        outcomes = [([text.split(b"(")[0] for text in said], *more) for said, *more in outcomes]
+            # The numbers of sessions differ.
+            words = [text.split(b"(")[0] for text in said]
+            outcomes.append((words, self.told.asked, dict(self.metrics.counts)))
         self.assertEqual(*outcomes)
 
     def test_store_fails(self) -> None:
-        """Where secrets cannot be looked up, the exchange is over and the session goes on (S-50)."""
+        """Where secrets cannot be had, the exchange is over and the session goes on (S-50)."""
         self.told.outcomes["secrets"] = Refused(Reply(454, "3.0", "later"))
         self.speak(b"AUTH SCRAM-SHA-1\r\n")
         said = self.say(Client("sha1", "a@x.example", b"secret").first)

@@ -109,16 +109,17 @@ class Driver:
                 if attempt.password == "secret":
                     return self.session.log_in(Login("a", attempt.login))
                 return BAD_CREDENTIALS
-            case LoginAttempt(attempt=CertificateAttempt() as attempt):
+            case LoginAttempt(attempt=attempt):
                 # Addresses that begin with an a are the account's.
                 address = attempt.authorization_id or "a@x.example"
+                assert isinstance(attempt, CertificateAttempt)
                 if attempt.fingerprint == "key" and address.startswith("a"):
                     return self.session.log_in(Login("a", address))
                 return BAD_CREDENTIALS
             case LoginProven(login=login):
                 return self.session.log_in(login)
-            case SecretsRequest(wanted=wanted):
-                self.events.append(self.session.supply(secrets_of(wanted)))
+            case _:
+                self.events.append(self.session.supply(secrets_of(event.wanted)))
                 return self._reply(self.events[-1])
 
     def _reply(self, event: Event) -> Reply:
