@@ -431,8 +431,9 @@ class GrammarTests(unittest.SynchronousTestCase):
     def test_no_arguments(self) -> None:
         """DATA, RSET, QUIT, STARTTLS take none (S-100, S-34)."""
         for verb in ("DATA", "RSET", "QUIT", "STARTTLS"):
-            self.assertReads({f"{verb} x": "501 5.5.2"})
-        self.assertReads({"QUIT": Quit()})
+            self.assertReads({f"{verb} x": "501 5.5.2", f"{verb} <>": "501 5.5.2"})
+            self.assertReads({f"{verb} ": "501 5.5.2"}, SUBMISSION)
+        self.assertReads({"QUIT": Quit(), "RSET": Rset()})
 
     def test_noop(self) -> None:
         """NOOP may have one word or quoted string (S-100)."""
@@ -442,6 +443,9 @@ class GrammarTests(unittest.SynchronousTestCase):
             'NOOP "two words \\" x"': Noop(),
             "NOOP two words": "501 5.5.2",
             'NOOP "open': "501 5.5.2",
+            'NOOP ""': Noop(),
+            "NOOP a.b": "501 5.5.2",
+            "NOOP  word": "501 5.5.2",
             "NOOP \u00e4": "501 5.5.2",
         })  # fmt: skip
 
@@ -456,13 +460,38 @@ class GrammarTests(unittest.SynchronousTestCase):
             "VRFY a@x.example": "501 5.5.2",
             "VRFY a.b": "501 5.5.2",
             "VRFY": "501 5.5.2",
+            "VRFY ": "501 5.5.2",
+            "VRFY  word": "501 5.5.2",
+            "VRFY two words": "501 5.5.2",
+            "VRFY SMTPUTF8": Vrfy(),
+            'VRFY "j\u00f6 rg@x" SmtpUtf8': Vrfy(),
+            'VRFY "j\u00f6rg"': "501 5.5.2",
+            "VRFY j\u00f6rg SMTPUTF8 SMTPUTF8": "501 5.5.2",
+            "VRFY j\u00f6rg  SMTPUTF8": "501 5.5.2",
+            "VRFY j\u00f6rg \u017fMTPUTF8": "501 5.5.2",
+            'VRFY "open': "501 5.5.2",
+            'VRFY "a\x07b"': "501 5.5.2",
+            "VRFY a\x00b": "501 5.5.2",
             "EXPN list": Expn(),
+            "EXPN l\u00efst SMTPUTF8": Expn(),
+            "EXPN a.list": "501 5.5.2",
             "EXPN": "501 5.5.2",
         })  # fmt: skip
 
+    def test_enquiries_of_users(self) -> None:
+        """From users nothing may follow, not even a space (S-26, S-101)."""
+        self.assertReads({
+            "VRFY word": Vrfy(), "VRFY word ": "501 5.5.2", "EXPN word\t": "501 5.5.2",
+        }, SUBMISSION)  # fmt: skip
+
     def test_help(self) -> None:
         """HELP takes anything (S-102)."""
-        self.assertReads({"HELP": Help(), "HELP me \u00e4 ": Help()})
+        everything: dict[str, Command | str] = {
+            "HELP": Help(), "HELP me \u00e4 ": Help(), "HELP \x00\x1b[2J <>": Help(),
+        }  # fmt: skip
+        self.assertReads(everything)
+        self.assertReads(everything, SUBMISSION)
+        self.assertEqual(command(Verb.HELP, b" \xff", DELIVERY), Help())
 
     def test_auth(self) -> None:
         """A mechanism in upper case, then perhaps a word (S-43, S-44)."""
