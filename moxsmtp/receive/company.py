@@ -19,6 +19,9 @@ _CUT: Final = 1.0
 class Member(Protocol):
     """A connection, as the others know it."""
 
+    def hurry(self) -> None:
+        """Keep nobody waiting on purpose."""
+
     def abort(self) -> None:
         """Stop whatever is under way, and the connection."""
 
@@ -28,6 +31,8 @@ class Company:
     Those that are open now.
 
     @ivar is_draining: No command is carried out any more.
+    @ivar seconds: How long is waited, for those that are open too.
+    @ivar tracing: How much is written down, of those too.
     """
 
     def __init__(self, entrance: Entrance) -> None:
@@ -39,13 +44,15 @@ class Company:
 
     def obey(self, entrance: Entrance) -> None:
         """
-        Other settings for the connections to come; only the time limits hold
-        for those that are open too.  Listener and role stay the same.
+        Other settings for the connections to come; only time limits and
+        tracing hold for those that are open too.  Listener and role stay the
+        same.
         """
         self.entrance = entrance
         self.station = entrance.station
         self.circumstances = entrance.circumstances
-        self.seconds = Seconds.of(entrance.limits)
+        self.seconds = Seconds.of(entrance)
+        self.tracing = entrance.tracing
 
     def joined(self, member: Member) -> None:
         """A connection is there."""
@@ -79,6 +86,8 @@ class Company:
             raise RuntimeError("draining already")
         drained: Deferred[None] = Deferred()
         self._drained = drained
+        for member in list(self._open):
+            member.hurry()
         if self._open:
             self._cut = self.entrance.clock.callLater(_DRAIN, self._cut_all)
         else:

@@ -40,6 +40,8 @@ from moxsmtp.smtp.commands import (
 )
 from moxsmtp.smtp.events import (
     Challenge,
+    ChunkBegin,
+    ChunkEnd,
     Content,
     ContentEnd,
     Event,
@@ -72,14 +74,20 @@ class Transfer:
     """
     A message that streams in.
 
+    @ivar spool: Keeps it; L{None}: there is no place for it.
     @ivar failure: Why it is read but not kept, once that is so.
     """
 
     __slots__ = ("failure", "spool")
 
-    def __init__(self, spool: ISpool) -> None:
+    def __init__(self, spool: ISpool | None, failure: Reply | None = None) -> None:
         self.spool = spool
-        self.failure: Reply | None = None
+        self.failure = failure
+
+    def abort(self) -> None:
+        """Nobody takes it."""
+        if self.spool is not None:
+            self.spool.abort()
 
 
 class Conversation:
@@ -115,7 +123,10 @@ class Conversation:
 
     async def reply(self, event: Event) -> Reply:
         """Whatever happens, there is an answer, unless this is cancelled."""
-        if not isinstance(event, ContentEnd) and self._session.state is not State.EXCHANGE:
+        if (
+            not isinstance(event, ContentEnd | ChunkEnd)
+            and self._session.state is not State.EXCHANGE
+        ):
             self._begun = self._circumstances.clock.seconds()
         try:
             return await self._outcome(event)
@@ -128,10 +139,13 @@ class Conversation:
             self.panic("unexpected failure")
             return LOCAL_ERROR
 
-    async def keep(self, content: Content) -> None:
+    async def keep(self, content: ChunkBegin | Content) -> None:
         """Put content where it belongs; a failure is told at the end of it (S-75)."""
+        if isinstance(content, ChunkBegin):
+            await self._begin_chunk()
+            return
         transfer = self._transfer
-        if transfer is None or transfer.failure is not None:
+        if transfer is None or transfer.spool is None or transfer.failure is not None:
             return
         try:
             wait = transfer.spool.write(content.octets)
@@ -153,12 +167,15 @@ class Conversation:
         if isinstance(event, ContentEnd):
             self.deadline = None
             self._receiver.reset()
+        elif isinstance(event, ChunkEnd):
+            if not reply.is_positive:
+                self._reset()
         elif isinstance(event, Data):
             if not reply.is_positive:
                 self.deadline = None
         elif reply.is_positive:
             if isinstance(event, Helo | Ehlo | Rset | StartTLS):
-                self._receiver.reset()
+                self._reset()
         elif isinstance(event, Mail):
             self._receiver.reset()
         ended = self._session.ended
@@ -167,13 +184,18 @@ class Conversation:
 
     def abandon(self) -> None:
         """The connection is gone."""
-        transfer, self._transfer = self._transfer, None
-        if transfer is not None:
-            transfer.spool.abort()
-        self._receiver.reset()
+        self._reset()
         variant = self._session.exchange
         if variant is not None:
             self.logins.count(variant, LoginResult.ERROR)
+
+    def _reset(self) -> None:
+        """The transaction is over, and so is a message that is not whole."""
+        self.deadline = None
+        transfer, self._transfer = self._transfer, None
+        if transfer is not None:
+            transfer.abort()
+        self._receiver.reset()
 
     # -- each of them ------------------------------------------------------------------
 
@@ -186,6 +208,8 @@ class Conversation:
                 reply = await self._receiver.recipient(client, event)
             case Data():
                 reply = await self._data()
+            case ChunkEnd():
+                reply = self._chunk(event)
             case ContentEnd():
                 reply = await self._message(event)
             case Helo() | Ehlo():
@@ -198,32 +222,62 @@ class Conversation:
         return reply
 
     async def _data(self) -> Reply:
-        circumstances = self._circumstances
-        self.deadline = circumstances.clock.seconds() + circumstances.data_limit
+        self._limit()
         self._transfer = Transfer(await self._receiver.data(self._session.client))
         return _GO_AHEAD
+
+    def _limit(self) -> None:
+        circumstances = self._circumstances
+        self.deadline = circumstances.clock.seconds() + circumstances.data_limit
+
+    async def _begin_chunk(self) -> None:
+        """
+        The first BDAT is what DATA is elsewhere; but its octets come whether or
+        not there is a place for them, so that is told at their end.
+        """
+        self._begun = self._circumstances.clock.seconds()
+        if self._transfer is not None:
+            return
+        self._limit()
+        try:
+            self._transfer = Transfer(await self._receiver.data(self._session.client))
+        except Refused as refused:
+            self._transfer = Transfer(None, refused.reply)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - the octets must be read all the same
+            self.panic("unexpected failure")
+            self._transfer = Transfer(None, LOCAL_ERROR)
+
+    def _chunk(self, end: ChunkEnd) -> Reply:
+        transfer = self._transfer
+        assert transfer is not None  # noqa: S101 - a chunk has begun
+        return transfer.failure or Reply(250, "0.0", f"{end.size} octets received")
 
     async def _message(self, end: ContentEnd) -> Reply:
         transfer = self._transfer
         assert transfer is not None  # noqa: S101 - content has come
         reply = None
         try:
-            reply = end.refusal or transfer.failure or await self._finished(transfer)
+            reply = end.refusal or transfer.failure
+            if reply is None:
+                assert transfer.spool is not None  # noqa: S101 - else there is a failure
+                reply = await self._finished(transfer.spool)
             return reply
         finally:
             # Where nobody took it; cancelled, it is abandon that tidies up.
             if reply is None or not reply.is_positive:
-                transfer.spool.abort()
+                transfer.abort()
             self._transfer = None
 
-    async def _finished(self, transfer: Transfer) -> Reply:
+    async def _finished(self, spool: ISpool) -> Reply:
         """
         Hand a whole message over.  From here on it counts as a good or bad one,
         unless it was no message at all (S-113).  What we could not take for
         reasons of our own is nothing that its sender may be refused for later.
         """
         try:
-            spooled = await transfer.spool.finish()
+            spooled = await spool.finish()
         except InsufficientStorage as error:
             raise Refused(NO_SPACE, str(error), is_ours=True) from error
         except (StorageUnavailable, OSError) as error:
@@ -239,7 +293,7 @@ class Conversation:
 
     def _give_up(self, transfer: Transfer, reply: Reply, error: Exception | None) -> None:
         transfer.failure = reply
-        transfer.spool.abort()
+        transfer.abort()
         if error is not None:
             self.log.write(LogLevel.warn, "content cannot be kept: {error}", error=str(error))
 
@@ -279,8 +333,8 @@ class Conversation:
 
 def _verb(event: Event) -> Verb | None:
     match event:
-        case ContentEnd() | Content():
-            return Verb.DATA
+        case ChunkBegin() | Content():
+            return None
         case Challenge() | LoginAttempt() | LoginProven() | SecretsRequest():
             return Verb.AUTH
         case _:

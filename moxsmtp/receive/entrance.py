@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from ipaddress import ip_address
@@ -12,11 +12,13 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IReactorTime
 
 from moxsmtp.interfaces import IMetrics, IReceiver, Role, TLSInfo
+from moxsmtp.judge.limiters import Limiters
 from moxsmtp.names import Domain, IPAddress
+from moxsmtp.receive.circumstances import Circumstances
 from moxsmtp.receive.connections import Connections
-from moxsmtp.receive.conversation import Circumstances
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import TimeLimits
+from moxsmtp.receive.tracing import Tracing
 from moxsmtp.smtp.sasl import Terms
 from moxsmtp.smtp.session import Station
 
@@ -39,7 +41,11 @@ class Entrance:
     @ivar connections: Shared with the listener's other sockets.
     @ivar session_ids: Shared by all sockets of the server (S-9).
     @ivar reply_id: A session's number in its opaque form (S-10).
+    @ivar limiters: Shared by all sockets of the server (S-12).
     @ivar authentication_delay: For each failure too many (S-42).
+    @ivar slow_delay: Between two octets, for those who gave trouble (S-17).
+    @ivar greeting_delay: Before the greeting, to see who cannot wait.
+    @ivar tracing: How much of what is said goes into the log (S-23).
     @ivar terms: What logging in rests on; L{None}: nobody can.
     """
 
@@ -57,7 +63,11 @@ class Entrance:
     reply_id: Callable[[int], str]
     clock: IReactorTime
     metrics: IMetrics
+    limiters: Limiters = field(default_factory=Limiters)
     authentication_delay: timedelta = timedelta(seconds=1)
+    slow_delay: timedelta = timedelta(seconds=1)
+    greeting_delay: timedelta = timedelta()
+    tracing: Tracing = Tracing.NONE
     terms: Terms | None = None
 
     @property
@@ -81,28 +91,34 @@ class Entrance:
             metrics=self.metrics,
             authentication_delay=self.authentication_delay.total_seconds(),
             data_limit=self.limits.data.total_seconds(),
+            limiters=self.limiters,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """L{TimeLimits} as clocks understand them."""
+    """L{TimeLimits} and delays as clocks understand them."""
 
     command: float
     busy: float
     block: float
     write: float
     handshake: float
+    slow: float
+    greeting: float
 
     @classmethod
-    def of(cls, limits: TimeLimits) -> Seconds:
-        """The same limits."""
+    def of(cls, entrance: Entrance) -> Seconds:
+        """Those of an entrance."""
+        limits = entrance.limits
         return cls(
             command=limits.command.total_seconds(),
             busy=limits.command_busy.total_seconds(),
             block=limits.data_block.total_seconds(),
             write=limits.write.total_seconds(),
             handshake=limits.tls_handshake.total_seconds(),
+            slow=entrance.slow_delay.total_seconds(),
+            greeting=entrance.greeting_delay.total_seconds(),
         )
 
 

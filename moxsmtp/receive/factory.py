@@ -9,6 +9,7 @@ from twisted.internet.protocol import Factory
 from moxsmtp.receive.company import Company
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.protocol import ESMTPServer
+from moxsmtp.receive.proxy import Relayed
 
 __all__ = ["ESMTPFactory"]
 
@@ -21,9 +22,9 @@ class ESMTPFactory(Factory[ESMTPServer]):
     def __init__(self, entrance: Entrance) -> None:
         self._company = Company(entrance)
 
-    def buildProtocol(self, addr: IAddress | None) -> ESMTPServer:  # noqa: ARG002 - Twisted passes it
+    def buildProtocol(self, addr: IAddress | Relayed | None) -> ESMTPServer:
         """One for each connection."""
-        return ESMTPServer(self._company)
+        return ESMTPServer(self._company, addr if isinstance(addr, Relayed) else None)
 
     @property
     def entrance(self) -> Entrance:

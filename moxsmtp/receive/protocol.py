@@ -25,12 +25,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
+from moxsmtp.receive.admission import SHUTTING_DOWN, Admission
 from moxsmtp.receive.begin import begin
 from moxsmtp.receive.company import Company
 from moxsmtp.receive.conversation import Conversation
 from moxsmtp.receive.entrance import host_of
 from moxsmtp.receive.handshake import handshake_failure
 from moxsmtp.receive.outlet import Outlet
+from moxsmtp.receive.pace import Pace
+from moxsmtp.receive.proxy import Relayed
+from moxsmtp.receive.tracing import Trace
 from moxsmtp.smtp.commands import Command
 from moxsmtp.smtp.events import Content, Event, Refusal
 from moxsmtp.smtp.reply import Reply
@@ -47,8 +51,7 @@ _TURN: Final = 100
 #: Seconds for a peer to take our last words.
 _LINGER: Final = 5.0
 
-_SHUTTING_DOWN: Final = Reply(421, "3.2", "shutting down, try again later", close=True)
-_TOO_MANY: Final = Reply(421, "7.0", "too many connections, try again later", close=True)
+_TOO_EARLY: Final = Reply(554, "5.0", "you spoke before you were greeted", close=True)
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -58,18 +61,25 @@ class ESMTPServer(Protocol):
     #: TCP, TLS or a double: what they have in common has no interface of its own.
     transport: Any
 
-    def __init__(self, company: Company) -> None:
-        """@param company: The connections of the same socket."""
+    def __init__(self, company: Company, relayed: Relayed | None = None) -> None:
+        """
+        @param company: The connections of the same socket.
+        @param relayed: Who is there, where a proxy has said so.
+        """
         self._company = company
+        self._relayed = relayed
         self._entrance = company.entrance
         self._answering: Deferred[None] | None = None
         self._output: list[bytes] = []
         self._outlet: Outlet
+        self._pace: Pace
+        self._trace: Trace
+        self._admission: Admission
+        self._greeting: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
         self._since = self._entrance.clock.seconds()
         self._blocked: float | None = None
         self._paused = False
-        self._admitted = False
         self._closing = False
 
     # -- the connection's life ---------------------------------------------------------
@@ -80,12 +90,17 @@ class ESMTPServer(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self._outlet = Outlet(transport)
-        here, there = host_of(transport.getHost()), host_of(transport.getPeer())
+        self._pace = Pace(entrance.clock, self._outlet.write)
+        if self._relayed is not None:
+            here, there = self._relayed.local, self._relayed.client
+        else:
+            here, there = host_of(transport.getHost()), host_of(transport.getPeer())
         client = Client(next(entrance.session_ids), entrance.role, there, here)
         self._session = Session(company.station, client)
         self._conversation = Conversation(company.circumstances, self._session, entrance.receiver)
+        self._trace = Trace(self._session, self._conversation.log)
         company.joined(self)
-        self._admitted = entrance.connections.acquire()
+        self._admission = Admission(entrance, client)
         transport.registerProducer(self, True)
         if entrance.role is Role.SUBMISSIONS:
             self._session.secure()
@@ -112,26 +127,47 @@ class ESMTPServer(Protocol):
         A client that shows a certificate is let in by it, or not at all (S-37);
         in a resumed session too (S-39).  Whatever it says meanwhile waits.
         """
-        if not await self._conversation.certificate_is_good():
+        if not await self._conversation.logins.certificate_is_good():
             self._session.close()
         elif self._entrance.role is Role.SUBMISSIONS:
             self._greet()
         await self._answer_from(self._session.next())
 
     def _greet(self) -> None:
-        """S-13, or why there is no place (S-15, S-16)."""
-        if self._company.is_draining or not self._admitted:
-            reply = _SHUTTING_DOWN if self._company.is_draining else _TOO_MANY
-            self._session.close()
-            self._outlet.write(reply.encode())
-            self._close()
+        """S-13, or why there is no place (S-11)."""
+        refusal = self._admission.refusal(is_draining=self._company.is_draining)
+        if refusal is not None:
+            self._send_away(refusal)
             return
         client = self._session.client
         self._conversation.log.write(
             LogLevel.debug, "connection from {peer}", peer=str(client.address)
         )
-        self._outlet.write(self._session.greeting())
+        silence = self._company.seconds.greeting
+        if silence and not self._entrance.limiters.is_exempt(client.address):
+            self._greeting = self._entrance.clock.callLater(silence, self._welcome)
+        else:
+            self._welcome()
+
+    def _welcome(self) -> None:
+        self._greeting = None
+        if self._company.is_draining:
+            self._send_away(SHUTTING_DOWN)
+            return
+        self._output.append(self._session.greeting())
+        self._flush()
+        self._since = self._entrance.clock.seconds()
         self._arm()
+
+    def _send_away(self, reply: Reply) -> None:
+        """Before it has begun."""
+        if self._greeting is not None:
+            self._greeting.cancel()
+            self._greeting = None
+        self._session.close()
+        self._output.append(reply.encode())
+        self._flush()
+        self._close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """However it ended: nothing of it goes on."""
@@ -139,10 +175,13 @@ class ESMTPServer(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._greeting is not None:
+            self._greeting.cancel()
+            self._greeting = None
+        self._pace.end()
         if self._answering is not None:
             self._answering.cancel()
-        if self._admitted:
-            self._entrance.connections.release()
+        self._admission.leave()
         self._company.left(self)
         if self._session.state is State.HANDSHAKE:
             self._handshake_failed(reason)
@@ -166,12 +205,19 @@ class ESMTPServer(Protocol):
         """Answer what can be answered."""
         if self._closing:
             return
+        if self._greeting is not None:
+            # RFC 5321 section 4.3.1: a client waits for the greeting.
+            self._entrance.metrics.count("moxsmtp_early_talkers_total")
+            self._conversation.log.write(LogLevel.info, "spoke before it was greeted")
+            self._send_away(_TOO_EARLY)
+            return
         self._session.receive(data)
         if self._conversation.deadline is not None:
             # More of a message has come: its next block may take as long again.
             self._since = self._entrance.clock.seconds()
-        if self._answering is None and self._blocked is None:
-            self._proceed()
+        if self._answering is None and not self._is_stuck:
+            if not self._proceed() and self._session.is_slow:
+                self._await_more()
         elif not self._paused and self._session.buffered > _READ_AHEAD:
             self._paused = True
             self.transport.pauseProducing()
@@ -197,7 +243,7 @@ class ESMTPServer(Protocol):
 
     async def _answer_from(self, event: Event | None) -> None:
         """Answer events until there are none, or until the peer must do something."""
-        session, conversation = self._session, self._conversation
+        session, conversation, tracing = self._session, self._conversation, self._company.tracing
         turns = _TURN
         while event is not None:
             turns -= 1
@@ -205,25 +251,27 @@ class ESMTPServer(Protocol):
                 turns = _TURN
                 self._flush()
                 await deferLater(self._entrance.clock, 0)
+            if tracing:
+                self._trace.heard(event, tracing)
             if isinstance(event, Content):
                 await conversation.keep(event)
             else:
                 if self._company.is_draining and isinstance(event, Command | Refusal):
-                    reply = _SHUTTING_DOWN
+                    reply = SHUTTING_DOWN
                 else:
                     reply = await conversation.reply(event)
                 self._output.append(session.answer(reply))
                 conversation.answered(event, reply)
                 if not session.may_wait(event, reply):
                     self._flush()
-                    if self._blocked is not None:
+                    if self._is_stuck:
                         return
             event = session.next()
         self._flush()
 
     def _answered(self, _result: None) -> None:
         self._answering = None
-        if self._closing:
+        if self._closing or self._pace.is_saying:
             return
         self._since = self._entrance.clock.seconds()
         state = self._session.state
@@ -244,10 +292,20 @@ class ESMTPServer(Protocol):
         self.abort()
 
     def _await_more(self) -> None:
-        if self._paused and self._blocked is None:
+        step = self._company.seconds.slow
+        if step and self._session.is_slow:
+            if not self._pace.is_resting:
+                self._paused = True
+                self.transport.pauseProducing()
+                self._pace.rest(step, self._read_on)
+        else:
+            self._read_on()
+        self._arm()
+
+    def _read_on(self) -> None:
+        if self._paused and self._blocked is None and not self._closing:
             self._paused = False
             self.transport.resumeProducing()
-        self._arm()
 
     def _start_tls(self) -> None:
         """S-34, S-35: what came behind the command is TLS, or an attack that it ends."""
@@ -263,11 +321,30 @@ class ESMTPServer(Protocol):
 
     # -- out -----------------------------------------------------------------------------
 
+    @property
+    def _is_stuck(self) -> bool:
+        """Nothing is to be answered until what was said before has left."""
+        return self._blocked is not None or self._pace.is_saying
+
     def _flush(self) -> None:
-        if self._output:
-            octets = self._output[0] if len(self._output) == 1 else b"".join(self._output)
-            self._output.clear()
+        if not self._output:
+            return
+        octets = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+        self._output.clear()
+        if self._company.tracing:
+            self._trace.said(octets)
+        seconds = self._company.seconds
+        if seconds.slow and self._session.is_slow:
+            self._pace.say(octets, seconds.slow, seconds.write, self._said)
+        else:
             self._outlet.write(octets)
+
+    def _said(self) -> None:
+        """All of a slow answer has left."""
+        if self._answering is None and not self._closing:
+            if self._blocked is None and self._proceed():
+                return
+            self._answered(None)
 
     def pauseProducing(self) -> None:
         """The peer does not read: no more answers, so nothing piles up."""
@@ -278,7 +355,7 @@ class ESMTPServer(Protocol):
     def resumeProducing(self) -> None:
         """It has read all of it."""
         self._blocked = None
-        if self._closing or self._answering is not None:
+        if self._closing or self._answering is not None or self._pace.is_saying:
             return
         if not self._proceed():
             self._await_more()
@@ -296,6 +373,12 @@ class ESMTPServer(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
+    def hurry(self) -> None:
+        """We are about to stop: nobody is kept waiting on purpose any more."""
+        if self._greeting is not None:
+            self._send_away(SHUTTING_DOWN)
+        self._pace.hurry()
+
     def abort(self) -> None:
         """Stop whatever is under way, and the connection."""
         self._closing = True
@@ -311,7 +394,7 @@ class ESMTPServer(Protocol):
         due = math.inf if conversation.deadline is None else conversation.deadline
         if self._blocked is not None:
             return min(due, self._blocked + limits.write)
-        if self._answering is not None:
+        if self._answering is not None or self._pace.is_saying:
             return due
         if self._session.state is State.HANDSHAKE:
             return self._since + limits.handshake

@@ -1,5 +1,5 @@
 """
-The commands of RFC 5321 section 4.1.1, RFC 3207 and RFC 4954 as values.
+The commands of RFC 5321 section 4.1.1, RFC 3030, RFC 3207 and RFC 4954 as values.
 
 Each was read whole by L{moxsmtp.smtp.grammar}: its fields are decoded and
 within the limits of the grammar, not checked against any policy.
@@ -16,7 +16,7 @@ from moxsmtp.smtp.future_release import Hold
 from moxsmtp.smtp.notification import UNSAID, Notify, ReturnContent
 
 __all__ = [
-    "Auth", "BodyType", "Command", "Data", "Ehlo", "Expn", "Helo", "Help", "Mail", "Noop",
+    "Auth", "Bdat", "BodyType", "Command", "Data", "Ehlo", "Expn", "Helo", "Help", "Mail", "Noop",
     "Quit", "Rcpt", "Rset", "StartTLS", "Verb", "Vrfy",
 ]  # fmt: skip
 
@@ -31,6 +31,7 @@ class Verb(enum.StrEnum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
+    BDAT = "BDAT"
     RSET = "RSET"
     VRFY = "VRFY"
     EXPN = "EXPN"
@@ -129,6 +130,20 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Bdat:
+    """
+    RFC 3030 section 2.
+
+    @ivar size: Octets that follow.
+    @ivar last: The message ends with them.
+    """
+
+    size: int
+    last: bool
+    verb = Verb.BDAT
+
+
+@dataclass(frozen=True, slots=True)
 class Rset:
     """RFC 5321 section 4.1.1.5."""
 
@@ -171,5 +186,18 @@ class Quit:
 
 
 Command = (
-    Helo | Ehlo | StartTLS | Auth | Mail | Rcpt | Data | Rset | Vrfy | Expn | Help | Noop | Quit
+    Helo
+    | Ehlo
+    | StartTLS
+    | Auth
+    | Mail
+    | Rcpt
+    | Data
+    | Bdat
+    | Rset
+    | Vrfy
+    | Expn
+    | Help
+    | Noop
+    | Quit
 )

@@ -11,8 +11,8 @@ from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Reply
 
 __all__ = [
-    "Challenge", "Content", "ContentEnd", "Event", "Exchange", "LoginAttempt", "LoginProven",
-    "LoginResult", "Refusal", "SecretsRequest",
+    "Challenge", "ChunkBegin", "ChunkEnd", "Content", "ContentEnd", "Event", "Exchange",
+    "LoginAttempt", "LoginProven", "LoginResult", "Refusal", "SecretsRequest",
 ]  # fmt: skip
 
 
@@ -99,10 +99,27 @@ class LoginProven:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkBegin:
+    """More of the message is on its way, behind a BDAT.  Wants no answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """More of the message.  Wants no answer."""
 
     octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEnd:
+    """
+    A chunk is whole, and not the last; answer it with what became of it.
+
+    @ivar size: Octets of it.
+    """
+
+    size: int
+    verb = Verb.BDAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +128,11 @@ class ContentEnd:
     The message is whole, or lost; answer it with what became of it.
 
     @ivar refusal: Answer this: the content cannot be taken.
+    @ivar verb: What it came with.
     """
 
     refusal: Reply | None
+    verb: Verb = Verb.DATA
 
 
 Event = (
@@ -123,6 +142,8 @@ Event = (
     | SecretsRequest
     | LoginAttempt
     | LoginProven
+    | ChunkBegin
     | Content
+    | ChunkEnd
     | ContentEnd
 )

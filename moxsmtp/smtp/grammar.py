@@ -1,5 +1,5 @@
 """
-Command lines into commands.  RFC 5321 section 4.1.1, RFC 4954, RFC 6531.
+Command lines into commands.  RFC 5321 section 4.1.1, RFC 3030, RFC 4954, RFC 6531.
 
 Arguments are everything behind the verb, with the space before them.  Patterns
 never backtrack, so that a line costs what its length says.
@@ -22,6 +22,7 @@ from moxsmtp.smtp.address import (
 )
 from moxsmtp.smtp.commands import (
     Auth,
+    Bdat,
     Command,
     Data,
     Ehlo,
@@ -60,6 +61,10 @@ _SOURCE_ROUTE = re.compile(r"(@[^@,:<>\s]++(?:,@[^@,:<>\s]++)*+):")
 _AUTH = re.compile(r" ([A-Z0-9_-]{1,20})(?: ++([^ ]++))?+")
 
 _STRICT_AUTH = re.compile(r" ([A-Z0-9_-]{1,20})(?: ([^ ]++))?+")
+
+# bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ]; chunk-size = 1*DIGIT.
+# No more digits than SIZE may have (RFC 1870 section 3).
+_BDAT = re.compile(r" ([0-9]{1,20})( LAST)?+", re.ASCII | re.IGNORECASE)
 
 # The grammar says: String = Atom / Quoted-string
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
@@ -201,6 +206,13 @@ def _auth(text: str, dialect: Dialect) -> Command:
     return Auth(match.group(1), match.group(2))
 
 
+def _bdat(text: str, _dialect: Dialect) -> Command:
+    match = _BDAT.fullmatch(text)
+    if match is None:
+        raise BadSyntax(text)
+    return Bdat(int(match[1]), match[2] is not None)
+
+
 def _noop(text: str, _dialect: Dialect) -> Command:
     if text and not _STRING.fullmatch(text):
         raise BadSyntax(text)
@@ -238,6 +250,7 @@ _READERS: Final[Mapping[Verb, Callable[[str, Dialect], Command]]] = {
     Verb.MAIL: _mail,
     Verb.RCPT: _rcpt,
     Verb.AUTH: _auth,
+    Verb.BDAT: _bdat,
     Verb.NOOP: _noop,
     Verb.VRFY: _vrfy,
     Verb.EXPN: _expn,

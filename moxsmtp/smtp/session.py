@@ -8,17 +8,16 @@ Only C{answer} and C{secured} change the state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
 from moxsmtp.interfaces import Client, Hello, Login, LoginSecrets, TLSInfo
 from moxsmtp.smtp.authentication import Authentication, result_of
-from moxsmtp.smtp.body import Body, Offence
-from moxsmtp.smtp.commands import Auth, Command, Ehlo, Expn, Helo, Mail, StartTLS, Verb, Vrfy
+from moxsmtp.smtp.commands import Auth, Bdat, Command, Ehlo, Expn, Helo, Mail, StartTLS, Verb, Vrfy
 from moxsmtp.smtp.events import (
     Challenge,
+    ChunkBegin,
+    ChunkEnd,
     Content,
     ContentEnd,
     Event,
@@ -29,23 +28,32 @@ from moxsmtp.smtp.events import (
     Refusal,
     SecretsRequest,
 )
-from moxsmtp.smtp.future_release import future_release
 from moxsmtp.smtp.grammar import VERBS, BadSyntax, Dialect, command
+from moxsmtp.smtp.incoming import Incoming
+from moxsmtp.smtp.input import Input, LineTooLong
 from moxsmtp.smtp.order import MISSING, TRANSITIONS, State
-from moxsmtp.smtp.parameters import DEFAULT_MAXIMUM_SIZE
 from moxsmtp.smtp.reply import Refused, Reply
-from moxsmtp.smtp.sasl import BAD_CREDENTIALS, Terms
+from moxsmtp.smtp.sasl import BAD_CREDENTIALS
+from moxsmtp.smtp.station import Station
 
-__all__ = ["DEFAULT_MAXIMUM_SIZE", "MAXIMUM_LINE", "Session", "State", "Station"]
+__all__ = ["MAXIMUM_LINE", "MAXIMUM_RESPONSE", "Session", "State", "Station"]
 
 #: Octets of a line with its end.  More than RFC 5321 section 4.5.3.1.4 asks for (S-18).
 MAXIMUM_LINE: Final = 2048
+
+#: The same behind a 334.  RFC 4954 section 4.
+MAXIMUM_RESPONSE: Final = 12_288
+
+#: At so many failed log-ins a session becomes slow (S-17, S-42).
+_SLOW_FAILURES: Final = 3
 
 #: So many refused messages, and none taken, make a connection a nuisance (S-56).
 _BAD_TRANSACTIONS: Final = 10
 
 
 _LINE_TOO_LONG: Final = Reply(500, "5.0", "line too long", close=True)
+_RESPONSE_TOO_LONG: Final = Reply(500, "5.6", "authentication response too long", close=True)
+_NO_CHUNK: Final = Reply(501, "5.4", "say how many octets follow, in digits", close=True)
 _NO_SMTP: Final = Reply(500, "5.2", "this is an SMTP server, and that is no SMTP", close=True)
 _UNKNOWN: Final = Reply(500, "5.1", "no such command")
 _NO_HELLO: Final = Reply(503, "5.1", "say EHLO or HELO first")
@@ -54,45 +62,12 @@ _NO_LOGIN_HERE: Final = Reply(503, "5.1", "nobody can log in here")
 _LOGGED_IN: Final = Reply(503, "5.1", "logged in already")
 _NO_TLS_HERE: Final = Reply(503, "5.1", "TLS cannot be started here")
 _TOO_MANY_BAD: Final = Reply(550, "1.0", "too many messages were refused", close=True)
-_SMUGGLING: Final = Reply(
-    500, "5.2", "bare CR or LF round the end of data: possible SMTP smuggling, not taken"
-)
 
 #: What makes a transaction; only users may where users hand in mail (S-25).
-_TRANSACTION: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA})
+_TRANSACTION: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT})
 
 #: Successes that may wait for those behind them (S-22).  RFC 2920 section 3.2.
 _BUFFERED: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.RSET, Verb.NOOP, Verb.HELP})
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """
-    What all sessions of a socket share.
-
-    @ivar hostname: A-labels; in greeting and EHLO (S-2).
-    @ivar product: Behind C{ESMTP} in the greeting.
-    @ivar maximum_size: Octets of a message (S-3).
-    @ivar offers_tls: STARTTLS can be obeyed.
-    @ivar clear_passwords: PLAIN and LOGIN are possible without TLS (S-4).
-    @ivar reply_id: A session's number in its opaque form (S-10).
-    @ivar offers_require_tls: REQUIRETLS can be obeyed (S-4).
-    @ivar pedantic: What many clients do against the grammar is refused (S-111).
-    @ivar now: Aware, UTC, to say until when mail can be held (RFC 4865); L{None}:
-        that is not announced.
-    @ivar terms: What logging in rests on; L{None}: nobody can.
-    """
-
-    hostname: str
-    maximum_size: int
-    offers_tls: bool
-    clear_passwords: bool
-    reply_id: Callable[[int], str]
-    product: str = "moxsmtp"
-    offers_require_tls: bool = True
-    pedantic: bool = False
-    now: Callable[[], datetime] | None = None
-    terms: Terms | None = None
 
 
 class Session:
@@ -102,19 +77,20 @@ class Session:
     @ivar client: What is known of the peer by now.
     @ivar state: Where the session stands.
     @ivar ended: The AUTH that the last answer ended; L{None}: it ended none.
+    @ivar line: The last one that was read, without its end.
+    @ivar is_slow: The client has given trouble, and is served slowly (S-17).
     """
 
     __slots__ = (
-        "_authentication", "_bad", "_body", "_buffer", "_good", "_position", "_smtputf8",
-        "_spoke_smtp", "_station", "_unanswered", "_used_sasl", "client", "ended", "state",
+        "_authentication", "_bad", "_good", "_incoming", "_input", "_smtputf8", "_spoke_smtp",
+        "_station", "_unanswered", "_used_sasl", "client", "ended", "is_slow", "line", "state",
     )  # fmt: skip
 
     def __init__(self, station: Station, client: Client) -> None:
         self._station = station
-        self._buffer = b""
-        self._position = 0
+        self._input = Input()
         self._unanswered: Event | None = None
-        self._body: Body | None = None
+        self._incoming = Incoming(self._input, station.maximum_size)
         self._authentication = Authentication(station.terms)
         self._used_sasl = False
         self.ended: Exchange | None = None
@@ -123,6 +99,8 @@ class Session:
         self._bad = 0
         self._good = 0
         self.client = client
+        self.line = b""
+        self.is_slow = False
         self.state = State.INITIAL
 
     # -- octets in, events out ---------------------------------------------------
@@ -130,12 +108,7 @@ class Session:
     @property
     def buffered(self) -> int:
         """Octets that wait."""
-        return len(self._buffer) - self._position
-
-    @property
-    def has_line(self) -> bool:
-        """Whether another complete line waits (S-22)."""
-        return self._buffer.find(b"\n", self._position) >= 0
+        return len(self._input)
 
     @property
     def exchange(self) -> str | None:
@@ -151,64 +124,67 @@ class Session:
         """Take what the peer sent, in any pieces."""
         if self.state is State.CLOSED:
             return
-        if self._position:
-            self._buffer = self._buffer[self._position :] + data
-            self._position = 0
-        else:
-            self._buffer = self._buffer + data if self._buffer else data
+        self._input.receive(data)
 
     def take_rest(self) -> bytes:
         """What waits, which then is not ours any more: TLS begins with it (S-35)."""
-        rest, self._buffer, self._position = self._buffer[self._position :], b"", 0
-        return rest
+        return self._input.take_all()
 
     def next(self) -> Event | None:
         """
         What happens next; L{None} while more must come, or an answer is due.
 
-        Content wants no answer, so there is more to ask for behind it.
+        Content and the beginning of a chunk want no answer, so there is more
+        to ask for behind them.
         """
-        if self._unanswered is not None:
+        state = self.state
+        if self._unanswered is not None or state is State.HANDSHAKE or state is State.CLOSED:
             return None
-        if self.state is State.CONTENT:
-            return self._content()
-        if self.state is State.HANDSHAKE or self.state is State.CLOSED:
-            return None
-        end = self._buffer.find(b"\n", self._position)
-        # Without its end, a line of this length is one octet too long already.
-        length = end + 1 - self._position if end >= 0 else self.buffered + 1
-        if length > MAXIMUM_LINE:
-            self._unanswered = Refusal(None, _LINE_TOO_LONG)
+        if self._incoming.is_due:
+            return self._incoming_next()
+        in_exchange = state is State.EXCHANGE
+        try:
+            line = self._input.line(MAXIMUM_RESPONSE if in_exchange else MAXIMUM_LINE)
+        except LineTooLong:
+            self._unanswered = self._too_long()
             return self._unanswered
-        if end < 0:
+        if line is None:
             return None
-        line = self._buffer[self._position : end]
-        self._position = end + 1
-        if line.endswith(b"\r"):
-            line = line[:-1]
-        self._unanswered = event = (
-            self._authentication.respond(line)
-            if self.state is State.EXCHANGE
-            else self._command(line)
-        )
+        self.line = line
+        event = self._authentication.respond(line) if in_exchange else self._command(line)
+        if event is None:
+            return self._incoming_next()
+        self._unanswered = event
         return event
+
+    def _too_long(self) -> Refusal:
+        """Neither this line nor what follows is understood (S-18)."""
+        if self.state is not State.EXCHANGE:
+            return Refusal(None, _LINE_TOO_LONG)
+        ended = Exchange(self._authentication.variant or "", LoginResult.ERROR)
+        return Refusal(Verb.AUTH, _RESPONSE_TOO_LONG, exchange=ended)
 
     # -- commands ------------------------------------------------------------------
 
-    def _command(self, line: bytes) -> Event:
+    def _command(self, line: bytes) -> Event | None:
+        """@return: L{None}: a chunk begins."""
         word, space, rest = line.partition(b" ")
         verb = VERBS.get(word.upper())
         if verb is None:
             return Refusal(None, _UNKNOWN if self._spoke_smtp else _NO_SMTP)
         self._spoke_smtp = True
+        if verb is Verb.BDAT:
+            return self._begin_chunk(space + rest)
         unmet = self._unmet(verb)
-        if unmet is not None:
-            return Refusal(verb, unmet)
+        return Refusal(verb, unmet) if unmet is not None else self._wanted(verb, space + rest)
+
+    def _wanted(self, verb: Verb, arguments: bytes) -> Event:
+        """What a line asks for whose time has come."""
         if verb is Verb.AUTH:
             # An attempt counts before it is read (S-42).
             self._authentication.count()
         try:
-            wanted = self._read(verb, space + rest)
+            wanted = self._read(verb, arguments)
         except Refused as refused:
             exchange = Exchange("", LoginResult.ERROR) if verb is Verb.AUTH else None
             return Refusal(verb, refused.reply, refused.reason, exchange)
@@ -282,6 +258,7 @@ class Session:
         self.client = replace(self.client, login=login)
         self._used_sasl = True
         self._authentication.failures = 0
+        self.is_slow = False
         return Reply(235, "7.0", "logged in")
 
     def count_certificate(self) -> None:
@@ -296,26 +273,25 @@ class Session:
 
     # -- content ---------------------------------------------------------------------
 
-    def _content(self) -> Event | None:
-        body = self._body
-        assert body is not None  # noqa: S101 - there is one behind 354
-        if self.buffered and not (body.ended or body.is_hopeless):
-            octets = body.feed(self.take_rest())
-            self._buffer = body.take_rest()
-            if octets:
-                return Content(octets)
-        if body.ended or body.is_hopeless:
-            self._unanswered = ContentEnd(self._verdict(body))
-            return self._unanswered
-        return None
+    def _incoming_next(self) -> Event | None:
+        event = self._incoming.next()
+        if isinstance(event, ContentEnd | ChunkEnd | Refusal):
+            self._unanswered = event
+        return event
 
-    def _verdict(self, body: Body) -> Reply | None:
-        if body.ended and body.offence is None:
-            return None
-        if body.offence is Offence.SMUGGLING:
-            return _SMUGGLING if body.ended else replace(_SMUGGLING, close=True)
-        status = "2.3" if self._station.maximum_size < DEFAULT_MAXIMUM_SIZE else "3.4"
-        return Reply(552, status, "message too large", close=not body.ended)
+    def _begin_chunk(self, arguments: bytes) -> Refusal | None:
+        """
+        A BDAT, whose octets are on their way.
+
+        @return: Nobody knows how many, or too many to wait for: what follows
+            cannot be told from commands, so the session ends.
+        """
+        try:
+            chunk = command(Verb.BDAT, arguments, self._dialect)
+        except BadSyntax as error:
+            return Refusal(Verb.BDAT, _NO_CHUNK, f"{error.rest!a:.200}")
+        assert isinstance(chunk, Bdat)  # noqa: S101 - that is what the verb says
+        return self._incoming.begin_chunk(chunk, self._unmet(Verb.BDAT))
 
     def judged(self, *, good: bool) -> None:
         """A message that came whole was taken, or refused for what it is (S-113)."""
@@ -336,20 +312,10 @@ class Session:
         station, client = self._station, self.client
         if isinstance(said, Helo):
             return Reply(250, None, station.hostname)
-        lines = [station.hostname, "PIPELINING", f"SIZE {station.maximum_size}"]
-        if self._may_start_tls():
-            lines.append("STARTTLS")
-        elif client.tls is not None and station.offers_require_tls:
-            lines.append("REQUIRETLS")
-        if client.role.is_submission:
-            is_secret = client.tls is not None or station.clear_passwords
-            mechanisms = self._authentication.usable(client, is_secret=is_secret)
-            if mechanisms:
-                lines.append("AUTH " + " ".join(mechanisms))
-            if station.now is not None:
-                lines.append(future_release(station.now()))
-        lines += ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "LIMITS RCPTMAX=1000", "SMTPUTF8"]
-        return Reply(250, None, "\n".join(lines))
+        is_secret = client.tls is not None or station.clear_passwords
+        mechanisms = self._authentication.usable(client, is_secret=is_secret)
+        lines = station.extensions(client, mechanisms, may_start_tls=self._may_start_tls())
+        return Reply(250, None, "\n".join((station.hostname, *lines)))
 
     def answer(self, reply: Reply) -> bytes:
         """
@@ -373,14 +339,17 @@ class Session:
 
     def may_wait(self, event: Event, reply: Reply) -> bool:
         """Whether the answer may stay unsent while another line waits (S-22)."""
-        return reply.code < 400 and getattr(event, "verb", None) in _BUFFERED and self.has_line
+        return (
+            reply.code < 400 and getattr(event, "verb", None) in _BUFFERED and self._input.has_line
+        )
 
     def _advance(self, event: Event, reply: Reply) -> None:
         self.ended = None
         match event:
-            case ContentEnd():
-                self._body = None
-                self._smtputf8 = False
+            case ChunkEnd() if reply.is_positive:
+                self.state = State.CHUNKS
+            case ContentEnd() | ChunkEnd():
+                self._forget_transaction()
                 self.state = State.GREETED
             case Challenge():
                 self._authentication.delay = 0
@@ -389,12 +358,14 @@ class Session:
                 self._end_exchange(exchange)
             case LoginAttempt() | LoginProven() | SecretsRequest():
                 self._end_exchange(Exchange(event.variant, result_of(reply)))
-            case Refusal() | Content():
+            case Refusal() | Content() | ChunkBegin():
                 pass
             case _ if reply.is_positive:
                 self._accept(event)
 
     def _end_exchange(self, ended: Exchange) -> None:
+        if self._authentication.failures >= _SLOW_FAILURES:
+            self.is_slow = True
         self._authentication.end()
         self.ended = ended
         self.state = State.GREETED
@@ -405,18 +376,24 @@ class Session:
         if isinstance(wanted, Helo | Ehlo):
             hello = Hello(wanted.name, isinstance(wanted, Ehlo))
             self.client = replace(self.client, hello=hello)
-            self._smtputf8 = False
+            self._forget_transaction()
         elif isinstance(wanted, Mail):
             self._smtputf8 = wanted.smtputf8
         elif verb is Verb.RSET:
-            self._smtputf8 = False
+            self._forget_transaction()
         elif verb is Verb.DATA:
-            self._body = Body(self._station.maximum_size)
+            self._incoming.begin()
+
+    def _forget_transaction(self) -> None:
+        """S-27."""
+        self._incoming.forget()
+        self._smtputf8 = False
 
     def close(self) -> None:
         """Nothing more is understood or said."""
         self.state = State.CLOSED
-        self._buffer, self._position = b"", 0
+        self._incoming.forget()
+        self._input.take_all()
 
     def secure(self) -> None:
         """TLS begins with the first octet: nothing is understood before L{secured}."""
@@ -429,6 +406,6 @@ class Session:
         """
         self.client = replace(self.client, tls=tls, hello=None, login=None, certificate=None)
         self._used_sasl = False
-        self._buffer, self._position = b"", 0
-        self._smtputf8 = False
+        self._input.take_all()
+        self._forget_transaction()
         self.state = State.INITIAL

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from moxsmtp.receive.outlet import Outlet
-from moxsmtp.tls.server import ServerTLS
 
 
 class SocketTransport(StringTransport):
@@ -24,6 +25,14 @@ class SocketTransport(StringTransport):
 
     def getHandle(self) -> object:
         return self.handle
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Connections:
+    """Of a server without a certificate."""
+
+    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        return SSL.Connection(SSL.Context(SSL.TLS_SERVER_METHOD), None)
 
 
 class OutletTests(SynchronousTestCase):
@@ -67,9 +76,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """Where TLS was there first, nothing goes round it, though its socket shines through."""
-        factory = TLSMemoryBIOFactory(
-            ServerTLS(SSL.Context(SSL.TLS_SERVER_METHOD)), False, Factory.forProtocol(Protocol)
-        )
+        factory = TLSMemoryBIOFactory(Connections(), False, Factory.forProtocol(Protocol))
         tls = factory.buildProtocol(None)
         assert tls is not None
         tls.makeConnection(self.transport)

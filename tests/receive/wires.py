@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from twisted.internet.address import IPv4Address
@@ -180,6 +181,7 @@ class WireCase(Dialogue):
             reply_id=lambda number: f"id{number}",
             clock=self.clock,
             metrics=self.metrics,
+            slow_delay=timedelta(),
             terms=TERMS,
         )
         self.start()

@@ -12,8 +12,9 @@ from moxsmtp.names import parse_host
 from moxsmtp.smtp.commands import Mail, Verb
 from moxsmtp.smtp.events import Content, ContentEnd
 from moxsmtp.smtp.order import MISSING, TRANSITIONS
+from moxsmtp.smtp.parameters import DEFAULT_MAXIMUM_SIZE
 from moxsmtp.smtp.reply import Reply
-from moxsmtp.smtp.session import DEFAULT_MAXIMUM_SIZE, MAXIMUM_LINE, Session, State
+from moxsmtp.smtp.session import MAXIMUM_LINE, Session, State
 from tests.dialog import Dialogue
 from tests.smtp.driver import Driver, session
 
@@ -55,7 +56,9 @@ class GreetingTests(SessionCase):
             S: 250-SIZE 1000
             S: 250-ENHANCEDSTATUSCODES
             S: 250-8BITMIME
+            S: 250-DSN
             S: 250-LIMITS RCPTMAX=1000
+            S: 250-CHUNKING
             S: 250 SMTPUTF8
         """)
 
@@ -212,7 +215,7 @@ class OrderTests(SessionCase):
 
     def test_table_is_whole(self) -> None:
         """Each move that a session can be asked for is in the table, or its lack has words."""
-        for state in (State.GREETED, State.MAIL, State.RCPT):
+        for state in (State.GREETED, State.MAIL, State.RCPT, State.CHUNKS):
             for verb in Verb:
                 self.assertNotEqual((state, verb) in TRANSITIONS, (state, verb) in MISSING)
 
@@ -271,7 +274,7 @@ class LineTests(SessionCase):
         self.assertDialog("""
             C: MAIL what
             S: 503 5.5.1 say EHLO or HELO first (id7)
-            C: BDAT 1
+            C: XCLIENT 1
             S: 500 5.5.1 no such command (id7)
             C:
             S: 500 5.5.1 no such command (id7)
@@ -446,7 +449,9 @@ class StartTLSTests(SessionCase):
             S: 250-STARTTLS
             S: 250-ENHANCEDSTATUSCODES
             S: 250-8BITMIME
+            S: 250-DSN
             S: 250-LIMITS RCPTMAX=1000
+            S: 250-CHUNKING
             S: 250 SMTPUTF8
             C: STARTTLS now
             S: 501 5.5.2 bad syntax (id7)
