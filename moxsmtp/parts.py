@@ -49,6 +49,7 @@ from moxsmtp.store.hooks import HookStore
 from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
+from moxsmtp.store.sending import Sending
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.client import OpportunisticTLS, StrictTLS, client_context
 from moxsmtp.webhooks.calls import HookWork
@@ -88,6 +89,7 @@ class Parts:
         self.client_keys = ClientKeys(engine.database, now=self.now)
         self.identity = Identity(engine.database)
         self.history = History(engine.database)
+        self.sending = Sending(engine.database)
         # Names this process among all that use the database.
         owner = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
         self._make_stores(owner)

@@ -226,6 +226,7 @@ class Server(Service):
             swept = await sweep(parts.engine.database, parts.now(), self._settings.store.orphan_age)
             for _ in range(swept.missing):
                 parts.metrics.count("moxsmtp_store_missing_content_total")
+            await _all_of(parts.sending.remove_old, parts.now())
 
         async def measure() -> None:
             waiting = await history.waiting()

@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from moxsmtp.config.settings import HTTPSettings, Settings
 from moxsmtp.directory import DomainSettings
-from moxsmtp.dns.records import Answer, Question
+from moxsmtp.dns.records import Answer, Question, RRType
 from moxsmtp.interfaces import Account, IOwnResolver, IResolver
 from moxsmtp.names import Domain, parse_domain
 from moxsmtp.outbound.next_hop import FixedRoute
@@ -175,7 +175,7 @@ class _Resolver(MemoryResolver):
     """One that can be closed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({Question("far.example", RRType.A): ("192.0.2.25",)})
         self.is_closed = False
 
     def lookup(self, question: Question) -> Deferred[Answer]:
@@ -208,7 +208,7 @@ class Alone:
         return settings
 
     def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
-        """One that knows nothing."""
+        """One that knows where somebody@far.example can be answered."""
         return self.own
 
     def checks(

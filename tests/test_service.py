@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from moxsmtp.config import Selector, Settings
 from moxsmtp.dkim import Signer, generate_key, load_private_key, public_record, sign
-from moxsmtp.dns.records import Question, RRType
+from moxsmtp.dns.records import MX, Question, RRType
 from moxsmtp.engine import open_engine
 from moxsmtp.interfaces import Account, HookTarget, Maildir, NewMessage, Provenance, Validation
 from moxsmtp.names import parse_domain
@@ -109,6 +109,7 @@ class StartTests(ServerCase):
         self.alone.own.zone = {
             Question("1.0.0.127.in-addr.arpa", RRType.PTR): ("mx.far.co.uk",),
             Question("mx.far.co.uk", RRType.A): ("127.0.0.1",),
+            Question("mail.far.co.uk", RRType.MX): (MX(10, "mx.far.co.uk"),),
             Question("mail.far.co.uk", RRType.TXT): (b"v=spf1 a:mx.far.co.uk -all",),
             Question("s._domainkey.far.co.uk", RRType.TXT): (public_record(KEY).encode(),),
             Question("_dmarc.far.co.uk", RRType.TXT): (b"v=DMARC1; p=reject",),

@@ -18,12 +18,33 @@ from moxsmtp.smtp.notification import NO_WISHES, Wishes
 
 __all__ = [
     "Attempt", "Batch", "Delivered", "Failed", "FromIdInUse", "Hook", "HookResult", "Job", "Lease",
-    "LeaseLost", "Outcome", "RemoteMTA", "Result", "Retired", "Retry", "Settlement",
+    "LeaseLost", "LimitReached", "MessageLimitReached", "Outcome", "RecipientLimitReached",
+    "RemoteMTA", "Result", "Retired", "Retry", "Settlement",
 ]  # fmt: skip
 
 
 class FromIdInUse(ValueError):
     """A from-id stands in the queue or its history already (Q-4)."""
+
+
+class LimitReached(Exception):
+    """
+    The account may not send so much (S-94).
+
+    @ivar limit: How much it may send in 24 hours.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class MessageLimitReached(LimitReached):
+    """Of messages, counted per recipient."""
+
+
+class RecipientLimitReached(LimitReached):
+    """Of recipients to whom it never wrote before."""
 
 
 class LeaseLost(Exception):

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
-from moxsmtp.interfaces import IContent, IQueue, NewJob, NewMessage, Spooled
+from moxsmtp.interfaces import Allowance, IContent, IQueue, NewJob, NewMessage, Spooled
 from moxsmtp.names import IPAddress
 from moxsmtp.queue.job import Batch, FromIdInUse, Job, Lease, Result, Retired, Retry, Settlement
 from moxsmtp.queue.storage import IJobStore
@@ -29,6 +29,7 @@ from moxsmtp.store.job_rows import JOBS, insert_job, job_destination, read_job, 
 from moxsmtp.store.leases import Clock, Leases, add_due, database_clock, hold_fence
 from moxsmtp.store.message_rows import insert_messages
 from moxsmtp.store.schema import job, retired_job
+from moxsmtp.store.sending import use_up
 from moxsmtp.store.spool import Contents
 from moxsmtp.store.transaction import Transaction
 
@@ -124,7 +125,9 @@ class JobStore(Leases):
         self._stored = stored
         self._keep_hooks = keep_hooks
 
-    async def add(self, spooled: Spooled, jobs: Sequence[NewJob]) -> Sequence[int]:
+    async def add(
+        self, spooled: Spooled, jobs: Sequence[NewJob], allowance: Allowance | None = None
+    ) -> Sequence[int]:
         """See L{IQueue.add}."""
         if not jobs:
             raise ValueError("no jobs")
@@ -136,6 +139,8 @@ class JobStore(Leases):
         def work(tx: Transaction) -> Sequence[int]:
             _check_from_ids(tx, jobs)
             moment = self._clock(tx, now)
+            if allowance is not None:
+                use_up(tx, allowance, [new.forward_path for new in jobs], moment)
             numbers = _insert_all(tx, spooled, jobs, moment)
             for name, due in sorted(_first_due(jobs, moment).items()):
                 add_due(tx, JOBS.kind, name, due, moment)

@@ -168,10 +168,19 @@ sent: Final = Table(
     #: Canonical: local-part in lower case, A-labels.
     Column("recipient", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    #: 1: the account had never written to the recipient before.
+    Column("is_first", SmallInteger, nullable=False),
 )
 
-Index("sent_account", sent.c.account, sent.c.at)
+# The limits are answered by the first alone, however much was sent.
+Index("sent_account", sent.c.account, sent.c.at, sent.c.is_first)
 Index("sent_recipient", sent.c.account, sent.c.recipient)
+Index(
+    "sent_at",
+    sent.c.at,
+    sqlite_where=text("is_first = 0"),
+    postgresql_where=text("is_first = 0"),
+)
 
 #: What queued work is for, and who works on it.
 destination: Final = Table(

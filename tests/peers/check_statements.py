@@ -27,6 +27,7 @@ from tests.store import (
     test_messages,
     test_queue_admin,
     test_queue_model,
+    test_sending,
 )
 from tests.store.contract import Contract, new_hook, new_job, result, spooled
 from tests.store.engine import CountingReactor
@@ -99,6 +100,10 @@ class PrefixedContentTests(StoreOnPostgreSQL, test_messages.PrefixedContentTests
 
 class IdentityTests(StoreOnPostgreSQL, test_accounts.IdentityTests):
     """Secrets of the installation."""
+
+
+class SendingTests(StoreOnPostgreSQL, test_sending.SendingTests):
+    """Limits on sending."""
 
 
 class HistoryTests(StoreOnPostgreSQL, test_history.HistoryTests):

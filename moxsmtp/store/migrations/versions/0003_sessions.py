@@ -39,7 +39,16 @@ def upgrade() -> None:
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("recipient", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("is_first", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("sent_account", "sent", ["account", "at"], unique=False)
+    op.create_index("sent_account", "sent", ["account", "at", "is_first"], unique=False)
     op.create_index("sent_recipient", "sent", ["account", "recipient"], unique=False)
+    op.create_index(
+        "sent_at",
+        "sent",
+        ["at"],
+        unique=False,
+        sqlite_where=sa.text("is_first = 0"),
+        postgresql_where=sa.text("is_first = 0"),
+    )
