@@ -11,8 +11,7 @@ from moxsmtp.interfaces import InsufficientStorage, IReceiver
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
-from moxsmtp.smtp.commands import Mail, Rcpt
-from tests.receive.houses import USER, HouseTestCase, path, session_log
+from tests.receive.houses import USER, HouseTestCase, session_log
 
 COMPLETE = (
     b"From: Alice <alice@ours.example>\r\nMessage-ID: <1@ours.example>\r\n"
@@ -119,7 +118,7 @@ class SubmissionTests(HouseTestCase):
             "two fields": b"From: alice@ours.example\r\nFrom: alice@ours.example\r\n\r\n",
             "two authors": b"From: alice@ours.example, a2@ours.example\r\n\r\n",
             "no address": b"From: alice\r\n\r\n",
-            "no header": b"just text\r\n",
+            "no header": b"just text\r\n\r\n",
         }
         codes = {name: self.submit(content) for name, content in contents.items()}
         self.assertEqual(dict.fromkeys(contents, "550 5.6.0"), codes)
@@ -150,19 +149,6 @@ class SubmissionTests(HouseTestCase):
         self.receiver = Submission(house, session_log(USER), tls_required=True)
         self.assertEqual("451 4.0.0", self.submit(COMPLETE, "x@away.example", "y451@away.example"))
         self.assertEqual([], self.queue.jobs)
-
-    def test_smtputf8(self) -> None:
-        """SMTPUTF8 goes with the job, and into Received (S-85)."""
-        mail = Mail(path("alice@ours.example"), smtputf8=True)
-        self.ask(self.receiver.mail(USER, mail))
-        self.begin_recipient("bob@away.example")
-        self.ask(self.receiver.message(USER, self.spooled(self.receiver, USER, COMPLETE)))
-        job = self.queue.jobs[0][0]
-        self.assertTrue(job.smtputf8)
-        self.assertIn(b" with UTF8SMTPSA ", job.prefix.replace(b"\r\n\t", b" "))
-
-    def begin_recipient(self, recipient: str) -> None:
-        self.ask(self.receiver.recipient(USER, Rcpt(path(recipient))))
 
     def test_bare_postmaster_is_ours(self) -> None:
         """The bare postmaster is queued for our own host."""
