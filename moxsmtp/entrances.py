@@ -205,6 +205,7 @@ class Entrances:
             hostname=hostname,
             maximum_size=listener.max_message_size or MAXIMUM_MESSAGE_SIZE,
             clear_passwords=clear,
+            pedantic=settings.pedantic,
             limits=listener.limits,
             tls=door.tls,
             tls_info=tls_info,

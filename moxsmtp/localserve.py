@@ -80,11 +80,12 @@ class Ports:
     http: int = 1080
 
 
-def settings(directory: str, ports: Ports = Ports()) -> Settings:
+def settings(directory: str, ports: Ports = Ports(), *, pedantic: bool = False) -> Settings:
     """
     The configuration of localserve.
 
     @param directory: Absolute; everything is kept there.
+    @param pedantic: Refuse what many clients do against the standards (S-111).
     """
     listener = ListenerSettings(
         name="local",
@@ -114,6 +115,7 @@ def settings(directory: str, ports: Ports = Ports()) -> Settings:
         ),
         http=HTTPSettings(addresses=(_LOOPBACK,), port=ports.http),
         default_account=ACCOUNT,
+        pedantic=pedantic,
     )
 
 
@@ -198,6 +200,7 @@ class Loopback:
 
     allow_loopback = True
     passwords: Mapping[str, str] = {ACCOUNT: PASSWORD}
+    strict_mime = True
     unknown_delay = dt.timedelta()
 
     def prepare(self, settings: Settings, now: dt.datetime) -> Settings:

@@ -215,6 +215,8 @@ class Parts:
             checks=self.checks,
             organizational_domain=self.suffixes.organizational_domain,
             signers=lambda: self.signers,
+            pedantic=self.settings.pedantic,
+            strict_mime=self.settings.pedantic and self.surroundings.strict_mime,
         )
 
         def maker(

@@ -24,11 +24,13 @@ class Surroundings(Protocol):
     """
     @ivar allow_loopback: Whether webhooks may call this machine itself.
     @ivar passwords: Set at the start, by account, where there is none yet.
+    @ivar strict_mime: Whether the pedantic refuse what is not MIME throughout, too.
     @ivar unknown_delay: How long mail for nobody is held before it is refused.
     """
 
     allow_loopback: bool
     passwords: Mapping[str, str]
+    strict_mime: bool
     unknown_delay: timedelta
 
     def prepare(self, settings: Settings, now: datetime) -> Settings:
@@ -68,6 +70,7 @@ class Internet:
 
     allow_loopback = False
     passwords: Mapping[str, str] = {}
+    strict_mime = False
     unknown_delay = timedelta(seconds=5)
 
     def prepare(self, settings: Settings, now: datetime) -> Settings:  # noqa: ARG002 - as localserve's

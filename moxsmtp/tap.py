@@ -53,6 +53,9 @@ class LocalserveOptions(usage.Options):
     optParameters = [  # noqa: RUF012 - usage.Options declares it so
         ["directory", "d", None, "Where data and the certificate are kept; made if missing."],
     ]
+    optFlags = [  # noqa: RUF012 - the same
+        ["pedantic", None, "Refuse what many mail programs do against the standards."],
+    ]
     longdesc = "A server to try things with: on loopback only, no mail leaves the machine."
 
 
@@ -154,7 +157,8 @@ Examples:
         if self.subCommand is not None:
             from moxsmtp.localserve import settings
 
-            return settings(directory or localserve_directory(os.environ, sys.platform))
+            directory = directory or localserve_directory(os.environ, sys.platform)
+            return settings(directory, pedantic=bool(self.subOptions["pedantic"]))
         loaded = load(cast("str", self.config_path()), warn)
         return replace(loaded, data_directory=directory) if directory else loaded
 

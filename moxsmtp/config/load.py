@@ -117,6 +117,7 @@ class _Assembly:
             log=table.log,
             selectors=keys,
             cram_md5=table.cram_md5,
+            pedantic=table.pedantic,
         )
 
     def _file(self, name: str) -> str:

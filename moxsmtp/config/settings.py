@@ -82,6 +82,7 @@ class Settings:
     @ivar selectors: What mail of each domain is signed with; domains without
         any may be left out.
     @ivar cram_md5: Users may log in with CRAM-MD5, and what it needs is kept.
+    @ivar pedantic: What many clients do against the standards is refused (S-111).
     """
 
     hostname: Domain
@@ -103,6 +104,7 @@ class Settings:
     relays: tuple[RelaySettings, ...] = ()
     selectors: Mapping[Domain, tuple[Selector, ...]] = field(default_factory=dict)
     cram_md5: bool = True
+    pedantic: bool = False
 
     def signers(self) -> Mapping[Domain, tuple[Signer, ...]]:
         """Every domain of ours with what its mail is signed with now, which may be nothing."""

@@ -151,6 +151,7 @@ class FileTable:
     maildir: str = ""
     maildir_mode: int = 0o700
     cram_md5: bool = True
+    pedantic: bool = False
     listener: Mapping[int, ListenerSettings] = field(default_factory=dict)
     domain: Mapping[str, DomainTable] = field(default_factory=dict)
     account: Mapping[str, AccountTable] = field(default_factory=dict)

@@ -47,6 +47,7 @@ class Entrance:
     @ivar greeting_delay: Before the greeting, to see who cannot wait.
     @ivar tracing: How much of what is said goes into the log (S-23).
     @ivar terms: What logging in rests on; L{None}: nobody can.
+    @ivar pedantic: What many clients do against the grammar is refused (S-111).
     """
 
     listener: str
@@ -69,6 +70,7 @@ class Entrance:
     greeting_delay: timedelta = timedelta()
     tracing: Tracing = Tracing.NONE
     terms: Terms | None = None
+    pedantic: bool = False
 
     @property
     def station(self) -> Station:
@@ -80,6 +82,7 @@ class Entrance:
             clear_passwords=self.clear_passwords,
             reply_id=self.reply_id,
             terms=self.terms,
+            pedantic=self.pedantic,
         )
 
     @property
