@@ -7,13 +7,12 @@ stands.
 from __future__ import annotations
 
 import errno
-import os
-import re
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
@@ -27,22 +26,20 @@ _BACKLOG: Final = 511
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
-#: The first descriptor that is passed to a process.  sd_listen_fds(3).
-_FIRST_PASSED: Final = 3
-
-
-def passed_descriptors(environment: MutableMapping[str, str]) -> Sequence[int]:
+def passed_descriptors(reactor: Any) -> Sequence[int]:
     """
-    Those that systemd passed to this process; what says so is removed, so that
-    no child believes it.  sd_listen_fds(3).
+    Those that systemd passed to this process.  sd_listen_fds(3).
 
-    Twisted's own reading wants names for them, which others than systemd leave out.
+    Twisted's endpoints have read, and removed from the environment, what says so
+    as soon as they were imported; so they are asked, one by one.
     """
-    process, count = (environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS"))
-    environment.pop("LISTEN_FDNAMES", None)
-    if process != str(os.getpid()) or not re.fullmatch("[0-9]{1,4}", count):
-        return ()
-    return range(_FIRST_PASSED, _FIRST_PASSED + int(count))
+    found: list[int] = []
+    while True:
+        try:
+            endpoint: Any = serverFromString(reactor, f"systemd:domain=INET:index={len(found)}")
+        except IndexError:
+            return found
+        found.append(endpoint.fileno)
 
 
 class PassedSockets:

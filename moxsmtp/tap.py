@@ -231,7 +231,7 @@ def makeService(options: Options) -> Service:
     from moxsmtp.service import make_service
 
     try:
-        passed = PassedSockets(passed_descriptors(os.environ))
+        passed = PassedSockets(passed_descriptors(reactor))
     except CannotListenError as error:
         raise SystemExit(_prefixed(error)) from None
     return build(options, cast("Any", reactor), partial(make_service, passed=passed))

@@ -6,10 +6,12 @@ import os
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
+from twisted.internet import endpoints
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.testing import MemoryReactor
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from moxsmtp.sockets import PassedSockets, Socket, passed_descriptors
@@ -136,21 +138,9 @@ class PassedTests(SynchronousTestCase):
             error = self.assertRaises(CannotListenError, PassedSockets, [descriptor])
             self.assertIn(f"descriptor {descriptor}".encode(), error.port)
 
-    def test_environment(self) -> None:
-        """Descriptors are those from 3 on, for this process only, and are told once."""
-        own = str(os.getpid())
-        environment = {"LISTEN_PID": own, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "X": "1"}
-        self.assertEqual([3, 4], list(passed_descriptors(environment)))
-        self.assertEqual({"X": "1"}, environment)
-        for others in (
-            {},
-            {"LISTEN_FDS": "2"},
-            {"LISTEN_PID": "1", "LISTEN_FDS": "2"},
-            {"LISTEN_PID": own, "LISTEN_FDS": "-1"},
-            {"LISTEN_PID": own, "LISTEN_FDS": "\u0662"},
-            {"LISTEN_PID": own, "LISTEN_FDS": "9" * 20},
-            {"LISTEN_PID": own},
-        ):
-            given = dict(others)
-            self.assertEqual([], list(passed_descriptors(given)), others)
-            self.assertEqual({}, given)
+    def test_descriptors(self) -> None:
+        """All that systemd passes are found, however many have the same name; there may be none."""
+        self.assertEqual([], list(passed_descriptors(MemoryReactor())))
+        passed = ListenFDs([7, 9, 8], ("moxsmtp.socket", "moxsmtp.socket", "other.socket"))
+        self.patch(endpoints._SystemdParser, "_sddaemon", passed)
+        self.assertEqual([7, 9, 8], list(passed_descriptors(MemoryReactor())))
