@@ -88,9 +88,10 @@ def dns_checks(
     def signatures(section: bytes, _authors: Sequence[Domain]) -> SignatureCheck:
         return dkim.Verifier(resolver, section, now=now(), is_public_suffix=is_public_suffix)
 
+    senders = spf.Memory()
     return Checks(
         iprev=lambda address: iprev.verify(resolver, address),
-        spf=lambda identity, _authors: spf.verify(resolver, identity, clock=clock),
+        spf=lambda identity, _authors: spf.verify(resolver, identity, clock=clock, memory=senders),
         dkim=signatures,
         dmarc=lambda authors, sender, signed: dmarc.verify(
             resolver, authors, spf=sender, dkim=signed

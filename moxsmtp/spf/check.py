@@ -12,6 +12,7 @@ from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain
 from moxsmtp.spf.evaluation import Evaluation, Subject
 from moxsmtp.spf.lookups import TIME_LIMIT, Lookups, OutOfTime
+from moxsmtp.spf.memory import Memory
 from moxsmtp.spf.result import Identity, Result, Scope, Status
 
 __all__ = ["verify"]
@@ -20,11 +21,18 @@ __all__ = ["verify"]
 _DECIDED = frozenset({Status.PASS, Status.FAIL, Status.SOFTFAIL, Status.NEUTRAL})
 
 
-async def verify(resolver: IResolver, identity: Identity, *, clock: IReactorTime) -> Result:
+async def verify(
+    resolver: IResolver,
+    identity: Identity,
+    *,
+    clock: IReactorTime,
+    memory: Memory | None = None,
+) -> Result:
     """
     Say whether a client may send in the name that it gives.
 
     @param clock: For the time limit of 20 s, and the macro C{t}.
+    @param memory: Of the checks before; L{None}: nothing is kept.
     @return: A status in every case; a DNS that fails is C{TEMPERROR}.
     """
     scope, local_part, domain = _checked(identity)
@@ -32,29 +40,39 @@ async def verify(resolver: IResolver, identity: Identity, *, clock: IReactorTime
         return Result(Status.NONE)
     if not _has_policy(domain):
         return Result(Status.NONE, scope, domain)
-    subject = Subject(
-        address=identity.address,
-        local_part=local_part,
-        domain=domain.ascii,
-        hello=identity.hello,
-        hostname=identity.hostname.ascii,
-        now=int(clock.seconds()),
-    )
     lookups = Lookups(resolver, clock)
+    asked = scope, domain.ascii, identity.address
     try:
-        return await _evaluate(Evaluation(subject, lookups), lookups, scope, domain)
+        result = None if memory is None else memory.recall(asked, lookups)
+        if result is not None:
+            return result
+        evaluation = Evaluation(
+            Subject(
+                address=identity.address,
+                local_part=local_part,
+                domain=domain.ascii,
+                hello=identity.hello,
+                hostname=identity.hostname.ascii,
+                now=int(clock.seconds()),
+            ),
+            lookups,
+        )
+        result = await _evaluate(evaluation, lookups, scope, domain)
+    except OutOfTime:
+        problem = f"no result within {TIME_LIMIT:g} s"
+        return Result(Status.TEMPERROR, scope, domain, problem=problem)
     finally:
         lookups.close()
+    is_told = result.status is Status.FAIL and evaluation.explains
+    if memory is not None and not is_told and not evaluation.is_personal:
+        memory.keep(asked, lookups, result)
+    return result
 
 
 async def _evaluate(
     evaluation: Evaluation, lookups: Lookups, scope: Scope, domain: Domain
 ) -> Result:
-    try:
-        status = Status(await lookups.replay(evaluation.result))
-    except OutOfTime:
-        problem = f"no result within {TIME_LIMIT:g} s"
-        return Result(Status.TEMPERROR, scope, domain, problem=problem)
+    status = Status(await lookups.replay(evaluation.result))
     mechanism = evaluation.mechanism or "default" if status in _DECIDED else ""
     problem = evaluation.problem if status in {Status.TEMPERROR, Status.PERMERROR} else ""
     authentic = lookups.authentic

@@ -87,6 +87,9 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
 
     Attributes of one letter are the macros of that name (RFC 7208 section
     7.2), for pyspf too.
+
+    @ivar is_personal: A name that was asked for had more macros than those of
+        client and domain: another sender's result may be another.
     """
 
     def __init__(self, subject: Subject, lookups: Lookups) -> None:
@@ -116,6 +119,7 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
         self._domain = subject.domain
         self._number = int(address)
         self._lookups = lookups
+        self.is_personal = False
         self._term_is_void = False
         self._explanation: tuple[MacroString, str] | None = None
         self._records: dict[str, Record] = {}
@@ -156,6 +160,11 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
         return text if text.isascii() and text.isprintable() else ""
 
     @property
+    def explains(self) -> bool:
+        """Whether the L{result} before may come with an explanation."""
+        return self._explanation is not None
+
+    @property
     def problem(self) -> str:
         """What the L{result} before was an error for."""
         told = ": ".join([str(self.prob), *(str(term) for term in self.mech)])
@@ -189,6 +198,7 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
             return outcome
         # Only now: pyspf counts it even where it is not followed.
         self.check_lookups()
+        self._note(record.redirect)
         domain = record.redirect.domain(self._value_of)
         target = self.dns_spf(domain)
         if target is None:
@@ -227,8 +237,13 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
         key = directive.written, self.d
         target = self._expanded.get(key)
         if target is None:
+            self._note(directive.domain)
             target = self._expanded[key] = directive.domain.domain(self._value_of)
         return target
+
+    def _note(self, domain: MacroString) -> None:
+        if domain.uses("lsh"):
+            self.is_personal = True
 
     def _value_of(self, letter: str) -> str:
         value: str = self._client_name() if letter == "p" else getattr(self, letter)

@@ -53,7 +53,7 @@ class Lookups:
         self._pending: dict[Question, Deferred[None]] = {}
         self._timer: IDelayedCall | None = None
         self._late = False
-        self._read: set[Question] = set()
+        self._read: dict[Question, Answer | BaseException] = {}
 
     def get(self, question: Question) -> Answer:
         """
@@ -62,23 +62,31 @@ class Lookups:
         @raise LookupFailed: There will be none.
         @raise NotYet: It has to be waited for.
         """
-        outcome = self._known.get(question)
-        if outcome is None:
-            self.begin((question,))
-            outcome = self._known.get(question)
+        outcome = self.at_once(question)
         if outcome is None:
             raise NotYet(question)
-        self._read.add(question)
+        self._read[question] = outcome
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
+    def at_once(self, question: Question) -> Answer | BaseException | None:
+        """What is known, or was just said; L{None}: it has to be waited for.  It is not read."""
+        outcome = self._known.get(question)
+        if outcome is None:
+            self.begin((question,))
+            outcome = self._known.get(question)
+        return outcome
+
+    def read(self) -> Iterable[tuple[Question, Answer | BaseException]]:
+        """What L{get} gave, in the order in which it was first wanted."""
+        return self._read.items()
+
     @property
     def authentic(self) -> bool:
         """Whether answers were read, and all that were had been validated."""
-        outcomes = [self._known[question] for question in self._read]
-        return bool(outcomes) and all(
-            isinstance(outcome, Answer) and outcome.authentic for outcome in outcomes
+        return bool(self._read) and all(
+            isinstance(outcome, Answer) and outcome.authentic for outcome in self._read.values()
         )
 
     def begin(self, questions: Iterable[Question]) -> None:

@@ -19,7 +19,7 @@ from twisted.trial import unittest
 from moxsmtp.dns.records import MX, LookupFailed, Question, Record, RRType
 from moxsmtp.names import Domain, Host, InvalidName, parse_domain, parse_host
 from moxsmtp.smtp.address import Path
-from moxsmtp.spf import Identity, Result, verify
+from moxsmtp.spf import Identity, Memory, Result, verify
 from moxsmtp.testing import MemoryResolver
 
 SUITE: Final = json.loads(
@@ -117,3 +117,23 @@ class SuiteTests(unittest.SynchronousTestCase):
         self.assertEqual(len(named), 22)
         told = {name: result.explanation for name, (_, result) in named.items()}
         self.assertEqual(told, {name: text for name, (text, _) in named.items()})
+
+    def test_remembered(self) -> None:
+        """
+        Every case has the same result, explanation and all, whatever the
+        memory holds of the others of its section.
+        """
+        outcomes = self.outcomes()
+        memories = {section: Memory() for section in SUITE["zones"]}
+        for name, (case, result) in [*outcomes.items(), *reversed(outcomes.items())]:
+            section = case["section"]
+            checking = verify(
+                resolver(SUITE["zones"][section]),
+                identity(case),
+                clock=Clock(),
+                memory=memories[section],
+            )
+            again = self.successResultOf(Deferred.fromCoroutine(checking))
+            self.assertEqual(again, result, name)
+        kept = sum(len(memory) for memory in memories.values())
+        self.assertGreater(kept, 100)
