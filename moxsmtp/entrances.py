@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -12,10 +13,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from moxsmtp.config import Settings
 from moxsmtp.interfaces import IMetrics, IReceiver, Role
+from moxsmtp.judge.limiters import Limiters
 from moxsmtp.names import Domain, parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.factory import ESMTPFactory
+from moxsmtp.receive.proxy import ProxyFactory
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import (
     MAXIMUM_MESSAGE_SIZE,
@@ -44,6 +47,7 @@ class Hall:
     @ivar receivers: Makes receivers for one socket.
     @ivar session_ids: See L{Entrance}.
     @ivar random_bytes: So many octets that nobody can guess.
+    @ivar limiters: What one network may do, over all listeners (S-12).
     """
 
     receivers: ReceiverMaker
@@ -52,6 +56,7 @@ class Hall:
     random_bytes: Callable[[int], bytes]
     reactor: Any
     metrics: IMetrics
+    limiters: Limiters
 
 
 @dataclass(slots=True)
@@ -62,6 +67,7 @@ class _Door:
     role: Role
     socket: Socket
     factory: ESMTPFactory | None = None
+    proxies: ProxyFactory | None = None
     tls: ServerTLS | None = None
 
 
@@ -109,9 +115,11 @@ class Entrances:
             door.factory = ESMTPFactory(self._entrance(settings, listener, door, hall))
             if door.role is Role.SUBMISSIONS and tls is not None:
                 secure = TLSMemoryBIOFactory(tls, False, door.factory, hall.reactor)
-                door.socket.serve(secure, hall.reactor)
+                door.proxies = ProxyFactory(secure, hall.reactor)
             else:
-                door.socket.serve(door.factory, hall.reactor)
+                door.proxies = ProxyFactory(door.factory, hall.reactor)
+            door.proxies.networks = listener.proxy.networks
+            door.socket.serve(door.proxies, hall.reactor)
 
     def reload(self, settings: Settings, hall: Hall) -> Sequence[str]:
         """
@@ -132,6 +140,8 @@ class Entrances:
                 door.tls = tls
             self._connections[listener.name].maximum = listener.max_connections
             door.factory.obey(self._entrance(settings, listener, door, hall))
+            if door.proxies is not None:
+                door.proxies.networks = listener.proxy.networks
         wanted = {
             (listener.name, role, str(address), service.port)
             for listener in settings.listeners
@@ -215,6 +225,12 @@ class Entrances:
             reply_id=hall.reply_id,
             clock=hall.reactor,
             metrics=hall.metrics,
+            offers_require_tls=role.is_submission or not listener.smtp.no_require_tls,
+            limiters=hall.limiters,
+            authentication_delay=settings.delays.authentication,
+            slow_delay=settings.delays.slow_client,
+            greeting_delay=listener.smtp.greeting_delay if role is Role.SMTP else timedelta(),
+            tracing=settings.log.level.tracing,
             terms=Terms(
                 hostname=settings.hostname.ascii,
                 random_bytes=hall.random_bytes,

@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from moxsmtp.dkim.private_key import PrivateKey, generate_key, load_private_key,
 from moxsmtp.dkim.sign import Signer
 from moxsmtp.dns.records import Answer, LookupFailed, Question
 from moxsmtp.interfaces import Account, IOwnResolver, IResolver
+from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.local_checks import local_checks
 from moxsmtp.names import Domain, parse_domain
 from moxsmtp.outbound.next_hop import FixedRoute
@@ -37,6 +38,7 @@ from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.policy import IPolicy
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.settings import (
+    DelaySettings,
     ListenerSettings,
     ServiceSettings,
     SubmissionSettings,
@@ -68,6 +70,12 @@ SELECTOR: Final = "testsel"
 _RETENTION: Final = dt.timedelta(hours=72)
 
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
+
+#: Developers try things in quick succession, and wait for nobody.
+_LOOPBACK_NETWORKS: Final = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+_NO_DELAYS: Final = DelaySettings(
+    slow_client=dt.timedelta(), authentication=dt.timedelta(), unknown_recipient=dt.timedelta()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,8 @@ def settings(directory: str, ports: Ports = Ports(), *, pedantic: bool = False) 
             ),
         ),
         http=HTTPSettings(addresses=(_LOOPBACK,), port=ports.http),
+        limits=LimitSettings(limits_exempt=_LOOPBACK_NETWORKS),
+        delays=_NO_DELAYS,
         default_account=ACCOUNT,
         pedantic=pedantic,
     )
@@ -201,7 +211,6 @@ class Loopback:
     allow_loopback = True
     passwords: Mapping[str, str] = {ACCOUNT: PASSWORD}
     strict_mime = True
-    unknown_delay = dt.timedelta()
 
     def prepare(self, settings: Settings, now: dt.datetime) -> Settings:
         """Make the certificate and the key that mail is signed with, the first time."""

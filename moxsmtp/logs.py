@@ -36,6 +36,9 @@ _LEGACY_KEYS: Final = frozenset({"isError", "format", "message", "time", "system
 # Literal text, doubled braces, and fields such as "{name}" or "{until:%H:%M}".
 _NAMES_ONLY: Final = re.compile(r"(?:[^{}]|\{\{|\}\}|\{[A-Za-z_]\w*(?:![rs])?(?::[^{}]*)?\})*+")
 
+#: What is finer than debugging: those who write it know whether it is wanted.
+_TRACES: Final = frozenset({"trace", "traceauth", "tracedata"})
+
 #: The levels by how much they matter.
 _WEIGHTS: Final[Mapping[object, int]] = {
     level: weight for weight, level in enumerate(LogLevel.iterconstants())
@@ -219,7 +222,8 @@ class Threshold:
     Twisted's own filter asks for namespaces too, which we never set apart, and
     takes several times as long; a session's lines for debugging come here too.
 
-    @ivar level: A name of C{twisted.logger.LogLevel}.
+    A level is a name of C{twisted.logger.LogLevel}, or one of a trace, which is
+    written at the level of debugging.
     """
 
     def __init__(self, level: str = "info") -> None:
@@ -227,7 +231,7 @@ class Threshold:
 
     def set(self, level: str) -> None:
         """From now on."""
-        self._least = _WEIGHTS[LogLevel.levelWithName(level)]
+        self._least = _WEIGHTS[LogLevel.levelWithName("debug" if level in _TRACES else level)]
 
     def observer(self, observer: ILogObserver) -> ILogObserver:
         """The same observer behind this threshold."""

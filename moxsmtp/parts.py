@@ -23,6 +23,7 @@ from moxsmtp.config import Settings
 from moxsmtp.engine import Engine
 from moxsmtp.entrances import ReceiverMaker
 from moxsmtp.interfaces import IReceiver, Maildir, Role
+from moxsmtp.judge.limiters import Limiters
 from moxsmtp.mailbox.content import MaildirReader
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
 from moxsmtp.mailbox.watch import MaildirWatch
@@ -65,7 +66,9 @@ class Parts:
     All of them, by what they are for.
 
     @ivar accounts: Replaced by a reload, and so are C{signers}: what mail of
-        each domain is signed with, and C{cram_md5}: whether it is there.
+        each domain is signed with, C{cram_md5}: whether it is there, and
+        C{delays}.
+    @ivar limiters: What one network may do (S-12).
     @ivar mail: Delivers the queue; C{hooks} calls webhooks.
     """
 
@@ -80,6 +83,8 @@ class Parts:
         self.accounts = LiveAccounts(settings.directory())
         self.signers = settings.signers()
         self.resolver = surroundings.resolver(settings, reactor)
+        self.limiters = Limiters(settings.limits)
+        self.delays = settings.delays
         self.suffixes = PublicSuffixes()
         self.checks = surroundings.checks(
             settings, self.resolver, reactor, self.suffixes.is_public_suffix
@@ -229,7 +234,7 @@ class Parts:
                 log,
                 hostname=hostname,
                 tls_required=tls_required,
-                unknown_delay=self.surroundings.unknown_delay,
+                unknown_delay=self.delays.unknown_recipient,
                 clock=self.reactor,
             )
 

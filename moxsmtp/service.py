@@ -173,6 +173,7 @@ class Server(Service):
             random_bytes=secrets.token_bytes,
             reactor=reactor,
             metrics=parts.metrics,
+            limiters=parts.limiters,
         )
         self._entrances.serve(settings, self._hall)
         self._services = [
@@ -319,6 +320,8 @@ class Server(Service):
         needs_restart += self._entrances.reload(settings, self._hall)
         self._parts.accounts.directory = settings.directory()
         self._parts.signers = settings.signers()
+        self._parts.limiters.obey(settings.limits)
+        self._parts.delays = settings.delays
         if self._parts.cram_md5 and not settings.cram_md5:
             forgotten = Deferred.fromCoroutine(self._parts.hashes.forget_cram_md5())
             _ = forgotten.addErrback(self._not_forgotten)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from moxsmtp.config import Settings
@@ -25,13 +25,11 @@ class Surroundings(Protocol):
     @ivar allow_loopback: Whether webhooks may call this machine itself.
     @ivar passwords: Set at the start, by account, where there is none yet.
     @ivar strict_mime: Whether the pedantic refuse what is not MIME throughout, too.
-    @ivar unknown_delay: How long mail for nobody is held before it is refused.
     """
 
     allow_loopback: bool
     passwords: Mapping[str, str]
     strict_mime: bool
-    unknown_delay: timedelta
 
     def prepare(self, settings: Settings, now: datetime) -> Settings:
         """
@@ -71,7 +69,6 @@ class Internet:
     allow_loopback = False
     passwords: Mapping[str, str] = {}
     strict_mime = False
-    unknown_delay = timedelta(seconds=5)
 
     def prepare(self, settings: Settings, now: datetime) -> Settings:  # noqa: ARG002 - as localserve's
         """The operator has prepared everything."""

@@ -29,7 +29,7 @@ from moxsmtp.names import Domain, parse_domain
 from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.policy import IPolicy, Welcome
-from moxsmtp.receive.settings import ListenerSettings, ServiceSettings
+from moxsmtp.receive.settings import DelaySettings, ListenerSettings, ServiceSettings
 from moxsmtp.service import Server
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.surroundings import Internet
@@ -197,7 +197,6 @@ class Alone:
 
     allow_loopback = True
     passwords: Mapping[str, str] = {}
-    unknown_delay = timedelta()
 
     def __init__(self) -> None:
         self.trouble: str | None = None
@@ -267,6 +266,9 @@ class RunningCase(SynchronousTestCase):
             "accounts": (Account("alice", addresses=("alice@ours.example",)),),
             "http": HTTPSettings(port=0),
             "store": StoreSettings(minimum_free=0),
+            "delays": DelaySettings(
+                slow_client=timedelta(), authentication=timedelta(), unknown_recipient=timedelta()
+            ),
         }
         return Settings(**{**chosen, **others})
 

@@ -17,6 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from moxsmtp.config import Settings
 from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.interfaces import IReceiver, Role
+from moxsmtp.judge.limiters import Limiters
 from moxsmtp.names import Domain
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.session_log import SessionLog
@@ -65,7 +66,13 @@ class EntrancesCase(RunningCase):
 
         self.metrics = MemoryMetrics()
         self.hall = Hall(
-            receivers, itertools.count(77), str, lambda n: b"r" * n, self.reactor, self.metrics
+            receivers,
+            itertools.count(77),
+            str,
+            lambda n: b"r" * n,
+            self.reactor,
+            self.metrics,
+            Limiters(),
         )
         pair = made_pair(str(self.folder / "tls"), "mx.ours.example", "mx.ours.example")
         self.files = TLSSettings(pair.certificate, pair.key)
@@ -95,7 +102,7 @@ class EntrancesCase(RunningCase):
 
     def factory(self, number: int) -> Any:
         """What serves a socket, beneath TLS if there is any."""
-        factory = self.reactor.ports[number].factory
+        factory = self.reactor.ports[number].factory.wrapped
         return factory.wrappedFactory if isinstance(factory, TLSMemoryBIOFactory) else factory
 
     def entrance(self, number: int) -> Entrance:
@@ -175,7 +182,9 @@ class ServiceTests(EntrancesCase):
     def test_tls_first(self) -> None:
         """Only port 465 begins with TLS: nobody is greeted there in clear text (S-1)."""
         self.opened(self.listener())
-        wrapped = [isinstance(port.factory, TLSMemoryBIOFactory) for port in self.reactor.ports]
+        wrapped = [
+            isinstance(port.factory.wrapped, TLSMemoryBIOFactory) for port in self.reactor.ports
+        ]
         self.assertEqual([False, False, True], wrapped)
         self.assertIs(Role.SUBMISSIONS, self.entrance(2).role)
 

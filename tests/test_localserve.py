@@ -184,7 +184,7 @@ class Localserve(RunningCase):
 
     def login(self, password: str) -> Login | None:
         """On the submission port."""
-        entrance = self.ports[1].factory.entrance
+        entrance = self.ports[1].factory.wrapped.entrance
         self.assertIs(Role.SUBMISSION, entrance.role)
         receiver: IReceiver = entrance.receiver(session_log())
         client = replace(CLIENT, role=Role.SUBMISSION)

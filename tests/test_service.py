@@ -82,7 +82,7 @@ class StartTests(ServerCase):
     def test_session_ids(self) -> None:
         """Sessions are numbered from the time of the start on, in milliseconds (S-9)."""
         self.started()
-        entrance = self.ports[0].factory.entrance
+        entrance = self.ports[0].factory.wrapped.entrance
         self.assertEqual(STARTED * 1000, next(entrance.session_ids))
 
     def test_queue(self) -> None:
@@ -282,7 +282,7 @@ class ReloadTests(ServerCase):
     def test_keys(self) -> None:
         """Mail is signed with other keys, in connections that were there before too (S-96)."""
         server = self.started()
-        entrance: Any = self.ports[0].factory.entrance
+        entrance: Any = self.ports[0].factory.wrapped.entrance
         house = entrance.receiver(session_log()).house
         ours = parse_domain("ours.example")
         self.assertEqual({ours: ()}, house.signers())

@@ -114,6 +114,8 @@ class _Assembly:
             queue=table.queue,
             webhooks=table.webhooks,
             store=table.store,
+            limits=table.limits,
+            delays=table.delays,
             log=table.log,
             selectors=keys,
             cram_md5=table.cram_md5,

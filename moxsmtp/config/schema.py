@@ -37,7 +37,7 @@ from moxsmtp.config.tables import AccountTable, DomainTable, FileTable, Selector
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.receive.relay_settings import RelaySettings
-from moxsmtp.receive.settings import ListenerSettings
+from moxsmtp.receive.settings import DelaySettings, ListenerSettings, ServiceSettings
 from moxsmtp.store.settings import StoreSettings
 
 __all__ = ["file_table", "known_keys"]
@@ -66,6 +66,8 @@ _MAY_BE_ZERO: Final = {
     (AccountTable, "keep_retired_messages"),
     (AccountTable, "keep_retired_webhooks"),
     (SelectorTable, "expiration"),
+    (ServiceSettings, "greeting_delay"),
+    *((DelaySettings, entry.name) for entry in fields(DelaySettings)),
 }
 
 

@@ -6,15 +6,18 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from typing import Final
 
 from moxsmtp.directory import AliasSettings, Directory, DomainSettings, ReportSettings
 from moxsmtp.dkim.sign import Signer
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import INBOX, Account
+from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.names import Domain, IPAddress, parse_domain
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
-from moxsmtp.receive.settings import ListenerSettings
+from moxsmtp.receive.settings import DelaySettings, ListenerSettings
+from moxsmtp.receive.tracing import Tracing
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
 
@@ -22,12 +25,30 @@ __all__ = ["HTTPSettings", "LogLevel", "LogSettings", "Selector", "Settings"]
 
 
 class LogLevel(enum.StrEnum):
-    """The least important that is logged; the names are those of C{twisted.logger}."""
+    """
+    The least important that is logged; the names are those of C{twisted.logger}.
+    Tracing is beyond debugging: all that is said in sessions (S-23).
+    """
 
+    TRACE_DATA = "tracedata"
+    TRACE_AUTH = "traceauth"
+    TRACE = "trace"
     DEBUG = "debug"
     INFO = "info"
     WARN = "warn"
     ERROR = "error"
+
+    @property
+    def tracing(self) -> Tracing:
+        """How much of sessions is logged."""
+        return _TRACING.get(self, Tracing.NONE)
+
+
+_TRACING: Final[Mapping[LogLevel, Tracing]] = {
+    LogLevel.TRACE: Tracing.TRACE,
+    LogLevel.TRACE_AUTH: Tracing.CREDENTIALS,
+    LogLevel.TRACE_DATA: Tracing.DATA,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +117,8 @@ class Settings:
     queue: QueueSettings = field(default_factory=QueueSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    delays: DelaySettings = field(default_factory=DelaySettings)
     log: LogSettings = field(default_factory=LogSettings)
     default_account: str = ""
     postmaster_mailbox: str = INBOX

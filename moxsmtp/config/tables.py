@@ -10,10 +10,11 @@ from moxsmtp.config.settings import HTTPSettings, LogSettings
 from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import INBOX, MailboxKind, OutgoingEvent
+from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.names import Domain
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
-from moxsmtp.receive.settings import ListenerSettings
+from moxsmtp.receive.settings import DelaySettings, ListenerSettings
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.webhooks.settings import WebhookSettings
 
@@ -161,5 +162,7 @@ class FileTable:
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    delays: DelaySettings = field(default_factory=DelaySettings)
     http: HTTPSettings = field(default_factory=HTTPSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -41,6 +41,7 @@ class Entrance:
     @ivar connections: Shared with the listener's other sockets.
     @ivar session_ids: Shared by all sockets of the server (S-9).
     @ivar reply_id: A session's number in its opaque form (S-10).
+    @ivar offers_require_tls: REQUIRETLS can be obeyed (S-4).
     @ivar limiters: Shared by all sockets of the server (S-12).
     @ivar authentication_delay: For each failure too many (S-42).
     @ivar slow_delay: Between two octets, for those who gave trouble (S-17).
@@ -64,6 +65,7 @@ class Entrance:
     reply_id: Callable[[int], str]
     clock: IReactorTime
     metrics: IMetrics
+    offers_require_tls: bool = True
     limiters: Limiters = field(default_factory=Limiters)
     authentication_delay: timedelta = timedelta(seconds=1)
     slow_delay: timedelta = timedelta(seconds=1)
@@ -81,6 +83,8 @@ class Entrance:
             offers_tls=self.tls is not None,
             clear_passwords=self.clear_passwords,
             reply_id=self.reply_id,
+            offers_require_tls=self.offers_require_tls,
+            now=lambda: datetime.fromtimestamp(self.clock.seconds(), UTC),
             terms=self.terms,
             pedantic=self.pedantic,
         )

@@ -8,13 +8,15 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from moxsmtp.names import IPAddress
 
 __all__ = [
-    "MAXIMUM_MESSAGE_SIZE", "ListenerSettings", "ServiceSettings", "SubmissionSettings",
-    "TLSFiles", "TLSSettings", "TLSVersion", "TimeLimits", "UnknownName",
+    "MAXIMUM_MESSAGE_SIZE", "DelaySettings", "ListenerSettings", "ProxySettings",
+    "ServiceSettings", "SubmissionSettings", "TLSFiles", "TLSSettings", "TLSVersion",
+    "TimeLimits", "UnknownName",
 ]  # fmt: skip
 
 #: Octets; S-3.
@@ -96,6 +98,35 @@ class TimeLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DelaySettings:
+    """
+    How long those are kept waiting who give trouble (S-17); none of it outlasts
+    the server.
+
+    @ivar slow_client: Between two octets to a client that is served slowly,
+        and before each read from it.
+    @ivar authentication: For each failure to log in beyond the third (S-42).
+    @ivar unknown_recipient: Before mail for nobody is refused.
+    """
+
+    slow_client: timedelta = timedelta(seconds=1)
+    authentication: timedelta = timedelta(seconds=1)
+    unknown_recipient: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """
+    Proxies in front of a listener.
+
+    @ivar networks: From these, each connection begins with a header of the
+        PROXY protocol; from others it never does.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """
     Port 25 of a listener (S-1, S-4).
@@ -103,6 +134,8 @@ class ServiceSettings:
     @ivar require_starttls: RCPT is refused without TLS.
     @ivar no_starttls: STARTTLS is not offered even where TLS is configured (S-8).
     @ivar session_tickets: Sessions of TLS can be resumed (S-4).
+    @ivar no_require_tls: REQUIRETLS is not offered (S-4).
+    @ivar greeting_delay: Before the greeting, to see who cannot wait for it.
     """
 
     enabled: bool = False
@@ -110,6 +143,8 @@ class ServiceSettings:
     require_starttls: bool = False
     no_starttls: bool = False
     session_tickets: bool = False
+    no_require_tls: bool = False
+    greeting_delay: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,3 +181,4 @@ class ListenerSettings:
     submission: SubmissionSettings = field(default_factory=lambda: SubmissionSettings(port=587))
     submissions: SubmissionSettings = field(default_factory=lambda: SubmissionSettings(port=465))
     limits: TimeLimits = field(default_factory=TimeLimits)
+    proxy: ProxySettings = field(default_factory=ProxySettings)

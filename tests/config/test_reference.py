@@ -28,11 +28,14 @@ from moxsmtp.config.tables import (
 )
 from moxsmtp.config.values import duration, octets
 from moxsmtp.dns.settings import ResolverSettings
+from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import (
+    DelaySettings,
     ListenerSettings,
+    ProxySettings,
     ServiceSettings,
     SubmissionSettings,
     TimeLimits,
@@ -55,6 +58,7 @@ TABLES: Final[dict[str, type]] = {
     "listener.submission": SubmissionSettings,
     "listener.submissions": SubmissionSettings,
     "listener.limits": TimeLimits,
+    "listener.proxy": ProxySettings,
     "domain": DomainTable,
     "domain.alias": AliasTable,
     "domain.dmarc_reports": ReportTable,
@@ -70,6 +74,8 @@ TABLES: Final[dict[str, type]] = {
     "webhooks": WebhookSettings,
     "store": StoreSettings,
     "http": HTTPSettings,
+    "limits": LimitSettings,
+    "delays": DelaySettings,
     "log": LogSettings,
 }
 

@@ -86,6 +86,7 @@ def configuration(
     """The text of C{moxsmtp.toml}."""
     tables = {
         "queue": _QUEUE,
+        "limits": 'limits_exempt = ["127.0.0.0/8"]',
         "resolver": f'servers = [{{ address = "127.0.0.1", port = {_DEAD} }}]',
     }
     tables |= {"http": f"port = {ports['http']}", **layout.tables}
