@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from moxsmtp.interfaces import NewHook, NewMessage, OutgoingEvent, RequireTLS
+from moxsmtp.interfaces import NewHook, NewJob, NewMessage, OutgoingEvent, RequireTLS
 from moxsmtp.names import Host, IPAddress
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import NO_WISHES, Wishes
@@ -240,6 +240,7 @@ class Settlement:
 
     @ivar result: Goes into the job's history.
     @ivar bounce: A DSN for the sender's mailbox: the row and its whole content.
+    @ivar report: A DSN for a sender elsewhere: the job and its whole content.
     @ivar hook: The outgoing webhook.
     """
 
@@ -248,6 +249,7 @@ class Settlement:
     result: Result
     dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     bounce: tuple[NewMessage, bytes] | None = None
+    report: tuple[NewJob, bytes] | None = None
     hook: NewHook | None = None
 
 

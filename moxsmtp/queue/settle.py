@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from moxsmtp.interfaces import Account, NewHook, NewMessage, OutgoingEvent
+from moxsmtp.interfaces import Account, NewHook, NewJob, NewMessage, OutgoingEvent
 from moxsmtp.message.dsn import compose_dsn
 from moxsmtp.message.reports import SUBJECTS, Action, Dsn, Form, RecipientReport
 from moxsmtp.message.trace import delivered_to, return_path
@@ -122,7 +122,8 @@ def settle(job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
         fate=silent.fate,
         result=silent.result,
         dialed=attempt.dialed,
-        bounce=_bounce(job, outcome, around),
+        bounce=_bounce(job, outcome, around) if job.account else None,
+        report=None if job.account else _sent_report(job, outcome, around),
         hook=_hook(job, outcome, event, around),
     )
 
@@ -197,17 +198,62 @@ def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessa
     sender = job.reverse_path
     if reader is None or sender is None or not bounces(job, outcome, around.settings):
         return None
-    _, action = _TOLD[_event(job, outcome, around.settings)]
-    postmaster = Path("postmaster", around.hostname)
-    message_id = f"<{around.unique}@{around.hostname.ascii}>"
-    content = compose_dsn(
+    smtputf8 = job.smtputf8
+    message = NewMessage(
+        account=reader.name,
+        prefix=return_path(None, smtputf8=smtputf8) + delivered_to(sender, smtputf8=smtputf8),
+        received=around.now,
+        reverse_path=None,
+        forward_path=sender,
+        author=_reporter(around).unicode,
+        subject=SUBJECTS[_action(job, outcome, around)],
+        message_id=_message_id(around),
+        is_dsn=True,
+        hand_over=reader.maildir is not None,
+    )
+    return message, _dsn(job, sender, outcome, around)
+
+
+def _sent_report(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewJob, bytes] | None:
+    """A DSN on its way to the sender of mail that is no account's (Q-35)."""
+    sender = job.reverse_path
+    if sender is None or not bounces(job, outcome, around.settings):
+        return None
+    new = NewJob(
+        account="",
+        reverse_path=None,
+        forward_path=sender,
+        prefix=b"",
+        message_id=_message_id(around),
+        subject=SUBJECTS[_action(job, outcome, around)],
+        smtputf8=job.smtputf8,
+        require_tls=job.require_tls,
+    )
+    return new, _dsn(job, sender, outcome, around)
+
+
+def _action(job: Job, outcome: Outcome, around: Circumstances) -> Action:
+    return _TOLD[_event(job, outcome, around.settings)][1]
+
+
+def _reporter(around: Circumstances) -> Path:
+    return Path("postmaster", around.hostname)
+
+
+def _message_id(around: Circumstances) -> str:
+    return f"<{around.unique}@{around.hostname.ascii}>"
+
+
+def _dsn(job: Job, sender: Path, outcome: Outcome, around: Circumstances) -> bytes:
+    action = _action(job, outcome, around)
+    return compose_dsn(
         Dsn(
             hostname=around.hostname,
-            postmaster=postmaster,
+            postmaster=_reporter(around),
             sender=sender,
             date=around.now,
             boundary=f"=_{around.unique}",
-            message_id=message_id,
+            message_id=_message_id(around),
             arrival=job.queued,
             reports=(_report(job, outcome, action),),
             original=around.header,
@@ -218,20 +264,6 @@ def _bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessa
             future_release=job.future_release,
         )
     )
-    smtputf8 = job.smtputf8
-    message = NewMessage(
-        account=reader.name,
-        prefix=return_path(None, smtputf8=smtputf8) + delivered_to(sender, smtputf8=smtputf8),
-        received=around.now,
-        reverse_path=None,
-        forward_path=sender,
-        author=postmaster.unicode,
-        subject=SUBJECTS[action],
-        message_id=message_id,
-        is_dsn=True,
-        hand_over=reader.maildir is not None,
-    )
-    return message, content
 
 
 def _report(job: Job, outcome: Outcome, action: Action) -> RecipientReport:

@@ -49,7 +49,14 @@ from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.partial import Incoming, Refusal, folded
 from moxsmtp.receive.prefix import Prefix
 from moxsmtp.receive.provenance import provenance, requires_tls
-from moxsmtp.receive.receiver import House, Receiver, Recipient, storage_refusals
+from moxsmtp.receive.receiver import (
+    MAXIMUM_HOPS,
+    TOO_MANY_HOPS,
+    House,
+    Receiver,
+    Recipient,
+    storage_refusals,
+)
 from moxsmtp.receive.reporting import report
 from moxsmtp.receive.running import Kind, Running, Site
 from moxsmtp.receive.session_log import SessionLog
@@ -62,9 +69,6 @@ from moxsmtp.webhooks.payload import Arrival, incoming_payload
 __all__ = ["Delivery"]
 
 T = TypeVar("T")
-
-#: More Received fields than this are a loop.  RFC 5321 section 6.3.
-MAXIMUM_HOPS: Final = 100
 
 _NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
 _NOT_HERE: Final = Reply(550, "1.1", "this domain is not served here, and mail is not relayed")
@@ -446,9 +450,7 @@ class Delivery(Receiver):
         """@raise Refused: It goes in circles, or its author cannot be told."""
         if header.count("Received") > MAXIMUM_HOPS:
             self._count("reject", "loop")
-            raise Refused(
-                Reply(550, "4.6", f"more than {MAXIMUM_HOPS} Received fields: a mail loop")
-            )
+            raise Refused(TOO_MANY_HOPS)
         if header.count("From") > 1:
             self._count("reject", "several-from")
             raise Refused(Reply(550, "6.0", "more than one From field"))

@@ -47,10 +47,18 @@ from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.notification import Wishes
 from moxsmtp.smtp.reply import Refused, Reply, without_space
 
-__all__ = ["MAXIMUM_RECIPIENTS", "Envelope", "House", "Receiver", "Recipient", "storage_refusals"]
+__all__ = [
+    "MAXIMUM_HOPS", "MAXIMUM_RECIPIENTS", "TOO_MANY_HOPS", "Envelope", "House", "Receiver",
+    "Recipient", "storage_refusals",
+]  # fmt: skip
 
 #: RFC 5321 section 4.5.3.1.10 asks for 100 at least.
 MAXIMUM_RECIPIENTS: Final = 1000
+
+#: More Received fields than this are a loop.  RFC 5321 section 6.3.
+MAXIMUM_HOPS: Final = 100
+
+TOO_MANY_HOPS: Final = Reply(550, "4.6", f"more than {MAXIMUM_HOPS} Received fields: a mail loop")
 
 _NO_STORAGE: Final = Reply(451, "3.0", "storage is not available, try again later")
 _NO_SECRETS: Final = Reply(454, "3.0", "storage is not available, try again later")

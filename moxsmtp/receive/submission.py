@@ -8,7 +8,7 @@ there.  Every recipient becomes a job of the queue, local ones too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from moxsmtp.dkim.sign import Signer
 from moxsmtp.interfaces import (
+    Allowance,
     Client,
     IReceiver,
     ISpool,
@@ -28,10 +29,13 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.message import trace
 from moxsmtp.message.authres import MethodResult, Property, authentication_results, without_own
+from moxsmtp.message.extra import BadExtra, extra_fields
 from moxsmtp.message.header import Header, parse_header
 from moxsmtp.message.submission import Acceptable, Unacceptable, examine
 from moxsmtp.names import AddressLiteral, Domain
+from moxsmtp.queue.job import FromIdInUse, MessageLimitReached, RecipientLimitReached
 from moxsmtp.receive.form import smtputf8_of
+from moxsmtp.receive.from_id import IdentifiedSender, identified_senders, wants_from_id
 from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.provenance import requires_tls
 from moxsmtp.receive.receiver import Envelope, Receiver, storage_refusals
@@ -44,7 +48,12 @@ __all__ = ["Submission"]
 
 _NO_SUCH_USER: Final = Reply(550, "1.1", "no such user here")
 _HAS_RETURN_PATH: Final = Reply(550, "6.0", "a message on its way out has no Return-Path")
+_FROM_ID_IN_USE: Final = Reply(554, "1.7", "the identifier in the sender has been used already")
 _DOMAIN_GONE: Final = Reply(451, "3.0", "the From domain is no longer served here, try again")
+
+#: The settings that limit what an account sends, as they are written.
+_MESSAGES: Final = "max_outgoing_messages_per_day"
+_RECIPIENTS: Final = "max_first_time_recipients_per_day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,26 +148,31 @@ class Submission(Receiver):
         smtputf8 = await smtputf8_of(self.house, client, envelope, spooled, begun.header)
         found = begun.found
         if isinstance(found, Unacceptable):
-            self._count("badmessage")
+            self.count("badmessage")
             raise Refused(Reply(550, "6.0", found.text))
         if self._is_gone(found.author):
             raise Refused(_DOMAIN_GONE, is_ours=True)
-        if not self._owns(client, found.author):
-            self._count("badfrom")
+        if not self.may_write_as(client, found.author):
+            self.count("badfrom")
             raise Refused(Reply(550, "7.1", "the message's From address is not yours"))
         if self.house.pedantic and begun.header.has("Return-Path"):
-            self._count("badheader")
+            self.count("badheader")
             raise Refused(_HAS_RETURN_PATH)
+        try:
+            extra = extra_fields(begun.header)
+        except BadExtra as error:
+            raise Refused(Reply(554, "6.0", str(error))) from None
+        senders = self._senders(client)
         await self.house.policy.submission([recipient.path for recipient in envelope.recipients])
         added = found.missing + begun.signature.fields(found.missing + begun.section)
-        jobs = self._jobs(client, begun, found, added, smtputf8=smtputf8)
-        try:
-            with storage_refusals():
-                numbers = await self.house.queue.add(spooled, jobs)
-        except Refused:
-            self._count("queueerror")
-            raise
-        self._count("ok")
+        jobs = [
+            replace(job, reverse_path=sender.reverse_path, from_id=sender.from_id, extra=extra)
+            for job, sender in zip(
+                self._jobs(client, begun, found, added, smtputf8=smtputf8), senders, strict=True
+            )
+        ]
+        numbers = await self.queued(client, spooled, jobs)
+        self.count("ok")
         for job, number in zip(jobs, numbers, strict=True):
             self.log.write(
                 LogLevel.info,
@@ -169,6 +183,60 @@ class Submission(Receiver):
                 number=number,
             )
         return Reply(250, "2.0", "message queued")
+
+    async def queued(
+        self, client: Client, spooled: Spooled, jobs: Sequence[NewJob]
+    ) -> Sequence[int]:
+        """
+        Into the queue, if the account may send so much (S-94, S-99).
+
+        @raise Refused: It may not, or it cannot be done.
+        """
+        try:
+            with storage_refusals():
+                return await self.house.queue.add(spooled, jobs, self._allowance(client))
+        except MessageLimitReached as reached:
+            self.count("messagelimiterror")
+            raise Refused(_too_much(reached.limit, "messages", _MESSAGES)) from None
+        except RecipientLimitReached as reached:
+            self.count("recipientlimiterror")
+            raise Refused(_too_much(reached.limit, "new recipients", _RECIPIENTS)) from None
+        except FromIdInUse:
+            raise Refused(_FROM_ID_IN_USE) from None
+        except Refused:
+            self.count("queueerror")
+            raise
+
+    def _allowance(self, client: Client) -> Allowance | None:
+        """What the account may send (S-94)."""
+        account = self.house.accounts.account(self.account_name(client))
+        if account is None:
+            return None
+        return Allowance(
+            account.name,
+            messages=account.max_outgoing_messages_per_day,
+            first_time_recipients=account.max_first_time_recipients_per_day,
+        )
+
+    def _senders(self, client: Client) -> Sequence[IdentifiedSender]:
+        """As whom each recipient's copy is sent (S-98)."""
+        sender, count = self.envelope.reverse_path, len(self.envelope.recipients)
+        accounts = self.house.accounts
+        account = accounts.account(self.account_name(client))
+        if sender is None or client.login is None:
+            return [IdentifiedSender(sender)] * count
+        if not wants_from_id(accounts, account, client.login):
+            return [IdentifiedSender(sender)] * count
+        return identified_senders(
+            sender,
+            accounts.separators_of(sender.domain),
+            count=count,
+            random_bytes=self.house.random_bytes,
+        )
+
+    def account_name(self, client: Client) -> str:
+        """In whose name it is sent."""
+        return _login(client).account
 
     def _jobs(
         self, client: Client, begun: _Begun, found: Acceptable, added: bytes, *, smtputf8: bool
@@ -190,10 +258,10 @@ class Submission(Receiver):
             when=self.house.now(),
             require_tls=mail.require_tls,
         )
-        prefix += added + self._login_result(envelope, smtputf8=smtputf8)
+        prefix += added + self.login_result(envelope, smtputf8=smtputf8)
         return [
             NewJob(
-                account=_login(client).account,
+                account=self.account_name(client),
                 reverse_path=envelope.reverse_path,
                 forward_path=path,
                 prefix=prefix,
@@ -209,7 +277,7 @@ class Submission(Receiver):
             for path, recipient in zip(paths, envelope.recipients, strict=True)
         ]
 
-    def _login_result(self, envelope: Envelope, *, smtputf8: bool) -> bytes:
+    def login_result(self, envelope: Envelope, *, smtputf8: bool) -> bytes:
         """Authentication-Results: our own user (S-97).  RFC 8601 section 2.7.4."""
         sender = envelope.reverse_path
         mailfrom = () if sender is None else (Property("smtp", "mailfrom", sender.unicode),)
@@ -218,6 +286,17 @@ class Submission(Receiver):
             [MethodResult("auth", "pass", properties=mailfrom)],
             smtputf8=smtputf8,
         )
+
+    def may_write_as(self, client: Client, author: Path) -> bool:
+        """Whether the client may send what C{author} wrote (S-90)."""
+        return self._owns(client, author)
+
+    @property
+    def header(self) -> Header:
+        """Of the message that has come."""
+        if self._begun is None:
+            raise RuntimeError("a message without a header section")
+        return self._begun.header
 
     def _is_gone(self, author: Path) -> bool:
         """Whether a reload took the author's domain away since MAIL (S-96)."""
@@ -232,8 +311,16 @@ class Submission(Receiver):
             _login(client).account, path
         )
 
-    def _count(self, result: str) -> None:
+    def count(self, result: str) -> None:
         self.house.metrics.count("mox_smtpserver_submission_total", result=result)
+
+
+def _too_much(limit: int, what: str, setting: str) -> Reply:
+    return Reply(
+        451,
+        "7.1",
+        f"no more than {limit} {what} in 24 hours (the account's setting {setting}), try later",
+    )
 
 
 def _login(client: Client) -> Login:

@@ -212,14 +212,23 @@ class JobStore(Leases):
             for each in applied:
                 if each.bounce is not None:
                     _store_bounce(tx, *each.bounce, now=now)
+                if each.report is not None:
+                    self._add_report(tx, *each.report)
             hooks = [each.hook for each in applied if each.hook is not None]
             add_hooks(tx, hooks, now=now, keep=keep)
 
         def settled(committed: bool) -> None:
             if committed and told:
                 self._stored(told)
+            if committed and any(each.report is not None for each in settlements):
+                self._wake()
 
         await self._database.transact(work, settled=settled)
+
+    def _add_report(self, tx: Transaction, new: NewJob, octets: bytes) -> None:
+        moment = self._clock(tx, self._now())
+        _insert_all(tx, _composed(octets), [new], moment)
+        add_due(tx, JOBS.kind, job_destination(new), moment, moment)
 
     def content(self, job: Job) -> IContent:
         """See L{IJobStore.content}."""
@@ -330,6 +339,11 @@ def _joined(
 
 
 def _store_bounce(tx: Transaction, new: NewMessage, octets: bytes, *, now: int) -> None:
-    spooled = Spooled(size=len(octets), header=b"", has_8bit=not octets.isascii(), inline=octets)
+    spooled = _composed(octets)
     content = insert_content(tx, spooled, 1)
     insert_messages(tx, [new], content=content, size=spooled.size, now=now)
+
+
+def _composed(octets: bytes) -> Spooled:
+    """A DSN that we wrote."""
+    return Spooled(size=len(octets), header=b"", has_8bit=not octets.isascii(), inline=octets)
