@@ -71,6 +71,8 @@ class _Question:
 class _Socket(DatagramProtocol):
     """One connected UDP socket."""
 
+    #: Twisted would write two lines to the log for each.
+    noisy = False
     transport: Any  # an IUDPTransport, whose write() wants no address once connected
 
     def __init__(self, upstream: Upstream, randbelow: Callable[[int], int]) -> None:
