@@ -48,6 +48,8 @@ WORDS = st.lists(
     max_size=5,
 ).map(b"".join)
 
+MESSAGE: Final = b"DATA\r\nFrom: %s <alice@ours.example>\r\nSubject: %s\r\n\r\n%s\r\n."
+
 #: What is said, round words of the client's choice.
 FORMS: Final = [
     b"%s", b"EHLO %s", b"HELO %s", b"EHLO [192.0.2.1] %s", b"MAIL FROM:<%s@away.example>",
@@ -56,9 +58,9 @@ FORMS: Final = [
     b"RCPT TO:<%s@ours.example>", b"RCPT TO:<alice@ours.example>", b"RCPT TO:<%s>",
     b"RCPT TO:<mike@ours.example>", b"RCPT TO:<a@away.example> %s", b"VRFY %s", b"EXPN %s",
     b"NOOP %s", b"HELP %s", b"RSET %s", b"AUTH %s", b"AUTH PLAIN %s", b"BDAT %s",
-    b"DATA\r\nFrom: %s <alice@ours.example>\r\nSubject: %s\r\n\r\n%s\r\n.",
+    MESSAGE,
     b"DATA\r\nFrom: <alice@ours.example>\r\nMessage-ID: <%s@x>\r\nSubject: %s\r\n\r\n\r\n.",
-    b"DATA\r\n%s: %s\r\n\r\n.",
+    b"DATA\r\n%s: %s\r\n\r\n.", b"BDAT 6 LAST\r\na: b\r", b"BDAT 3\r\n\x1b",
 ]  # fmt: skip
 
 #: A form of AUTH whose words are in base64.
@@ -177,7 +179,7 @@ class PlainnessTests(WireCase):
 
     def test_whole(self) -> None:
         """The sessions of these tests get as far as to a stored and a queued message."""
-        content = line_of(FORMS[-3], (b"x", b"\x1b[2J", b"\x07"))
+        content = line_of(MESSAGE, (b"x", b"\x1b[2J", b"\x07"))
         ends = b"MAIL FROM:<alice@ours.example>\r\n", b"RCPT TO:<mike@ours.example>\r\n", content
         for role in (Role.SMTP, Role.SUBMISSION):
             login = LOGIN + b64encode(b"\0a\x1b@x\0b") + b"\r\n"

@@ -9,6 +9,7 @@ from typing import Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.interfaces import Login, Role, TLSInfo
+from moxsmtp.smtp.commands import Verb
 from moxsmtp.smtp.order import State
 from moxsmtp.smtp.session import Session
 from tests.smtp.driver import Driver, session
@@ -22,6 +23,8 @@ LINES: Final = {
     "MAIL": ("MAIL FROM:<>", "MAIL"),
     "RCPT": ("RCPT TO:<a@x.example>", "RCPT"),
     "DATA": ("DATA", "DATA x"),
+    # What follows a BDAT that is no BDAT cannot be told apart: it ends the session.
+    "BDAT": ("BDAT 0", ""),
     "RSET": ("RSET", "RSET x"),
     "NOOP": ("NOOP", "NOOP x y"),
     "VRFY": ("VRFY word", "VRFY a@x.example"),
@@ -75,7 +78,7 @@ class Situation:
 
     def refusal(self, verb: str) -> str | None:
         """The rule: what a well-formed command is refused with, if it is."""
-        needs_user = self.role.is_submission and verb in {"MAIL", "RCPT", "DATA"}
+        needs_user = self.role.is_submission and verb in {"MAIL", "RCPT", "DATA", "BDAT"}
         if verb in FREE:
             return None
         if self.stage == "new":
@@ -89,6 +92,7 @@ class Situation:
             "MAIL": not within,
             "RCPT": within,
             "DATA": self.stage == "recipient",
+            "BDAT": self.stage == "recipient",
         }
         return None if allowed[verb] else OUT_OF_ORDER
 
@@ -127,6 +131,10 @@ class PrerequisiteTests(SynchronousTestCase):
                 expected[situation, verb] = situation.refusal(verb) or "taken"
                 found[situation, verb] = self.said(situation, line)
         self.assertEqual(found, expected)
+
+    def test_whole(self) -> None:
+        """No verb is left out of these tests."""
+        self.assertEqual(set(LINES), {verb.value for verb in Verb})
 
     def test_before_syntax(self) -> None:
         """What must come before a command matters more than its arguments (S-25, S-26)."""
