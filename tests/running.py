@@ -197,6 +197,7 @@ class Alone:
 
     allow_loopback = True
     passwords: Mapping[str, str] = {}
+    strict_mime = False
 
     def __init__(self) -> None:
         self.trouble: str | None = None

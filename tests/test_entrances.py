@@ -143,6 +143,12 @@ class ServiceTests(EntrancesCase):
             self.assertEqual(host, said[0].split()[0])
         self.assertEqual(["in.ours.example"] * 3 + ["mx.ours.example"] * 3, self.names)
 
+    def test_pedantic(self) -> None:
+        """A pedantic server reads commands by the letter, others do not (S-57, S-111)."""
+        for number, pedantic in enumerate((False, True)):
+            self.served(self.settings(listeners=(self.listener(),), pedantic=pedantic))
+            self.assertEqual(pedantic, self.entrance(3 * number).station.pedantic)
+
     def test_size(self) -> None:
         """SIZE is the listener's, or 104857600 if it sets none (S-3)."""
         self.opened(self.listener(max_message_size=12345), self.listener(name="other"))

@@ -142,6 +142,11 @@ class OptionTests(TapTestCase):
         self.assertRefused("json", "--log-format", "xml", "localserve")
         self.assertEqual(options("--log-format", "json", "localserve")["log-format"], "json")
 
+    def test_pedantic_localserve(self) -> None:
+        """localserve is pedantic when it is told to be (S-111)."""
+        self.assertFalse(options("localserve").settings().pedantic)
+        self.assertTrue(options("localserve", "--pedantic").settings().pedantic)
+
     def test_localserve_directory(self) -> None:
         """Behind localserve, before it, from the environment, or the user's."""
         self.assertEqual(

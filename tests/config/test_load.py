@@ -97,6 +97,21 @@ class GoodTests(ConfigTestCase):
         self.assertEqual(settings.http.port, 8025)
         self.assertEqual(settings.default_account, "")
 
+    def test_logins(self) -> None:
+        """CRAM-MD5 can be turned off, and an account told that it may not log in (S-55)."""
+        settings = self.loaded(LEAST)
+        self.assertTrue(settings.cram_md5)
+        self.assertEqual(settings.accounts[0].login_disabled, "")
+        text = f'cram_md5 = false\n{LEAST}[account.carol]\nlogin_disabled = "ask us first"\n'
+        settings = self.loaded(text)
+        self.assertFalse(settings.cram_md5)
+        self.assertEqual(settings.accounts[-1].login_disabled, "ask us first")
+
+    def test_pedantic(self) -> None:
+        """Nobody is pedantic who does not say so (S-111)."""
+        self.assertFalse(self.loaded(LEAST).pedantic)
+        self.assertTrue(self.loaded(f"pedantic = true\n{LEAST}").pedantic)
+
     def test_submission_keeps_its_port(self) -> None:
         """S-1: a service that is merely enabled listens on its own default port."""
         files = self.certificate()

@@ -204,6 +204,47 @@ class FormTests(SynchronousTestCase):
                 one, body = parts(replace(DSN, form=form, original=section + b"\r\n"))[2]
                 self.assertEqual((one.encoding, body), ("base64", section))
 
+    def test_whole_message(self) -> None:
+        """
+        Where all of the message is wanted and can be had, it comes as it is, else its
+        header section does.  RFC 3461 section 4.3, RFC 2046 section 5.2.1.
+        """
+        body = b"\r\n--bound-of-it\r\ntext\r\n"
+        wide = "t\u00e4xt\r\n".encode()
+        header, accented = b"Subject: a\r\n", "Subject: \u00e4\r\n".encode()
+        both, globally = {Form.ASCII: "message/rfc822", Form.UTF8: "message/global"}, {
+            Form.UTF8: "message/global"
+        }  # fmt: skip
+        table: dict[bytes, dict[Form, str]] = {
+            header + body: both,
+            header + body + wide: both,
+            header.replace(b"\r", b"") + b"\ntext\n": both,
+            accented + body: globally,
+            b"Subject: \xe4\r\n" + body: {},
+            header + body + b"--boundary\r\n": {},
+            header + body + b"a\0b\r\n": {},
+            header + body + b"a\rb\r\n": {},
+            header + body + b"x" * 999 + b"\r\n": {},
+        }
+        for message, forms in table.items():
+            for form in Form:
+                dsn = replace(DSN, form=form, original=message, full=True, boundary="boundary")
+                (_, said), _, (returned, octets) = parts(dsn)
+                expected = forms.get(form)
+                self.assertEqual(
+                    returned.content_type in {"message/rfc822", "message/global"},
+                    expected is not None,
+                    (message, form),
+                )
+                if expected is not None:
+                    self.assertEqual(returned.content_type, expected)
+                    self.assertEqual(octets, message.replace(b"\r", b"").replace(b"\n", b"\r\n"))
+                    is_wide = not message.isascii() or form.is_utf8
+                    self.assertEqual(returned.encoding, "8bit" if is_wide else "7bit")
+                    whole = parse_structure(compose_dsn(dsn))
+                    self.assertEqual(whole.encoding, "8bit" if is_wide else "")
+                self.assertEqual(b"Your message follows" in said, expected is not None)
+
     def test_label_of_the_whole(self) -> None:
         """A message that holds 8-bit parts says so itself (RFC 2045 section 6.4)."""
         self.assertEqual(parse_structure(compose_dsn(WIDE)).encoding, "8bit")
@@ -249,6 +290,51 @@ class StatusTests(SynchronousTestCase):
                 ("Diagnostic-Code", "smtp; 550-5.1.1 no such user 550 5.1.1 really"),
                 ("Last-Attempt-Date", "3 Jan 2026 03:04:05 +0000"),
             ],
+        )
+
+    def test_delivered(self) -> None:
+        """
+        A delivery has class 2 and nothing about attempts to come; what a failure
+        beside it says, the subject says.  RFC 3464 section 2.3.3.
+        """
+        report = RecipientReport(recipient=RECIPIENT, action=Action.DELIVERED, last_attempt=LAST)
+        dsn = replace(DSN, reports=(report,))
+        self.assertEqual(
+            fields(groups(dsn)[1]),
+            [
+                ("Final-Recipient", "rfc822; r@b.example"),
+                ("Action", "delivered"),
+                ("Status", "2.0.0"),
+                ("Last-Attempt-Date", "3 Jan 2026 03:04:05 +0000"),
+            ],
+        )
+        text = parts(dsn)[0][1]
+        self.assertIn(b"was delivered to", text)
+        self.assertNotIn(b"tried", text)
+        subjects = [
+            parse_header(compose_dsn(replace(DSN, reports=reports))).text("Subject")
+            for reports in ((report,), (report, REPORT), (replace(report, action=Action.RELAYED),))
+        ]
+        self.assertEqual(subjects, ["Mail delivered", "Mail delivery failed", "Mail relayed"])
+
+    def test_original_recipient(self) -> None:
+        """
+        An original recipient of type utf-8 is written as it is in UTF-8 DSNs, else as
+        utf-8-addr-xtext.  RFC 6533 section 4.1.
+        """
+        report = replace(REPORT, original_recipient="utf-8;j\u00f6 +=\\@b.example")
+        found = {
+            form: fields(groups(replace(DSN, reports=(report,), form=form))[1])[0][1]
+            for form in Form
+        }
+        escaped = "utf-8;j\\x{F6}\\x{20}\\x{2B}\\x{3D}\\x{5C}@b.example"
+        self.assertEqual(
+            found,
+            {
+                Form.UTF8: "utf-8;j\u00f6 +=\\@b.example",
+                Form.ASCII: escaped,
+                Form.ASCII_OF_UTF8: escaped,
+            },
         )
 
     def test_delayed(self) -> None:
