@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from OpenSSL import SSL
 
-__all__ = ["handshake_failure"]
+__all__ = ["handshake_failure", "handshake_trouble"]
 
 # RFC 8446 section 6; OpenSSL tells alerts by text only.
 _ALERTS: Final[Mapping[str, tuple[int, str]]] = {
@@ -64,12 +64,26 @@ def handshake_failure(error: BaseException | None) -> str:
     C{eof}, C{nottls}, C{sslv2}, C{unsupportedversions},
     C{alert-<number>-<name>} for one that the client sent, or C{other}.
     """
-    if not isinstance(error, SSL.Error):
+    if not isinstance(error, SSL.Error) or isinstance(error, SSL.SysCallError):
         return "eof"
-    reasons = [entry[2] for entry in error.args[0]] if error.args else []
+    reasons = _reasons(error)
     if any("unexpected eof" in reason for reason in reasons):
         return "eof"
     return next(filter(None, map(_word, reasons)), "other")
+
+
+def handshake_trouble(error: BaseException | None) -> str:
+    """The same for people: what OpenSSL has to say of it."""
+    word = handshake_failure(error)
+    details = ", ".join(_reasons(error))
+    return f"{word} ({details})" if details else word
+
+
+def _reasons(error: BaseException | None) -> Sequence[str]:
+    """OpenSSL's errors are lists of (library, function, reason)."""
+    if not isinstance(error, SSL.Error) or not error.args or not isinstance(error.args[0], list):
+        return ()
+    return [entry[2] for entry in error.args[0] if entry[2]]
 
 
 def _word(reason: str) -> str:

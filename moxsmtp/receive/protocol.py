@@ -30,7 +30,7 @@ from moxsmtp.receive.begin import begin
 from moxsmtp.receive.company import Company
 from moxsmtp.receive.conversation import Conversation
 from moxsmtp.receive.entrance import host_of
-from moxsmtp.receive.handshake import handshake_failure
+from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
 from moxsmtp.receive.outlet import Outlet
 from moxsmtp.receive.pace import Pace
 from moxsmtp.receive.proxy import Relayed
@@ -197,7 +197,8 @@ class ESMTPServer(Protocol):
             self._entrance.metrics.count(
                 "mox_smtpserver_delivery_starttls_errors_total", reason=why
             )
-        self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=why)
+        trouble = handshake_trouble(reason.value)
+        self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=trouble)
 
     # -- in ----------------------------------------------------------------------------
 

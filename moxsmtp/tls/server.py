@@ -90,11 +90,13 @@ class _Connection(SSL.Connection):
     The server's end of one connection.
 
     @ivar store: Kept as long as the connection: its callback is in use.
+    @ivar refused: The host that was asked for in vain.
     """
 
     def __init__(self, store: _Store) -> None:
         super().__init__(store.base, None)
         self.store = store
+        self.refused: bytes | None = None
         self._first = b""
 
     def bio_write(self, buf: bytes | bytearray | memoryview[int]) -> int:
@@ -104,17 +106,23 @@ class _Connection(SSL.Connection):
         return super().bio_write(buf)
 
     def do_handshake(self) -> None:
-        """Say of SSL 2 what it is: OpenSSL takes it for anything but TLS (S-114)."""
+        """Go on with the handshake, and say why it fails where OpenSSL does not know."""
         try:
             super().do_handshake()
         except SSL.WantReadError:
             raise
         except SSL.Error as error:
-            first = self._first
-            is_ssl2 = len(first) > 2 and first[0] & 0x80 and first[2] == 1
-            if is_ssl2 and error.args and any(e[2] == _NO_RECORD for e in error.args[0]):
+            reasons = {entry[2] for entry in error.args[0]} if error.args else set()
+            if self.refused is not None:
+                name = ascii(self.refused)[1:]
+                raise SSL.Error([("", "", f"no certificate is for the host {name}")]) from None
+            if _NO_RECORD in reasons and self._is_ssl2():
                 raise SSL.Error([("", "", _SSL2)]) from None
             raise
+
+    def _is_ssl2(self) -> bool:
+        """Whether it began with a ClientHello of SSL 2 (S-114)."""
+        return len(self._first) > 2 and bool(self._first[0] & 0x80) and self._first[2] == 1
 
 
 class _Store:
@@ -143,18 +151,24 @@ class _Store:
 
     def _answer(self, connection: SSL.Connection) -> NameAnswer:
         """S-5."""
-        unknown = NameAnswer.UNKNOWN if self.is_strict else NameAnswer.IGNORED
         try:
             host = asked_for(connection)
         except InvalidName:
-            return unknown
+            return self._unknown(connection)
         if host is None:
             return NameAnswer.IGNORED
         context = self._certificates.context_for(host)
         if context is None:
-            return unknown
+            return self._unknown(connection)
         connection.set_context(context)
         return NameAnswer.KNOWN
+
+    def _unknown(self, connection: SSL.Connection) -> NameAnswer:
+        if not self.is_strict:
+            return NameAnswer.IGNORED
+        if isinstance(connection, _Connection):
+            connection.refused = connection.get_servername()
+        return NameAnswer.UNKNOWN
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxsmtp.names import Domain
-from moxsmtp.receive.handshake import handshake_failure
+from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
 from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import Manners, ServerTLS
 from tests.tls.hands import Pair, client_context, made_pair, meet, resumable, served_name
@@ -80,6 +80,20 @@ class NameTests(ServerTLSCase):
             for known in (None, b"mx.example"):
                 _, client = meet(server, client_context(version), sni=known)
                 self.assertEqual("mx.example", served_name(client))
+
+    def test_refused_name(self) -> None:
+        """Whoever reads the log of a strict socket finds the name that was asked for."""
+        server = self.server(strict=True)
+        for name, shown in ((b"unknown.example", "unknown.example"), (b"\r\n\xff", r"\r\n\xff")):
+            client = SSL.Connection(client_context(), None)
+            client.set_tlsext_host_name(name)
+            client.set_connect_state()
+            self.assertRaises(SSL.WantReadError, client.do_handshake)
+            ours = server.serverConnectionForTLS(None)
+            ours.set_accept_state()
+            ours.bio_write(client.bio_read(65536))
+            error = self.assertRaises(SSL.Error, ours.do_handshake)
+            self.assertIn(f"no certificate is for the host '{shown}'", handshake_trouble(error))
 
     def test_told(self) -> None:
         """The name is told afterwards, also one that was fallen back from."""
