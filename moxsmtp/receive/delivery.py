@@ -11,9 +11,7 @@ message; no outcome of these checks refuses anything by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from mmap import mmap
 from typing import Final, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
@@ -22,33 +20,25 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.interfaces import (
-    INBOX,
-    Account,
     Alias,
     Client,
     IMetrics,
     IReceiver,
     ISpool,
     LocalRecipient,
-    NewHook,
-    NewMessage,
-    Provenance,
     RequireTLS,
-    RoleAddress,
     Spooled,
 )
 from moxsmtp.message import authres
 from moxsmtp.message.addresses import Mailbox, author_of
 from moxsmtp.message.header import Header, message_id, parse_header
-from moxsmtp.message.parameters import content_type
-from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import AddressLiteral, Domain
 from moxsmtp.reachability import Reachability
+from moxsmtp.receive.copies import Copy, copies_for, in_order
 from moxsmtp.receive.form import smtputf8_of
 from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.partial import Incoming, Refusal, folded
-from moxsmtp.receive.prefix import Prefix
-from moxsmtp.receive.provenance import provenance, requires_tls
+from moxsmtp.receive.provenance import requires_tls
 from moxsmtp.receive.receiver import (
     MAXIMUM_HOPS,
     TOO_MANY_HOPS,
@@ -60,11 +50,11 @@ from moxsmtp.receive.receiver import (
 from moxsmtp.receive.reporting import report
 from moxsmtp.receive.running import Kind, Running, Site
 from moxsmtp.receive.session_log import SessionLog
+from moxsmtp.receive.stored import new_messages
 from moxsmtp.receive.verification import Authentication, Reverse, Verification
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail
 from moxsmtp.smtp.reply import Refused, Reply
-from moxsmtp.webhooks.payload import Arrival, incoming_payload
 
 __all__ = ["Delivery"]
 
@@ -89,21 +79,6 @@ def _unmeasured(metrics: IMetrics, found: object, seconds: float) -> None:
 
 _REACHABILITY: Final = Kind("reachability", lambda _: Reachability.UNKNOWN, _unmeasured)
 _HELLO: Final = Kind("hello", lambda _: True, _unmeasured)
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """
-    One copy of a message.
-
-    @ivar path: The recipient as given.
-    @ivar member: Of the alias that it is.
-    """
-
-    account: Account
-    mailbox: str
-    path: Path
-    member: Path | None = None
 
 
 @implementer(IReceiver)
@@ -258,13 +233,11 @@ class Delivery(Receiver):
             await deferLater(self._clock, self._unknown_delay.total_seconds())
         authentication = await verification.authentication()
         author = author_of(header)
-        accepted, refusals = await self._sorted(envelope.recipients, author)
-        copies = self._copies(accepted, author)
+        writer = self._canonical(author)
+        accepted, refusals = await self._sorted(envelope.recipients, writer)
+        copies = copies_for(accepted, envelope.recipients, writer, self.house.accounts.canonical)
         if copies:
             await self._store(arrival, authentication, author, copies)
-        elif accepted and self._intake is not None:
-            # Members of aliases who have it already: it is nobody's now.
-            self._intake.abort()
         if refusals:
             for refusal in refusals:
                 if refusal.reply is _NO_SUCH_USER:
@@ -272,20 +245,23 @@ class Delivery(Receiver):
             if not accepted:
                 raise Refused(folded(refusals))
         await report(self.house, self.log, arrival, envelope, refusals)
+        if not copies and self._intake is not None:
+            # All members of an alias have it already: it is nobody's now.
+            self._intake.abort()
         return Reply(250, "2.0", "message accepted")
 
     async def _sorted(
-        self, recipients: Sequence[Recipient], author: Mailbox | None
+        self, recipients: Sequence[Recipient], author: Path | None
     ) -> tuple[list[Recipient], list[Refusal]]:
         """Who gets the message, and who does not and why."""
         accepted: list[Recipient] = []
         refusals: list[Refusal] = []
-        for recipient in sorted(recipients, key=_order) if len(recipients) > 1 else recipients:
+        for recipient in in_order(recipients):
             local = recipient.local
             if local is None:
                 refusals.append(Refusal(recipient.path, _NO_SUCH_USER))
                 continue
-            if isinstance(local, Alias) and not local.admits(self._canonical(author)):
+            if isinstance(local, Alias) and not local.admits(author):
                 self._count("reject", "alias-posting")
                 refusals.append(Refusal(recipient.path, _MAY_NOT_POST))
                 continue
@@ -304,50 +280,19 @@ class Delivery(Receiver):
             return None
         return self.house.accounts.canonical(author.path)
 
-    def _copies(self, accepted: Sequence[Recipient], author: Mailbox | None) -> list[_Copy]:
-        """
-        One for each account, and for each member of an alias who is neither a
-        recipient by himself nor the author (I-36).
-        """
-        copies: list[_Copy] = []
-        for recipient in accepted:
-            match recipient.local:
-                case Account() as account:
-                    copies.append(_Copy(account, INBOX, recipient.path))
-                case RoleAddress(account=account, mailbox=mailbox):
-                    copies.append(_Copy(account, mailbox, recipient.path))
-                case Alias(members=members):
-                    served = self._served(author)
-                    copies += (
-                        _Copy(member.account, INBOX, recipient.path, member.path)
-                        for member in members
-                        if member.path not in served
-                    )
-        return copies
-
-    def _served(self, author: Mailbox | None) -> set[Path | None]:
-        """Whom no alias need serve."""
-        canonical = self.house.accounts.canonical
-        return {
-            self._canonical(author),
-            *(
-                canonical(recipient.path)
-                for recipient in self.envelope.recipients
-                if isinstance(recipient.local, Account | RoleAddress)
-            ),
-        }
-
     async def _store(
         self,
         arrival: Incoming,
         authentication: Authentication,
         author: Mailbox | None,
-        copies: Sequence[_Copy],
+        copies: Sequence[Copy],
     ) -> None:
         """Content and rows together, durably."""
         try:
             with storage_refusals():
-                messages = await self._messages(arrival, authentication, author, copies)
+                messages = await new_messages(
+                    self.house, arrival, authentication, author, copies, hostname=self._hostname
+                )
                 numbers = await self.house.store.deliver(arrival.spooled, messages)
         except Refused:
             for _ in copies:
@@ -363,88 +308,6 @@ class Delivery(Receiver):
                 number=number,
                 account=message.account,
             )
-
-    async def _messages(
-        self,
-        arrival: Incoming,
-        authentication: Authentication,
-        author: Mailbox | None,
-        copies: Sequence[_Copy],
-    ) -> list[NewMessage]:
-        house = self.house
-        report = await self._is_dsn(arrival)
-        known = provenance(
-            authentication,
-            author.path if author else None,
-            require_tls=arrival.require_tls,
-            organizational_domain=house.organizational_domain,
-        )
-        prefix = Prefix(
-            arrival,
-            authentication,
-            hostname=house.hostname,
-            receiver=self._hostname,
-            reply_id=house.reply_id(arrival.client.session_id),
-        )
-        hello = _hello(arrival.client)
-        return [
-            NewMessage(
-                account=copy.account.name,
-                prefix=prefix.for_recipient(copy.path, copy.member),
-                received=arrival.received,
-                reverse_path=arrival.reverse_path,
-                forward_path=copy.path,
-                mailbox=copy.mailbox,
-                remote_address=arrival.client.address,
-                hello=hello,
-                tls=arrival.client.tls,
-                author=author.address if author else "",
-                subject=arrival.subject,
-                message_id=arrival.message_id,
-                is_dsn=report,
-                hand_over=copy.account.maildir is not None,
-                hook=await self._hook(arrival, known, copy.account, copy.path),
-                provenance=known,
-            )
-            for copy in copies
-        ]
-
-    async def _is_dsn(self, arrival: Incoming) -> bool:
-        # Only a multipart/report is worth looking for its parts.
-        if content_type(arrival.header).value != "multipart/report":
-            return False
-        return await self.house.store.examine(
-            arrival.spooled, lambda content: is_dsn(parse_structure(content))
-        )
-
-    async def _hook(
-        self, arrival: Incoming, known: Provenance, account: Account, path: Path
-    ) -> NewHook | None:
-        """The incoming webhook (Q-71)."""
-        target = account.incoming_webhook
-        if target is None:
-            return None
-        facts = Arrival(
-            reverse_path=arrival.reverse_path,
-            forward_path=path,
-            remote_address=arrival.client.address,
-            received=arrival.received,
-            reverse_path_validated=known.has_valid_sender,
-            author_validated=known.has_valid_author,
-            dkim_domains=tuple(domain.unicode for domain in known.dkim_domains),
-        )
-
-        def payload(content: bytes | mmap) -> bytes:
-            return incoming_payload(facts, arrival.header, parse_structure(content), content)
-
-        return NewHook(
-            account=account.name,
-            target=target,
-            event=None,
-            payload=await self.house.store.examine(arrival.spooled, payload),
-            message_id=arrival.message_id,
-            subject=arrival.subject,
-        )
 
     def _check(self, header: Header) -> None:
         """@raise Refused: It goes in circles, or its author cannot be told."""
@@ -467,19 +330,3 @@ async def _found(asking: Running[T]) -> T:
         return await asking.result()
     finally:
         asking.cancel()
-
-
-def _order(recipient: Recipient) -> int:
-    """Accounts before aliases before the unknown (I-38)."""
-    match recipient.local:
-        case None:
-            return 2
-        case Alias():
-            return 1
-        case _:
-            return 0
-
-
-def _hello(client: Client) -> str:
-    """The name given with HELO or EHLO; empty for none."""
-    return client.hello.name.ascii if client.hello and client.hello.name else ""

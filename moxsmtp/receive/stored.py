@@ -1,0 +1,116 @@
+"""A message from outside as the rows that it becomes: one for each mailbox, with its webhook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from mmap import mmap
+
+from moxsmtp.interfaces import HookTarget, IMailStore, NewHook, NewMessage, Provenance
+from moxsmtp.message.addresses import Mailbox
+from moxsmtp.message.parameters import content_type
+from moxsmtp.message.structure import is_dsn, parse_structure
+from moxsmtp.names import Domain
+from moxsmtp.receive.copies import Copy
+from moxsmtp.receive.partial import Incoming
+from moxsmtp.receive.prefix import Prefix
+from moxsmtp.receive.provenance import provenance
+from moxsmtp.receive.receiver import House
+from moxsmtp.receive.verification import Authentication
+from moxsmtp.webhooks.payload import Arrival, incoming_payload
+
+__all__ = ["new_messages"]
+
+
+async def new_messages(
+    house: House,
+    arrival: Incoming,
+    authentication: Authentication,
+    author: Mailbox | None,
+    copies: Sequence[Copy],
+    *,
+    hostname: Domain,
+) -> list[NewMessage]:
+    """
+    One for each of C{copies}.
+
+    @param hostname: The listener's; the house has the server's.
+    """
+    client = arrival.client
+    report = await _is_report(house.store, arrival)
+    known = provenance(
+        authentication,
+        author.path if author else None,
+        require_tls=arrival.require_tls,
+        organizational_domain=house.organizational_domain,
+    )
+    prefix = Prefix(
+        arrival,
+        authentication,
+        hostname=house.hostname,
+        receiver=hostname,
+        reply_id=house.reply_id(client.session_id),
+    )
+    hello = client.hello.name.ascii if client.hello and client.hello.name else ""
+    messages = []
+    for copy in copies:
+        account = copy.account
+        target = account.incoming_webhook
+        hook = None
+        if target is not None:
+            hook = await _hook(house.store, arrival, known, copy, target)
+        messages.append(
+            NewMessage(
+                account=account.name,
+                prefix=prefix.for_recipient(copy.path, copy.member),
+                received=arrival.received,
+                reverse_path=arrival.reverse_path,
+                forward_path=copy.path,
+                mailbox=copy.mailbox,
+                remote_address=client.address,
+                hello=hello,
+                tls=client.tls,
+                author=author.address if author else "",
+                subject=arrival.subject,
+                message_id=arrival.message_id,
+                is_dsn=report,
+                hand_over=account.maildir is not None,
+                hook=hook,
+                provenance=known,
+            )
+        )
+    return messages
+
+
+async def _is_report(store: IMailStore, arrival: Incoming) -> bool:
+    """Whether it is a delivery status notification."""
+    # Only a multipart/report is worth looking for its parts.
+    if content_type(arrival.header).value != "multipart/report":
+        return False
+    return await store.examine(arrival.spooled, lambda content: is_dsn(parse_structure(content)))
+
+
+async def _hook(
+    store: IMailStore, arrival: Incoming, known: Provenance, copy: Copy, target: HookTarget
+) -> NewHook:
+    """The incoming webhook (Q-71)."""
+    facts = Arrival(
+        reverse_path=arrival.reverse_path,
+        forward_path=copy.path,
+        remote_address=arrival.client.address,
+        received=arrival.received,
+        reverse_path_validated=known.has_valid_sender,
+        author_validated=known.has_valid_author,
+        dkim_domains=tuple(domain.unicode for domain in known.dkim_domains),
+    )
+
+    def payload(content: bytes | mmap) -> bytes:
+        return incoming_payload(facts, arrival.header, parse_structure(content), content)
+
+    return NewHook(
+        account=copy.account.name,
+        target=target,
+        event=None,
+        payload=await store.examine(arrival.spooled, payload),
+        message_id=arrival.message_id,
+        subject=arrival.subject,
+    )
