@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +17,20 @@ from moxsmtp.config import Selector, Settings
 from moxsmtp.dkim import Signer, generate_key, load_private_key, public_record, sign
 from moxsmtp.dns.records import MX, Question, RRType
 from moxsmtp.engine import open_engine
-from moxsmtp.interfaces import Account, HookTarget, Maildir, NewMessage, Provenance, Validation
+from moxsmtp.interfaces import (
+    Account,
+    HookTarget,
+    Maildir,
+    NewMessage,
+    PasswordSecrets,
+    Provenance,
+    Validation,
+)
 from moxsmtp.names import parse_domain
 from moxsmtp.parts import Parts
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSSettings
 from moxsmtp.service import Server
+from moxsmtp.smtp.login_secrets import ScramHash, SecretsWanted
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.message_rows import StoredMessage
 from moxsmtp.store.schema import job as job_table
@@ -189,6 +199,54 @@ class StartTests(ServerCase):
         server.startService()
         self.reactor.until(lambda: self.told)
         self.assertIsInstance(self.told[0], CertificateError)
+
+
+class PasswordTests(ServerCase):
+    """What is kept of passwords."""
+
+    full = PasswordSecrets("$argon2id$", "s256", "s1", "cram")
+
+    def set_password(self) -> None:
+        """Alice's, with all that can be kept of it."""
+        self.result(self.parts.hashes.set_password_secrets("alice", self.full))
+
+    def kept(self) -> PasswordSecrets | None:
+        """Behind all that is being written."""
+        self.result(self.parts.engine.database.transact(lambda _: None))
+        return self.result(self.parts.hashes.password_secrets("alice"))
+
+    def test_cram_md5_turned_off(self) -> None:
+        """A reload that turns CRAM-MD5 off removes what was kept for it, at once."""
+        server = self.started()
+        self.set_password()
+        server.reload(self.settings())
+        self.assertEqual(self.kept(), self.full)
+        server.reload(self.settings(cram_md5=False))
+        self.assertEqual(self.kept(), replace(self.full, cram_md5=""))
+        self.assertFalse(self.parts.cram_md5)
+
+    def test_cram_md5_off(self) -> None:
+        """So does a start with CRAM-MD5 off."""
+        server = self.started()
+        self.set_password()
+        self.stop(server)
+        self.reactor.ports.clear()
+        self.started(cram_md5=False)
+        self.assertEqual(self.kept(), replace(self.full, cram_md5=""))
+
+    def test_pretence(self) -> None:
+        """Unknown users have the same salt in every run of the server (S-50)."""
+        wanted = SecretsWanted("eve@ours.example", ScramHash.SHA256)
+        found = []
+        for _ in range(2):
+            server = self.started()
+            entrance: Any = self.ports[0].factory.wrapped.entrance
+            house = entrance.receiver(session_log()).house
+            found.append(self.result(house.credentials.secrets(wanted)))
+            self.stop(server)
+            self.reactor.ports.clear()
+        self.assertEqual(*found)
+        self.assertIsNone(found[0].login)
 
 
 class HousekeepingTests(ServerCase):

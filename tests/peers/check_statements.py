@@ -19,6 +19,7 @@ from tests.doubles import InlinePool
 from tests.peers.postgresql import OnPostgreSQL
 from tests.store import (
     test_accounts,
+    test_client_keys,
     test_hand_overs,
     test_history,
     test_hooks,
@@ -92,6 +93,10 @@ class HookStoreTests(StoreOnPostgreSQL, test_hooks.HookStoreTests):
 
 class CredentialsTests(StoreOnPostgreSQL, test_accounts.CredentialsTests):
     """Derivatives of passwords."""
+
+
+class ClientKeysTests(StoreOnPostgreSQL, test_client_keys.ClientKeysTests):
+    """Keys of TLS client certificates."""
 
 
 class PrefixedContentTests(StoreOnPostgreSQL, test_messages.PrefixedContentTests):

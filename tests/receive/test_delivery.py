@@ -19,6 +19,7 @@ from moxsmtp.interfaces import (
     InsufficientStorage,
     IReceiver,
     Login,
+    LoginSecrets,
     PasswordAttempt,
     StorageUnavailable,
     TLSInfo,
@@ -28,6 +29,7 @@ from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.smtp.commands import Ehlo, Helo, Mail, Rcpt
+from moxsmtp.smtp.login_secrets import ScramHash, SecretsWanted
 from moxsmtp.smtp.reply import Refused
 from moxsmtp.testing import MemorySpool
 from tests.receive.houses import CLIENT, NOW, SPF_PASSES, HouseTestCase, path, session_log
@@ -286,6 +288,18 @@ class MessageTests(DeliveryTestCase):
         asked = receiver.authenticate(CLIENT, PasswordAttempt("", "a@b.example", "secret"))
         refused = self.failureResultOf(Deferred.fromCoroutine(asked), Refused)
         self.assertEqual(451, refused.value.reply.code)
+
+    def test_secrets_without_storage(self) -> None:
+        """Nor does SCRAM go on with secrets made up: 454 4.3.0 (S-50)."""
+
+        class Away:
+            async def secrets(self, wanted: SecretsWanted) -> LoginSecrets:
+                raise StorageUnavailable("locked")
+
+        receiver = self.made_receiver(replace(self.house, credentials=Away()))  # type: ignore[arg-type]  # it has what is asked
+        asked = receiver.secrets(CLIENT, SecretsWanted("a@b.example", ScramHash.SHA1))
+        reply = self.failureResultOf(Deferred.fromCoroutine(asked), Refused).value.reply
+        self.assertEqual((454, "4.3.0"), (reply.code, reply.enhanced_status))
 
     def test_no_room_for_content(self) -> None:
         """Where no content can begin, DATA is refused before 354 (S-75)."""
