@@ -9,7 +9,6 @@ is told before the first connection is accepted.
 from __future__ import annotations
 
 import gc
-import itertools
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
@@ -28,6 +27,7 @@ from moxsmtp.admin.commands import Commands
 from moxsmtp.admin.control import ControlService
 from moxsmtp.admin.health import monitoring_site
 from moxsmtp.admin.key_commands import KeyCommands
+from moxsmtp.admin.reply_id_commands import ReplyIdCommands
 from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
@@ -42,6 +42,7 @@ from moxsmtp.parts import Parts
 from moxsmtp.periodic import Periodic
 from moxsmtp.receive.credentials import Disguise
 from moxsmtp.receive.passwords import Pretence, derive, hash_password
+from moxsmtp.receive.session_numbers import session_numbers
 from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.sockets import PassedSockets, Socket
 from moxsmtp.store.sweep import sweep
@@ -167,8 +168,7 @@ class Server(Service):
         )
         self._hall = Hall(
             receivers=parts.receivers(reply_ids, disguise),
-            # Numbers of later runs are higher, so they are unique in the log (S-9).
-            session_ids=itertools.count(int(reactor.seconds() * 1000)),
+            session_ids=session_numbers(reactor),
             reply_id=reply_ids.encode,
             random_bytes=secrets.token_bytes,
             reactor=reactor,
@@ -182,7 +182,7 @@ class Server(Service):
             parts.hand_over,
             parts.watch,
             *self._housekeeping(),
-            self._control(),
+            self._control(reply_ids),
         ]
         for service in self._services:
             service.startService()
@@ -267,7 +267,7 @@ class Server(Service):
             ),
         ]
 
-    def _control(self) -> IService:
+    def _control(self, reply_ids: ReplyIds) -> IService:
         parts = self._parts
         commands = Commands(
             mail=MailOperations(parts.mail_store, parts.maildirs.remove),
@@ -282,7 +282,8 @@ class Server(Service):
             backup=BackupOperations(parts.engine, parts.reactor),
         )
         keys = KeyCommands(parts.client_keys, parts.accounts)
-        table = {**commands.table(), **keys.table()}
+        sessions = ReplyIdCommands(reply_ids.decode)
+        table = {**commands.table(), **keys.table(), **sessions.table()}
         return ControlService(str(parts.engine.folder.path), table, parts.reactor)
 
     async def _database_trouble(self) -> str | None:

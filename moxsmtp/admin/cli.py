@@ -20,6 +20,7 @@ from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.cli_dkim import dkim
+from moxsmtp.admin.cli_replyid import reply_id
 from moxsmtp.admin.cli_tlspubkey import tlspubkey
 from moxsmtp.admin.cli_try import try_file
 from moxsmtp.admin.wire import octets
@@ -61,6 +62,7 @@ def main(context: click.Context, directory: str | None, config: str | None, as_j
 
 main.add_command(check)
 main.add_command(dkim)
+main.add_command(reply_id)
 main.add_command(tlspubkey)
 main.add_command(try_file)
 

@@ -121,3 +121,13 @@ class ReplyIdTests(unittest.SynchronousTestCase):
         """A key or prefix of another size is refused."""
         self.assertRaises(ValueError, ReplyIds, b"k" * 15, b"p" * 8)
         self.assertRaises(ValueError, ReplyIds, b"k" * 16, b"p" * 9)
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.integers(0, 2**64 - 1), st.text(max_size=30))
+    def test_decoded(self, number: int, other: str) -> None:
+        """An id gives its number back, and nothing else is one (S-10)."""
+        ids = ReplyIds(b"k" * 16, b"p" * 8)
+        self.assertEqual(ids.decode(ids.encode(number)), number)
+        foreign = ReplyIds(b"k" * 16, b"q" * 8).encode(number)
+        for wrong in (other, foreign, ids.encode(number)[:-1], ids.encode(number) + "="):
+            self.assertRaises(ValueError, ids.decode, wrong)
