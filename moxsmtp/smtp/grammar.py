@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from moxsmtp.names import Host, InvalidName, parse_domain, parse_host
@@ -139,8 +138,7 @@ def _mail(text: str, dialect: Dialect) -> Command:
     written = match.group(2)
     if not written:
         return Mail(None, **fields)
-    dialect = replace(dialect, smtputf8="smtputf8" in fields)
-    return Mail(_path(written, 550, dialect), **fields)
+    return Mail(_path(written, 550, dialect, smtputf8="smtputf8" in fields), **fields)
 
 
 def _rcpt(text: str, dialect: Dialect) -> Command:
@@ -149,7 +147,7 @@ def _rcpt(text: str, dialect: Dialect) -> Command:
     written = match.group(2)
     if written.isascii() and written.lower() == "postmaster":
         return Rcpt(Path("postmaster", None), **fields)
-    return Rcpt(_path(written, 553, dialect), **fields)
+    return Rcpt(_path(written, 553, dialect, smtputf8=dialect.smtputf8), **fields)
 
 
 def _beginning(pattern: re.Pattern[str], text: str, dialect: Dialect) -> re.Match[str]:
@@ -160,7 +158,7 @@ def _beginning(pattern: re.Pattern[str], text: str, dialect: Dialect) -> re.Matc
     return match
 
 
-def _path(written: str, code: int, dialect: Dialect) -> Path:
+def _path(written: str, code: int, dialect: Dialect, *, smtputf8: bool) -> Path:
     """
     What stood between the angle brackets; a source route is dropped (S-105).
 
@@ -170,14 +168,14 @@ def _path(written: str, code: int, dialect: Dialect) -> Path:
         raise BadSyntax(f"<{written}>")
     text = written
     if text.startswith("@"):
-        text = _without_route(written, smtputf8=dialect.smtputf8)
+        text = _without_route(written, smtputf8=smtputf8)
     longest = STANDARD_LOCAL_PART if dialect.pedantic else MAXIMUM_LOCAL_PART
     try:
         path = parse_mailbox(text, longest=longest)
     except InvalidPath:
         raise BadSyntax(f"<{written}>") from None
     if not text.isascii():
-        if not dialect.smtputf8:
+        if not smtputf8:
             if not text.rpartition("@")[0].isascii():
                 raise Refused(Reply(code, "6.7", "SMTPUTF8 is needed for this address"))
             raise BadSyntax(f"<{written}>")

@@ -9,7 +9,7 @@ They are read from left to right, and the first that is wrong is answered.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from moxsmtp.smtp.commands import BodyType
@@ -58,6 +58,8 @@ def mail_parameters(text: str, position: int, dialect: Dialect) -> Mapping[str, 
     @raise BadSyntax: They are against the grammar.
     @raise Refused: They are not, but not taken all the same.
     """
+    if position == len(text):
+        return {}
     fields = _read(text, position, dialect, _OF_MAIL)
     if "smtputf8" not in fields and not text[position:].isascii():
         raise BadSyntax(text[position:])
@@ -72,6 +74,8 @@ def rcpt_parameters(text: str, position: int, dialect: Dialect) -> Mapping[str, 
     @raise BadSyntax: They are against the grammar.
     @raise Refused: They are not, but not taken all the same.
     """
+    if position == len(text):
+        return {}
     fields = _read(text, position, dialect, _OF_RCPT)
     if not dialect.smtputf8 and not text[position:].isascii():
         raise BadSyntax(text[position:])
@@ -82,9 +86,20 @@ def _read(
     text: str, position: int, dialect: Dialect, readers: Mapping[str, _Reader]
 ) -> Mapping[str, Any]:
     fields: dict[str, Any] = {}
-    for keyword, value in _parameters(text, position):
+    seen = set()
+    end = len(text)
+    while position < end:
+        match = _PARAMETER.match(text, position)
+        if match is None:
+            raise BadSyntax(text[position:])
+        keyword, value = match.groups()
+        keyword = keyword.upper()
+        if keyword in seen:
+            raise Refused(_REPEATED, keyword)
+        seen.add(keyword)
+        position = match.end()
         reader = readers.get(keyword)
-        if reader is None or (keyword in _OF_SUBMISSION and not dialect.submission):
+        if reader is None or (not dialect.submission and keyword in _OF_SUBMISSION):
             raise Refused(_UNKNOWN, keyword)
         try:
             field = reader(value, dialect)
@@ -96,21 +111,6 @@ def _read(
                 raise Refused(_TWO_HOLDS, keyword)
             fields[name] = meaning
     return fields
-
-
-def _parameters(text: str, position: int) -> Iterator[tuple[str, str | None]]:
-    """Each with its keyword in upper case; the next is not looked at before it is wanted."""
-    seen = set()
-    while position < len(text):
-        match = _PARAMETER.match(text, position)
-        if match is None:
-            raise BadSyntax(text[position:])
-        keyword = match.group(1).upper()
-        if keyword in seen:
-            raise Refused(_REPEATED, keyword)
-        seen.add(keyword)
-        yield keyword, match.group(2)
-        position = match.end()
 
 
 def _given(value: str | None) -> str:
@@ -125,9 +125,10 @@ def _given(value: str | None) -> str:
 
 def _size(value: str | None, dialect: Dialect) -> tuple[str, Any]:
     """RFC 1870 section 6.1; nobody compares it with what comes (S-59)."""
-    if not _SIZE.fullmatch(_given(value)):
+    given = _given(value)
+    if not _SIZE.fullmatch(given):
         raise ValueError("not a size")
-    size = int(_given(value))
+    size = int(given)
     if dialect.maximum_size is not None and size > dialect.maximum_size:
         status = "2.3" if size < DEFAULT_MAXIMUM_SIZE else "3.4"
         raise Refused(Reply(552, status, "message too large"), f"SIZE={size}")
