@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import smtplib
 from pathlib import Path
 
 from tests.peers.server import ServerTestCase
@@ -37,8 +36,8 @@ class RulesTests(ServerTestCase):
         of mox and of its own client library.
         """
         server = self.start()
-        server.deliver()
-        with smtplib.SMTP("localhost", server.ports["smtp"], timeout=30) as client:
+        with server.client() as client:
+            client.sendmail("", ["alice@here.test"], b"From: peer@there.test\r\n\r\ntext\r\n")
             client.docmd("WHAT")
         status, text = server.ask("/metrics")
         self.assertEqual(status, 200)
