@@ -25,6 +25,7 @@ from moxsmtp.interfaces import (
 from moxsmtp.names import parse_domain
 from moxsmtp.queue.job import Job, Result
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 from moxsmtp.store.job_rows import RetiredJob
 from moxsmtp.store.message_rows import StoredMessage
 
@@ -65,6 +66,11 @@ JOB = Job(
     attempts=1,
     max_attempts=8,
     results=(Result(NOW, timedelta(seconds=2), False, 451, "4.0", "later"),),
+    require_tls=RequireTLS.YES,
+    future_release="for;60",
+    wishes=Wishes(
+        ReturnContent.HEADERS, "QQ 314159", Notify.parse("SUCCESS"), "rfc822;bob@example.net"
+    ),
 )
 
 
@@ -283,6 +289,16 @@ class CommandTests(unittest.SynchronousTestCase):
         self.assertEqual(self.run_command("queue.list", account="bob"), ([], ""))
         _, error = self.run_command("queue.list", account="carol")
         self.assertEqual(error, "there is no account carol")
+
+    def test_queue_show_parameters(self) -> None:
+        """A job is told with all that its sender asked for (S-63, S-64, S-68)."""
+        (entry,), _ = self.run_command("queue.show", numbers=[5])
+        asked = {
+            "require_tls": "yes", "future_release": "for;60", "dsn_return": "HDRS",
+            "dsn_notify": "SUCCESS", "envelope_id": "QQ 314159",
+            "original_recipient": "rfc822;bob@example.net",
+        }  # fmt: skip
+        self.assertEqual({name: entry[name] for name in asked}, asked)
 
     def test_queue_show(self) -> None:
         """A job is told with all of its attempts."""
