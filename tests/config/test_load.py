@@ -30,7 +30,12 @@ from moxsmtp.dns.settings import Upstream
 from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import parse_domain
-from moxsmtp.receive.settings import ServiceSettings, SubmissionSettings, TLSSettings
+from moxsmtp.receive.settings import (
+    ServiceSettings,
+    SubmissionSettings,
+    TLSFiles,
+    TLSSettings,
+)
 
 #: As little as a configuration can be.
 LEAST = """\
@@ -630,6 +635,45 @@ class NamedFileTests(ConfigTestCase):
         self.assertEqual(
             self.loaded(self.tls(TLSSettings("one.crt", "one.key"))).listeners[0].tls, files
         )
+
+    def test_others(self) -> None:
+        """Each certificate is read, its names start at the folder too, and mistakes name it."""
+        one, two = self.certificate("one"), self.certificate("two")
+        other = '[[listener.tls.other]]\ncertificate = "two.crt"\nkey = "two.key"\n'
+        text = self.tls(one).replace("[domain", f"{other}[domain", 1)
+        tls = self.loaded(text).listeners[0].tls
+        assert tls is not None
+        self.assertEqual(
+            [TLSFiles(one.certificate, one.key), TLSFiles(two.certificate, two.key)],
+            list(tls.pairs),
+        )
+        wrong = text.replace("two.key", "one.key")
+        self.assertMistake(wrong, 13, "listener[0].tls.other[0].key", "not the key")
+
+    def test_names_of_certificates(self) -> None:
+        """Hosts are domains, perhaps with a wildcard in front; each that is none is told (S-5)."""
+        section = self.tls(self.certificate())
+        good = 'names = ["mx.example.org", "*.example.org", "b\u00fccher.example"]\n'
+        self.loaded(section.replace("[domain", f"{good}[domain", 1))
+        bad = 'names = ["mx.example.org", "*", "a.*.example", "192.0.2.1"]\n'
+        found = self.mistakes(section.replace("[domain", f"{bad}[domain", 1))
+        self.assertEqual(
+            [f"listener[0].tls.names[{number}]" for number in (1, 2, 3)],
+            [key for _, key, _ in found],
+        )
+
+    def test_words_of_tls(self) -> None:
+        """Versions and what to do with unknown names are words, others are told (S-5, S-6)."""
+        section = self.tls(self.certificate())
+        for line, key in (("minimum_version = 1.2", "minimum_version"),
+                          ('minimum_version = "1.4"', "minimum_version"),
+                          ('sni = "loose"', "sni")):  # fmt: skip
+            text = section.replace("[domain", f"{line}\n[domain", 1)
+            self.assertMistake(text, 11, f"listener[0].tls.{key}", "write")
+        text = section.replace("[domain", 'minimum_version = "1.3"\nsni = "strict"\n[domain', 1)
+        tls = self.loaded(text).listeners[0].tls
+        assert tls is not None
+        self.assertEqual(("1.3", "strict"), (tls.minimum_version, tls.sni))
 
     def test_missing(self) -> None:
         """Both files are looked at."""
