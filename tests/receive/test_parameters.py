@@ -363,6 +363,17 @@ class DeliveryTests(TransactionTestCase):
             ]
         self.assertEqual(table, found)
 
+    def test_partial_words(self) -> None:
+        """A report of a failure names the recipient as the sender knew him (S-68, Q-37)."""
+        found = self.report(
+            "MAIL FROM:<eve@away.example> ENVID=QQ",
+            "RCPT TO:<alice@ours.example>",
+            "RCPT TO:<nobody@ours.example> ORCPT=rfc822;Nobody@list.example",
+        )
+        assert found is not None
+        self.assertIn("Original-Recipient: rfc822;Nobody@list.example", found[0])
+        self.assertIn("Original-Envelope-ID: QQ", found[0])
+
     def test_nothing_stored(self) -> None:
         """Where nobody has the message, the reply says so, and no report (S-68)."""
         codes = self.transact(

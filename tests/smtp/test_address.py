@@ -58,6 +58,35 @@ class MailboxTests(unittest.SynchronousTestCase):
             with self.assertRaises(InvalidPath, msg=text):
                 parse_mailbox(text)
 
+    def test_length_of_others(self) -> None:
+        """
+        Octets of UTF-8 count, 128 or what the pedantic allow, before the local-part
+        becomes NFC, and after that too where it is longer then (S-104).
+        """
+
+        def is_read(local_part: str, longest: int) -> bool:
+            try:
+                parse_mailbox(local_part + "@x.example", longest=longest)
+            except InvalidPath:
+                return False
+            return True
+
+        # An accent of its own becomes one with its letter; the other falls in two.
+        shorter, longer = "e\u0301", "\u0958"
+        table = {
+            ("\u00e4" * 64, 128): True,
+            ("\u00e4" * 64 + "a", 128): False,
+            ("\u00e4" * 32, 64): True,
+            ("\u00e4" * 32 + "a", 64): False,
+            (shorter * 42, 128): True,
+            (shorter * 43, 128): False,
+            (longer * 21, 128): True,
+            (longer * 22, 128): False,
+            ("a" * 64, 64): True,
+            ("a" * 65, 64): False,
+        }
+        self.assertEqual({one: is_read(*one) for one in table}, table)
+
     def test_length(self) -> None:
         """128 octets are the longest local-part, decoded, before it is normalised (S-104)."""
         for ok in ("x" * 128, '"' + "\\x" * 128 + '"', "ä" * 64):
