@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall
 
 from moxsmtp.interfaces import Client
 from moxsmtp.receive.entrance import Entrance
@@ -28,13 +31,14 @@ class Admission:
     on, among those of its network once it is about to be greeted.
     """
 
-    __slots__ = ("_client", "_entrance", "_has_place", "_is_counted")
+    __slots__ = ("_client", "_entrance", "_has_place", "_is_counted", "_silence")
 
     def __init__(self, entrance: Entrance, client: Client) -> None:
         self._entrance = entrance
         self._client = client
         self._has_place = entrance.connections.acquire()
         self._is_counted = False
+        self._silence: IDelayedCall | None = None
 
     def refusal(self, *, is_draining: bool) -> Reply | None:
         """
@@ -58,8 +62,39 @@ class Admission:
                 return _TOO_MANY_OPEN
         return None if self._has_place else _TOO_MANY
 
+    # -- before the greeting ---------------------------------------------------------
+
+    @property
+    def is_listening(self) -> bool:
+        """The client is expected to be silent."""
+        return self._silence is not None
+
+    def listens(self, seconds: float, welcome: Callable[[], None]) -> bool:
+        """
+        @param welcome: Called if it has been silent for so long.
+        @return: C{False}: it is to be welcomed at once.
+        """
+        if not seconds or self._entrance.limiters.is_exempt(self._client.address):
+            return False
+
+        def greet() -> None:
+            self._silence = None
+            welcome()
+
+        self._silence = self._entrance.clock.callLater(seconds, greet)
+        return True
+
+    def hear(self) -> None:
+        """It has been heard, or nobody listens any more: it is not welcomed."""
+        silence, self._silence = self._silence, None
+        if silence is not None:
+            silence.cancel()
+
+    # -- the end -----------------------------------------------------------------------
+
     def leave(self) -> None:
         """The connection is gone; its places are free, those that it had."""
+        self.hear()
         if self._has_place:
             self._has_place = False
             self._entrance.connections.release()

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHandshakeListener,
     IPushProducer,
     ITCPTransport,
@@ -26,6 +25,7 @@ from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
 from moxsmtp.receive.admission import SHUTTING_DOWN, Admission
+from moxsmtp.receive.alarm import Alarm
 from moxsmtp.receive.begin import begin
 from moxsmtp.receive.company import Company
 from moxsmtp.receive.conversation import Conversation
@@ -36,7 +36,7 @@ from moxsmtp.receive.pace import Pace
 from moxsmtp.receive.proxy import Relayed
 from moxsmtp.receive.tracing import Trace
 from moxsmtp.smtp.commands import Command
-from moxsmtp.smtp.events import Content, Event, Refusal
+from moxsmtp.smtp.events import ChunkBegin, Content, Event, Refusal
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.smtp.session import Session, State
 
@@ -75,8 +75,7 @@ class ESMTPServer(Protocol):
         self._pace: Pace
         self._trace: Trace
         self._admission: Admission
-        self._greeting: IDelayedCall | None = None
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(self._entrance.clock, self._look)
         self._since = self._entrance.clock.seconds()
         self._blocked: float | None = None
         self._paused = False
@@ -91,11 +90,8 @@ class ESMTPServer(Protocol):
             transport.setTcpNoDelay(True)
         self._outlet = Outlet(transport)
         self._pace = Pace(entrance.clock, self._outlet.write)
-        if self._relayed is not None:
-            here, there = self._relayed.local, self._relayed.client
-        else:
-            here, there = host_of(transport.getHost()), host_of(transport.getPeer())
-        client = Client(next(entrance.session_ids), entrance.role, there, here)
+        ends = self._relayed or Relayed(host_of(transport.getPeer()), host_of(transport.getHost()))
+        client = Client(next(entrance.session_ids), entrance.role, ends.client, ends.local)
         self._session = Session(company.station, client)
         self._conversation = Conversation(company.circumstances, self._session, entrance.receiver)
         self._trace = Trace(self._session, self._conversation.log)
@@ -139,21 +135,12 @@ class ESMTPServer(Protocol):
         if refusal is not None:
             self._send_away(refusal)
             return
-        client = self._session.client
-        self._conversation.log.write(
-            LogLevel.debug, "connection from {peer}", peer=str(client.address)
-        )
-        silence = self._company.seconds.greeting
-        if silence and not self._entrance.limiters.is_exempt(client.address):
-            self._greeting = self._entrance.clock.callLater(silence, self._welcome)
-        else:
+        peer = str(self._session.client.address)
+        self._conversation.log.write(LogLevel.debug, "connection from {peer}", peer=peer)
+        if not self._admission.listens(self._company.seconds.greeting, self._welcome):
             self._welcome()
 
     def _welcome(self) -> None:
-        self._greeting = None
-        if self._company.is_draining:
-            self._send_away(SHUTTING_DOWN)
-            return
         self._output.append(self._session.greeting())
         self._flush()
         self._since = self._entrance.clock.seconds()
@@ -161,9 +148,7 @@ class ESMTPServer(Protocol):
 
     def _send_away(self, reply: Reply) -> None:
         """Before it has begun."""
-        if self._greeting is not None:
-            self._greeting.cancel()
-            self._greeting = None
+        self._admission.hear()
         self._session.close()
         self._output.append(reply.encode())
         self._flush()
@@ -172,33 +157,24 @@ class ESMTPServer(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """However it ended: nothing of it goes on."""
         self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._greeting is not None:
-            self._greeting.cancel()
-            self._greeting = None
+        self._alarm.end()
         self._pace.end()
         if self._answering is not None:
             self._answering.cancel()
         self._admission.leave()
         self._company.left(self)
         if self._session.state is State.HANDSHAKE:
-            self._handshake_failed(reason)
+            trouble = handshake_trouble(reason.value)
+            self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=trouble)
+            if self._entrance.role is Role.SMTP:
+                why = handshake_failure(reason.value)
+                self._entrance.metrics.count(
+                    "mox_smtpserver_delivery_starttls_errors_total", reason=why
+                )
         self._conversation.abandon()
         self._conversation.log.write(
             LogLevel.debug, "connection closed: {why}", why=str(reason.value)
         )
-
-    def _handshake_failed(self, reason: Failure) -> None:
-        """S-35, S-114."""
-        why = handshake_failure(reason.value)
-        if self._entrance.role is Role.SMTP:
-            self._entrance.metrics.count(
-                "mox_smtpserver_delivery_starttls_errors_total", reason=why
-            )
-        trouble = handshake_trouble(reason.value)
-        self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=trouble)
 
     # -- in ----------------------------------------------------------------------------
 
@@ -206,7 +182,7 @@ class ESMTPServer(Protocol):
         """Answer what can be answered."""
         if self._closing:
             return
-        if self._greeting is not None:
+        if self._admission.is_listening:
             # RFC 5321 section 4.3.1: a client waits for the greeting.
             self._entrance.metrics.count("moxsmtp_early_talkers_total")
             self._conversation.log.write(LogLevel.info, "spoke before it was greeted")
@@ -247,14 +223,9 @@ class ESMTPServer(Protocol):
         session, conversation, tracing = self._session, self._conversation, self._company.tracing
         turns = _TURN
         while event is not None:
-            turns -= 1
-            if not turns:
-                turns = _TURN
-                self._flush()
-                await deferLater(self._entrance.clock, 0)
             if tracing:
                 self._trace.heard(event, tracing)
-            if isinstance(event, Content):
+            if isinstance(event, Content | ChunkBegin):
                 await conversation.keep(event)
             else:
                 if self._company.is_draining and isinstance(event, Command | Refusal):
@@ -267,6 +238,13 @@ class ESMTPServer(Protocol):
                     self._flush()
                     if self._is_stuck:
                         return
+            turns -= 1
+            if not turns:
+                turns = _TURN
+                self._flush()
+                if self._is_stuck:
+                    return
+                await deferLater(self._entrance.clock, 0)
             event = session.next()
         self._flush()
 
@@ -367,16 +345,13 @@ class ESMTPServer(Protocol):
     def _close(self) -> None:
         """Close, but wait neither for a TLS peer nor for a slow one for ever (S-14)."""
         self._closing = True
-        self._since = self._entrance.clock.seconds()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._entrance.clock.callLater(_LINGER, self._tick)
+        self._alarm.set_anew(_LINGER)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def hurry(self) -> None:
         """We are about to stop: nobody is kept waiting on purpose any more."""
-        if self._greeting is not None:
+        if self._admission.is_listening:
             self._send_away(SHUTTING_DOWN)
         self._pace.hurry()
 
@@ -405,20 +380,11 @@ class ESMTPServer(Protocol):
         return self._since + (limits.busy if is_busy else limits.command)
 
     def _arm(self) -> None:
-        """
-        See to it that the timer fires in time.  It may fire early: then it only
-        looks again.  It does so often enough to see that the listener got busy.
-        """
-        clock = self._entrance.clock
-        now = clock.seconds()
-        wait = max(0.0, min(self._due() - now, self._company.seconds.busy))
-        if self._timer is None:
-            self._timer = clock.callLater(wait, self._tick)
-        elif self._timer.getTime() > now + wait:
-            self._timer.reset(wait)
+        """Look in time, and often enough to see that the listener got busy."""
+        wait = self._due() - self._entrance.clock.seconds()
+        self._alarm.set(min(wait, self._company.seconds.busy))
 
-    def _tick(self) -> None:
-        self._timer = None
+    def _look(self) -> None:
         if self._closing:
             self.transport.abortConnection()
         elif self._due() > self._entrance.clock.seconds():
