@@ -32,6 +32,7 @@ from moxsmtp.names import Domain
 from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.receive.settings import TLSSettings
 from moxsmtp.service import Server, make_service
+from moxsmtp.surroundings import Internet
 from moxsmtp.tls.server import Manners, ServerTLS
 from tests.receive.houses import CLIENT, session_log
 from tests.running import LOOPBACK, STARTED, RunningCase, Visitor
@@ -169,10 +170,10 @@ class KeyTests(RunningCase):
 class Localserve(RunningCase):
     """A whole one."""
 
-    def served(self) -> Server:
+    def served(self, *, pedantic: bool = False) -> Server:
         """On ports of the system's choice."""
         folder = self.folder / "data"
-        made: Settings = settings(str(folder), Ports(0, 0, 0, 0))
+        made: Settings = settings(str(folder), Ports(0, 0, 0, 0), pedantic=pedantic)
         made = replace(made, store=replace(made.store, minimum_free=0))
         self.terminal = io.StringIO()
         self.patch(sys, "__stdout__", self.terminal)
@@ -189,6 +190,22 @@ class Localserve(RunningCase):
         receiver: IReceiver = entrance.receiver(session_log())
         client = replace(CLIENT, role=Role.SUBMISSION)
         return self.result(receiver.authenticate(client, PasswordAttempt("", ADDRESS, password)))
+
+    def test_pedantic(self) -> None:
+        """Told to be pedantic, all of it is, and looks at the whole of MIME (S-111)."""
+        self.served(pedantic=True)
+        for port in self.ports[:2]:
+            entrance = port.factory.wrapped.entrance
+            self.assertTrue(entrance.station.pedantic)
+            house = entrance.receiver(session_log()).house
+            self.assertEqual((True, True), (house.pedantic, house.strict_mime))
+
+    def test_lenient(self) -> None:
+        """Otherwise it takes what programs send, and so does a pedantic server's MIME (S-111)."""
+        self.served()
+        house = self.ports[0].factory.wrapped.entrance.receiver(session_log()).house
+        self.assertEqual((False, False), (house.pedantic, house.strict_mime))
+        self.assertFalse(Internet().strict_mime)
 
     def test_announced(self) -> None:
         """Whoever started it is told so once it works."""
