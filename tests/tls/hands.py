@@ -33,25 +33,34 @@ class Pair:
 
 
 def made_pair(
-    folder: str, subject: str, *hosts: str, rsa_bits: int = 0, names: Sequence[str] = ()
+    folder: str,
+    subject: str,
+    *hosts: str,
+    rsa_bits: int = 0,
+    names: Sequence[str] = (),
+    own_key: ec.EllipticCurvePrivateKey | None = None,
+    issuer: tuple[str, ec.EllipticCurvePrivateKey] | None = None,
 ) -> Pair:
     """
     A key of its own and a certificate for C{hosts}, as files.
 
     @param subject: Its common name, and the name of the files.
+    @param issuer: Who signs it, by name and key; L{None}: it does so itself.
     @param names: Of the pair itself; see L{moxsmtp.tls.certificates.KeyPair}.
     """
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-    if rsa_bits:
+    if own_key is not None:
+        key = own_key
+    elif rsa_bits:
         key = rsa.generate_private_key(65537, rsa_bits)
     else:
         key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    name = _named(subject)
     start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(name if issuer is None else _named(issuer[0]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
@@ -60,7 +69,7 @@ def made_pair(
     if hosts:
         extension = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         builder = builder.add_extension(extension, critical=False)
-    made = builder.sign(key, hashes.SHA256())
+    made = builder.sign(key if issuer is None else issuer[1], hashes.SHA256())
     Path(folder).mkdir(exist_ok=True)
     pair = Pair(
         f"{folder}/{subject}.crt",
@@ -75,6 +84,10 @@ def made_pair(
         )
     )
     return pair
+
+
+def _named(subject: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
 
 
 def client_context(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import weakref
+from pathlib import Path
 
-from OpenSSL import SSL
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxsmtp.names import Domain
 from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
+from moxsmtp.tls import server as module
 from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import Manners, ServerTLS
 from tests.tls.hands import Pair, client_context, made_pair, meet, resumable, served_name
@@ -242,6 +246,26 @@ class ClientCertificateTests(ServerTLSCase):
         weak = made_pair(self.folder, "weak", rsa_bits=1024)
         context = client_context(ciphers=b"ALL:@SECLEVEL=0", pair=weak)
         self.assertNotEqual("", self.key(self.server(asks_client=True), context))
+
+    def test_chain(self) -> None:
+        """Certificates above the client's own are not followed, and do not keep it out (S-36)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        mine = made_pair(self.folder, "me", issuer=("above", key))
+        context = client_context(pair=mine)
+        for name, issuer in (("above", "higher"), ("higher", "top"), ("top", "top")):
+            above = made_pair(self.folder, name, own_key=key, issuer=(issuer, key))
+            octets = Path(above.certificate).read_bytes()
+            context.add_extra_chain_cert(crypto.load_certificate(crypto.FILETYPE_PEM, octets))
+        depths: list[int] = []
+
+        def note(*given: int) -> bool:
+            depths.append(given[3])
+            return True
+
+        self.patch(module, "_take_any", note)
+        found = self.key(self.server(asks_client=True), context)
+        self.assertEqual(hashlib.sha256(mine.public).hexdigest(), found)
+        self.assertLess(max(depths), 2)
 
     def test_resumed(self) -> None:
         """A resumed session has the certificate of the first one (S-39, T-8)."""
