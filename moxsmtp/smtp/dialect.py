@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 __all__ = ["BadSyntax", "Dialect"]
 
@@ -31,6 +33,8 @@ class Dialect:
     @ivar secure: TLS is on.
     @ivar require_tls: REQUIRETLS can be obeyed (S-4).
     @ivar maximum_size: Octets that SIZE may declare; L{None}: any number.
+    @ivar now: Aware; how long mail is held is measured by it, here already so
+        that errors are told in their order.
     """
 
     submission: bool
@@ -39,3 +43,4 @@ class Dialect:
     secure: bool = False
     require_tls: bool = False
     maximum_size: int | None = None
+    now: Callable[[], datetime] | None = None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from moxsmtp.smtp.commands import BodyType
 from moxsmtp.smtp.dialect import BadSyntax, Dialect
-from moxsmtp.smtp.future_release import hold_for, hold_until
+from moxsmtp.smtp.future_release import Hold, hold_for, hold_until
 from moxsmtp.smtp.notification import Notify, ReturnContent
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.smtp.xtext import InvalidXtext, decode_utf8_address, decode_xtext, is_xtext
@@ -171,14 +171,20 @@ def _require_tls(value: str | None, dialect: Dialect) -> tuple[str, Any]:
     return "require_tls", True
 
 
-def _hold_for(value: str | None, _dialect: Dialect) -> tuple[str, Any]:
+def _hold_for(value: str | None, dialect: Dialect) -> tuple[str, Any]:
     """RFC 4865 (S-64)."""
-    return "hold", hold_for(_given(value))
+    return _held(hold_for(_given(value)), dialect)
 
 
-def _hold_until(value: str | None, _dialect: Dialect) -> tuple[str, Any]:
+def _hold_until(value: str | None, dialect: Dialect) -> tuple[str, Any]:
     """RFC 4865 (S-64)."""
-    return "hold", hold_until(_given(value))
+    return _held(hold_until(_given(value)), dialect)
+
+
+def _held(hold: Hold, dialect: Dialect) -> tuple[str, Any]:
+    if dialect.now is not None:
+        hold.release(dialect.now())
+    return "hold", hold
 
 
 def _return(value: str | None, _dialect: Dialect) -> tuple[str, Any]:

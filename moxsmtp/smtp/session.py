@@ -235,6 +235,7 @@ class Session:
             secure=client.tls is not None,
             require_tls=station.offers_require_tls,
             maximum_size=station.maximum_size,
+            now=station.now,
         )
 
     def _may_start_tls(self) -> bool:

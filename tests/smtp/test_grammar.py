@@ -156,7 +156,7 @@ class GrammarTests(unittest.SynchronousTestCase):
         })  # fmt: skip
 
     def test_auth_parameter(self) -> None:
-        """AUTH holds xtext or <>, and is believed by nobody (S-108); RFC 4954 section 5."""
+        """AUTH holds xtext or <>, and is believed by nobody (S-61, S-108).  RFC 4954 section 5."""
         self.assertReads({
             "MAIL FROM:<> AUTH=<>": Mail(None),
             "MAIL FROM:<> AUTH=a+2Bb+3D@x.example": Mail(None),
@@ -326,8 +326,12 @@ class GrammarTests(unittest.SynchronousTestCase):
 
     def test_order(self) -> None:
         """The first parameter that is wrong is answered, and the path last of all (S-57)."""
-        limited = Dialect(submission=True, maximum_size=100)
+        now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        limited = Dialect(submission=True, maximum_size=100, now=lambda: now)
         self.assertReads({
+            "MAIL FROM:<a> HOLDFOR=5184001 FOO": "554 5.5.4",
+            "MAIL FROM:<a> HOLDUNTIL=2026-03-01T11:59:59Z FOO": "554 5.5.4",
+            "MAIL FROM:<a> HOLDUNTIL=2026-03-01T12:00:00Z FOO": "555 5.3.3",
             "MAIL FROM:<a> FOO": "555 5.3.3",
             "MAIL FROM:<a> SIZE=101": "552 5.2.3",
             "MAIL FROM:<a> SIZE=100": "501 5.5.2",
