@@ -10,6 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.interfaces import IReactorTime
+
 from moxsmtp.dkim.result import Result as DKIMResult
 from moxsmtp.dkim.result import Status as DKIMStatus
 from moxsmtp.dmarc.record import InvalidRecord, Mode, Policy, Record
@@ -24,6 +28,10 @@ __all__ = ["MAXIMUM_AUTHORS", "verify"]
 
 #: Author domains that are judged.  Each may cost a walk; RFC 9989 section 11.5.
 MAXIMUM_AUTHORS: Final = 10
+
+#: Seconds for each of several author domains: well within the minute that a check
+#: may take (I-2), so that none of them is lost because another's DNS is slow.
+_AUTHOR_LIMIT: Final = 20
 
 #: Outcomes from the strictest to the mildest, behind any that rejects.  A failure
 #: of the DNS may hide a rejection; and a domain without a record must not borrow
@@ -73,28 +81,64 @@ async def verify(
     *,
     spf: SPFResult,
     dkim: Sequence[DKIMResult],
+    clock: IReactorTime | None = None,
 ) -> Result:
     """
     Judge whether the authors are who they say.
 
-    Every author domain is judged by itself, and the strictest outcome is the
-    result, with the weakest alignment.  An SPF or DKIM C{temperror} leaves the
-    outcome open only where that domain, authenticated, would have been aligned.
+    Every author domain is judged by itself, all of them at once, and the
+    strictest outcome is the result, with the weakest alignment.  An SPF or DKIM
+    C{temperror} leaves the outcome open only where that domain, authenticated,
+    would have been aligned.
 
     @param authors: The domains in the From field, in order; empty: there is no
         author to judge (I-7).
+    @param clock: For the time limit of each of several author domains; L{None}:
+        they have none but the resolver's.
     @return: A status in every case: a DNS that fails is C{TEMPERROR}.
     """
     domains = tuple(dict.fromkeys(authors))
     if not domains:
         return Result(Status.NONE)
-    tree = Tree(resolver)
     identifiers = tuple(_identifiers(spf, dkim))
-    results = [await _judge(tree, one, identifiers) for one in domains[:MAXIMUM_AUTHORS]]
+    if len(domains) == 1:
+        return await _judge(Tree(resolver), domains[0], identifiers)
+    tree = Tree(resolver)
+    results = await _side_by_side(
+        [
+            (one, Deferred.fromCoroutine(_judge(tree.another(), one, identifiers)))
+            for one in domains[:MAXIMUM_AUTHORS]
+        ],
+        clock,
+    )
     if len(domains) > MAXIMUM_AUTHORS:
         problem = f"more than {MAXIMUM_AUTHORS} author domains"
         results.append(Result(Status.PERMERROR, author=domains[MAXIMUM_AUTHORS], problem=problem))
-    return results[0] if len(results) == 1 else _strictest(results)
+    return _strictest(results)
+
+
+async def _side_by_side(
+    judging: Sequence[tuple[Domain, Deferred[Result]]], clock: IReactorTime | None
+) -> list[Result]:
+    """What comes of each; of one that takes too long, that it does."""
+    results = []
+    if clock is not None:
+        for _, one in judging:
+            if not one.called:
+                _ = one.addTimeout(_AUTHOR_LIMIT, clock)
+    try:
+        for author, one in judging:
+            try:
+                results.append(await one)
+            except TooLate:
+                problem = f"not judged within {_AUTHOR_LIMIT} seconds"
+                results.append(Result(Status.TEMPERROR, author=author, problem=problem))
+    except BaseException:
+        for _, one in judging:
+            _ = one.addErrback(lambda _: None)
+            one.cancel()
+        raise
+    return results
 
 
 def _identifiers(spf: SPFResult, dkim: Iterable[DKIMResult]) -> Iterator[_Identifier]:
@@ -113,7 +157,6 @@ def _identifiers(spf: SPFResult, dkim: Iterable[DKIMResult]) -> Iterator[_Identi
 
 async def _judge(tree: Tree, author: Domain, identifiers: Sequence[_Identifier]) -> Result:
     """What one author domain's record, and the identifiers, make of the message."""
-    tree.steps.clear()
     walk = await tree.walk(author.ascii)
     strict = any(one.passes and one.domain == walk.start for one in identifiers)
     relatives = _NO_RELATIVES

@@ -105,8 +105,7 @@ class Tree:
     """
     The part of the DNS that one verification looks at: no name is asked twice.
 
-    @ivar steps: What was asked and found since they were cleared, each name
-        once, in order.
+    @ivar steps: What was asked and found, each name once, in order.
     """
 
     __slots__ = ("_looked", "_resolver", "steps")
@@ -115,6 +114,12 @@ class Tree:
         self.steps: dict[str, Step] = {}
         self._resolver = resolver
         self._looked: dict[str, _Looked] = {}
+
+    def another(self) -> Tree:
+        """One with steps of its own; what either has learnt, both know."""
+        tree = Tree(self._resolver)
+        tree._looked = self._looked
+        return tree
 
     async def walk(self, start: str) -> Walk:
         """Up from C{start}, to the top or to a record that says where an organization ends."""

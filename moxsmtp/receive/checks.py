@@ -94,7 +94,7 @@ def dns_checks(
         spf=lambda identity, _authors: spf.verify(resolver, identity, clock=clock, memory=senders),
         dkim=signatures,
         dmarc=lambda authors, sender, signed: dmarc.verify(
-            resolver, authors, spf=sender, dkim=signed
+            resolver, authors, spf=sender, dkim=signed, clock=clock
         ),
         reachability=lambda domain: reachability(resolver, domain),
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from moxsmtp.dkim.result import Result as DKIMResult
 from moxsmtp.dkim.result import Status as DKIMStatus
 from moxsmtp.dmarc import MAXIMUM_AUTHORS, Alignment, Policy, Result, Status, Step, verify
 from moxsmtp.dmarc.tree import is_below
 from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
+from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain, parse_domain
 from moxsmtp.spf.result import Result as SPFResult
 from moxsmtp.spf.result import Scope
@@ -563,6 +565,60 @@ class AuthorsTests(VerifyTestCase):
         )
         self.assertEqual(len(asked(resolver)), MAXIMUM_AUTHORS + 1)
         self.assertEqual(brief(self.verify(resolver, *authors)), "fail none rejects")
+
+    def test_slow_others(self) -> None:
+        """
+        Author domains are judged side by side, and one whose DNS is slow is a
+        C{temperror} of its own in a third of the time of a check (I-2): it
+        cannot take a rejection away, wherever it stands.
+        """
+        slow = [f"a{number}.slow.example" for number in range(MAXIMUM_AUTHORS - 1)]
+        for authors in ([*slow, "bank.example"], ["bank.example", *slow]):
+            clock = Clock()
+            resolver = SilentResolver(dmarc_zone({"bank.example": REJECT}), below=".slow.example")
+            checking = self.checking(resolver, clock, *authors)
+            clock.advance(19.9)
+            self.assertNoResult(checking)
+            clock.advance(0.2)
+            result = self.successResultOf(checking)
+            self.assertEqual(
+                (brief(result), result.author), ("fail none rejects", Domain("bank.example"))
+            )
+            self.assertEqual(len(resolver.cancelled), len(slow))
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_slow_says_so(self) -> None:
+        """Where nobody rejects, the one that could not be judged is what is told."""
+        clock = Clock()
+        resolver = SilentResolver(dmarc_zone({"good.example": REJECT}), below=".slow.example")
+        checking = self.checking(
+            resolver, clock, "good.example", "a.slow.example", signed=("good.example",)
+        )
+        clock.advance(20)
+        result = self.successResultOf(checking)
+        self.assertEqual(
+            (brief(result), result.author, result.problem),
+            ("temperror none", Domain("a.slow.example"), "not judged within 20 seconds"),
+        )
+
+    def test_cancelled_with_several(self) -> None:
+        """Whoever cancels the check of several authors cancels all of their questions."""
+        clock = Clock()
+        resolver = SilentResolver()
+        checking = self.checking(resolver, clock, "a.example", "b.example", "c.example")
+        checking.cancel()
+        self.failureResultOf(checking, CancelledError)
+        self.assertEqual(len(resolver.cancelled), 3)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def checking(
+        self, resolver: IResolver, clock: Clock, *authors: str, signed: Sequence[str] = ()
+    ) -> Deferred[Result]:
+        """A check with time limits, begun."""
+        domains = [parse_domain(one) for one in authors]
+        return Deferred.fromCoroutine(
+            verify(resolver, domains, spf=spf(), dkim=dkim(*signed), clock=clock)
+        )
 
     def test_shared_look_ups(self) -> None:
         """The walks of authors, sender and signers ask for no name twice."""

@@ -63,11 +63,16 @@ class SilentResolver:
     @ivar cancelled: Questions that nobody waits for any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: IResolver | None = None, *, below: str = "") -> None:
+        """@param others: Who answers for names that do not end with C{below}."""
         self.cancelled: list[Question] = []
+        self._others = others
+        self._below = below
 
     def lookup(self, question: Question) -> Deferred[Answer]:
         """See L{IResolver.lookup}."""
+        if self._others is not None and not question.name.endswith(self._below):
+            return self._others.lookup(question)
         return Deferred(lambda _: self.cancelled.append(question))
 
 
