@@ -11,13 +11,16 @@ from twisted.trial import unittest
 from zope.interface.verify import verifyObject
 
 from moxsmtp.directory import (
+    AliasSettings,
     Directory,
     DomainSettings,
     InvalidAddress,
+    ReportSettings,
     canonical_local_part,
     parse_address,
+    split_local_part,
 )
-from moxsmtp.interfaces import Account, Alias, IAccounts, RoleAddress
+from moxsmtp.interfaces import Account, AddressRole, Alias, IAccounts, RoleAddress
 from moxsmtp.names import AddressLiteral, Domain, IPAddress, parse_domain
 from moxsmtp.smtp.address import Path
 
@@ -244,6 +247,186 @@ class SenderTests(unittest.SynchronousTestCase):
         """S-90: receiving everybody's mail in localserve is no right to send as everybody."""
         path = parse_address("x@elsewhere.example")
         self.assertFalse(directory("bob").may_send_as("bob", path))
+
+
+TEAM = AliasSettings(
+    address="Team@plus.example",
+    addresses=("ALICE@plus.example", "bob@plus.example"),
+    allow_message_from=True,
+)
+PRIVATE = AliasSettings(address="board@plus.example", addresses=("bob@plus.example",))
+REPORTS = (
+    ReportSettings(
+        role=AddressRole.DMARC_REPORTS,
+        address="dmarc@plus.example",
+        account="bob",
+        mailbox="Reports",
+    ),
+    ReportSettings(role=AddressRole.TLS_REPORTS, address="tls@all.example", account="alice"),
+    ReportSettings(
+        role=AddressRole.HOST_TLS_REPORTS, address="hosttls@mx.host.example", account="alice"
+    ),
+)
+
+
+class SpecialTests(unittest.SynchronousTestCase):
+    """Addresses that are nobody's own."""
+
+    def setUp(self) -> None:
+        self.accounts = Directory(
+            ACCOUNTS,
+            domains=DOMAINS,
+            hosts={HOST},
+            postmaster="root",
+            postmaster_mailbox="Complaints",
+            aliases=(TEAM, PRIVATE),
+            reports=REPORTS,
+        )
+
+    def alias(self, text: str) -> Alias:
+        """What C{text} is."""
+        found = self.accounts.recipient_of(parse_address(text))
+        assert isinstance(found, Alias)
+        return found
+
+    def role(self, text: str) -> RoleAddress | None:
+        """What C{text} is, if it has a purpose."""
+        path = parse_address(text) if "@" in text else Path(text, None)
+        found = self.accounts.recipient_of(path)
+        return found if isinstance(found, RoleAddress) else None
+
+    def test_alias(self) -> None:
+        """I-33: an alias has members, each an address of an account, in any spelling."""
+        alias = self.alias("TEAM+x@plus.example")
+        self.assertEqual(
+            [("alice@plus.example", "alice"), ("bob@plus.example", "bob")],
+            [(member.path.ascii, member.account.name) for member in alias.members],
+        )
+        self.assertEqual(Path("team", PLUS), alias.path)
+        self.assertIsNone(self.accounts.owner_of(parse_address("team@plus.example")))
+        self.assertIsNone(self.accounts.named("team@plus.example"))
+
+    def test_right_to_post(self) -> None:
+        """I-34: members may post, the alias itself and others if it is so configured."""
+        authors = ("alice@plus.example", "team@plus.example", "eve@elsewhere.example")
+        rights = {
+            (public, own): [
+                Alias(
+                    self.alias("team@plus.example").path,
+                    self.alias("team@plus.example").members,
+                    post_public=public,
+                    allow_message_from=own,
+                ).admits(parse_address(author))
+                for author in authors
+            ]
+            for public in (False, True)
+            for own in (False, True)
+        }
+        self.assertEqual(
+            {
+                (False, False): [True, False, False],
+                (False, True): [True, True, False],
+                (True, False): [True, False, True],
+                (True, True): [True, True, True],
+            },
+            rights,
+        )
+        self.assertFalse(self.alias("team@plus.example").admits(None))
+
+    def test_sending_as_alias(self) -> None:
+        """S-66, S-90: members may send as an alias that lets them, nobody else may."""
+        asked = {
+            ("alice", "team@plus.example"): True,
+            ("bob", "Team+x@plus.example"): True,
+            ("root", "team@plus.example"): False,
+            ("bob", "board@plus.example"): False,
+        }
+        self.assertEqual(
+            asked, {key: self.accounts.may_send_as(key[0], parse_address(key[1])) for key in asked}
+        )
+
+    def test_before_catch_all(self) -> None:
+        """I-28: an alias or report address wins over the catch-all of its domain."""
+        found = self.role("tls--x@all.example")
+        assert found is not None
+        self.assertEqual((AddressRole.TLS_REPORTS, "alice"), (found.role, found.account.name))
+
+    def test_domain_reports(self) -> None:
+        """Report addresses of a domain read local-parts as it does, and have a mailbox."""
+        found = self.role("DMARC+x@plus.example")
+        self.assertEqual(RoleAddress(AddressRole.DMARC_REPORTS, ACCOUNTS[1], "Reports"), found)
+        assert found is not None
+        self.assertFalse(found.takes_tls_reports)
+        self.assertEqual(ACCOUNTS[1], self.accounts.owner_of(parse_address("dmarc@plus.example")))
+
+    def test_host_reports(self) -> None:
+        """I-26: the host's own TLS reports come to one exact local-part at its name."""
+        texts = ("hosttls@mx.host.example", "HostTLS@mx.host.example", "hosttls@plus.example")
+        found = self.role(texts[0])
+        assert found is not None
+        self.assertTrue(found.takes_tls_reports)
+        self.assertEqual([None, None], [self.role(text) for text in texts[1:]])
+
+    def test_postmaster_mailbox(self) -> None:
+        """I-25: the host's postmaster has a mailbox of its own; a domain's fallback has not."""
+        expected = RoleAddress(AddressRole.POSTMASTER, ACCOUNTS[2], "Complaints")
+        for text in ("postmaster", "POSTMASTER@mx.host.example"):
+            self.assertEqual(expected, self.role(text))
+        self.assertEqual(
+            ACCOUNTS[2], self.accounts.recipient_of(parse_address("postmaster@plus.example"))
+        )
+
+    def test_reports_only(self) -> None:
+        """I-27: a domain that is here for its reports alone is not local."""
+        accounts = Directory(
+            ACCOUNTS,
+            domains={**DOMAINS, ELSEWHERE: DomainSettings(reports_only=True)},
+            hosts=(),
+            postmaster="root",
+        )
+        self.assertFalse(accounts.is_local(ELSEWHERE))
+        for name in ("alice", "postmaster"):
+            self.assertIsNone(accounts.recipient_of(Path(name, ELSEWHERE)))
+
+
+class SeparatorTests(unittest.SynchronousTestCase):
+    """Several separators in a domain."""
+
+    def test_split(self) -> None:
+        """The first in the text counts, of two at one place the longer."""
+        expected = {
+            ("a-b+c", ("+", "-")): ("a", "-", "b+c"),
+            ("a+b-c", ("+", "-")): ("a", "+", "b-c"),
+            ("a++b", ("+", "++")): ("a", "++", "b"),
+            ("+a", ("+",)): ("", "+", "a"),
+            ("abc", ("+", "-")): ("abc", "", ""),
+            ("a+b", ()): ("a+b", "", ""),
+        }
+        self.assertEqual(expected, {key: split_local_part(*key) for key in expected})
+
+    @settings(deadline=None, max_examples=100)
+    @given(st.text("ab+-", max_size=12), st.lists(st.sampled_from(["+", "-", "+-"]), unique=True))
+    def test_nothing_lost(self, text: str, separators: list[str]) -> None:
+        """What is parted is the whole, and before the separator there is none."""
+        base, separator, rest = split_local_part(text, separators)
+        self.assertEqual(text, base + separator + rest)
+        self.assertFalse(any(each in base for each in separators))
+        self.assertTrue(separator in separators or not (separator or rest))
+
+    def test_lookup(self) -> None:
+        """I-28: what follows any of a domain's separators is ignored."""
+        accounts = Directory(
+            ACCOUNTS,
+            domains={**DOMAINS, PLUS: DomainSettings(separators=("+", "-"))},
+            hosts=(),
+            postmaster="root",
+        )
+        found = owners(
+            accounts, "alice-x@plus.example", "alice+x-y@plus.example", "x-alice@plus.example"
+        )
+        self.assertEqual(["alice", "alice", None], list(found.values()))
+        self.assertEqual(("+", "-"), accounts.separators_of(PLUS))
+        self.assertEqual((), accounts.separators_of(ELSEWHERE))
 
 
 class CanonicalTests(unittest.SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Final
 
 from moxsmtp.config.mistakes import Findings, KeyPath, key_name
@@ -80,6 +81,8 @@ class _Book:
         )
         if path is None:
             return
+        if not path.local_part:
+            self._findings.add((*at, "local_part"), 'is empty; write "tls-reports"')
         if path.local_part.lower() == POSTMASTER:
             text = "is the postmaster's address (RFC 5321); take another"
             self._findings.add((*at, "local_part"), text)
@@ -200,14 +203,19 @@ def _domains(table: FileTable, findings: Findings) -> Iterator[tuple[Domain, Dom
         if other != name:
             findings.add(("domain", name), f'the same domain as "{other}"; keep one of them')
             continue
-        _check_separators(domain_table.separator, ("domain", name, "separator"), findings)
-        yield domain, domain_table.settings()
+        settings = domain_table.settings()
+        at: KeyPath = ("domain", name, "separator")
+        if not _are_separators(settings.separators, at, findings):
+            settings = replace(settings, separators=())
+        yield domain, settings
 
 
-def _check_separators(separators: tuple[str, ...], at: KeyPath, findings: Findings) -> None:
+def _are_separators(separators: tuple[str, ...], at: KeyPath, findings: Findings) -> bool:
+    """Whether they can be used; what cannot is reported."""
     for number, separator in enumerate(separators):
         if not _SEPARATOR.fullmatch(separator):
             text = 'write some of !#$%&\'*+/=?^_`{|}~- or leave it out; "+" is usual'
             findings.add(at, text)
         elif separator in separators[:number]:
             findings.add(at, f'"{separator}" is there twice; keep one of them')
+    return not findings.touches(*at)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from moxsmtp.config.mistakes import Findings, KeyPath
 from moxsmtp.config.tables import FileTable
 
 __all__ = ["check_relays"]
+
+#: Of networks that are nobody's on the internet; RFC 1918, RFC 4193 and others.
+_INSIDE: Final = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16",
+        "100.64.0.0/10", "198.18.0.0/15", "fc00::/7", "fe80::/10",
+    )
+)  # fmt: skip
 
 #: The widest public network that one organization may well have: fewer bits
 #: need a word more.
@@ -47,4 +56,10 @@ def check_relays(table: FileTable, findings: Findings, *, accounts: Collection[s
 
 def _is_wide(network: IPv4Network | IPv6Network) -> bool:
     """Whether so many addresses of the internet belong to nobody alone."""
-    return not network.is_private and network.prefixlen < _WIDEST[network.version]
+    inside = any(
+        network.version == other.version
+        and network.network_address in other
+        and network.broadcast_address in other
+        for other in _INSIDE
+    )
+    return not inside and network.prefixlen < _WIDEST[network.version]
