@@ -239,7 +239,7 @@ class ExchangeTests(LoginCase):
     def test_other_channel(self) -> None:
         """
         Another TLS connection than ours is counted as C{badchanbind}, and the
-        log warns of a man in the middle (S-51).
+        log warns of a man in the middle (S-51, S-114).
         """
         client = Client("sha1", "a@x.example", b"secret", "p=tls-exporter,,", b"x" * 32)
         with capturedLogs() as events:

@@ -43,6 +43,8 @@ class ScramKeysTests(SynchronousTestCase):
             keys.judged(said, proof),
             (True, b64decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")),
         )
+        for other in (proof + b"\0", proof[:-1], b""):
+            self.assertFalse(keys.judged(said, other)[0])
 
     @settings(deadline=None, max_examples=60)
     @given(st.binary(max_size=40))
