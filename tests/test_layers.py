@@ -33,6 +33,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.dns.records": LANGUAGE,
     "moxsmtp.dns.settings": LANGUAGE,
     "moxsmtp.dns.cache": SHELL,
+    "moxsmtp.dns.memory": CHECK,
     "moxsmtp.dns.packet": LANGUAGE,
     "moxsmtp.dns.probe": SHELL,
     "moxsmtp.dns.recording": CHECK,

@@ -19,6 +19,7 @@ from moxsmtp.dkim.result import Status as DKIMStatus
 from moxsmtp.dmarc.record import InvalidRecord, Mode, Policy, Record
 from moxsmtp.dmarc.result import Alignment, Result, Status
 from moxsmtp.dmarc.tree import Found, Tree, Walk, is_below
+from moxsmtp.dns.memory import Memory
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain
 from moxsmtp.spf.result import Result as SPFResult
@@ -82,6 +83,7 @@ async def verify(
     spf: SPFResult,
     dkim: Sequence[DKIMResult],
     clock: IReactorTime | None = None,
+    memory: Memory[Result] | None = None,
 ) -> Result:
     """
     Judge whether the authors are who they say.
@@ -95,6 +97,7 @@ async def verify(
         author to judge (I-7).
     @param clock: For the time limit of each of several author domains; L{None}:
         they have none but the resolver's.
+    @param memory: Of the checks before; L{None}: nothing is kept.
     @return: A status in every case: a DNS that fails is C{TEMPERROR}.
     """
     domains = tuple(dict.fromkeys(authors))
@@ -102,7 +105,7 @@ async def verify(
         return Result(Status.NONE)
     identifiers = tuple(_identifiers(spf, dkim))
     if len(domains) == 1:
-        return await _judge(Tree(resolver), domains[0], identifiers)
+        return await _judge_one(Tree(resolver), domains[0], identifiers, memory)
     tree = Tree(resolver)
     results = await _side_by_side(
         [
@@ -115,6 +118,22 @@ async def verify(
         problem = f"more than {MAXIMUM_AUTHORS} author domains"
         results.append(Result(Status.PERMERROR, author=domains[MAXIMUM_AUTHORS], problem=problem))
     return _strictest(results)
+
+
+async def _judge_one(
+    tree: Tree,
+    author: Domain,
+    identifiers: tuple[_Identifier, ...],
+    memory: Memory[Result] | None,
+) -> Result:
+    """The only author.  Several have time limits, so more than the answers decides."""
+    asked = author, identifiers
+    result = None if memory is None else memory.recall(asked, tree.at_once)
+    if result is None:
+        result = await _judge(tree, author, identifiers)
+        if memory is not None:
+            memory.keep(asked, tree.read, result)
+    return result
 
 
 async def _side_by_side(

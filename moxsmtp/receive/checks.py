@@ -19,6 +19,7 @@ from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.dkim import Result as Signature
 from moxsmtp.dkim import Results as Signatures
 from moxsmtp.dmarc import Result as DMARCResult
+from moxsmtp.dns.memory import Memory
 from moxsmtp.interfaces import IResolver
 from moxsmtp.iprev import Result as ReverseName
 from moxsmtp.names import Domain, IPAddress
@@ -88,13 +89,15 @@ def dns_checks(
     def signatures(section: bytes, _authors: Sequence[Domain]) -> SignatureCheck:
         return dkim.Verifier(resolver, section, now=now(), is_public_suffix=is_public_suffix)
 
-    senders = spf.Memory()
+    by_sender, by_author = Memory[SPFResult](), Memory[DMARCResult]()
     return Checks(
         iprev=lambda address: iprev.verify(resolver, address),
-        spf=lambda identity, _authors: spf.verify(resolver, identity, clock=clock, memory=senders),
+        spf=lambda identity, _authors: spf.verify(
+            resolver, identity, clock=clock, memory=by_sender
+        ),
         dkim=signatures,
         dmarc=lambda authors, sender, signed: dmarc.verify(
-            resolver, authors, spf=sender, dkim=signed, clock=clock
+            resolver, authors, spf=sender, dkim=signed, clock=clock, memory=by_author
         ),
         reachability=lambda domain: reachability(resolver, domain),
     )

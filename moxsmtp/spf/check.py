@@ -8,11 +8,11 @@ from contextlib import suppress
 
 from twisted.internet.interfaces import IReactorTime
 
+from moxsmtp.dns.memory import Memory
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain
 from moxsmtp.spf.evaluation import Evaluation, Subject
 from moxsmtp.spf.lookups import TIME_LIMIT, Lookups, OutOfTime
-from moxsmtp.spf.memory import Memory
 from moxsmtp.spf.result import Identity, Result, Scope, Status
 
 __all__ = ["verify"]
@@ -26,7 +26,7 @@ async def verify(
     identity: Identity,
     *,
     clock: IReactorTime,
-    memory: Memory | None = None,
+    memory: Memory[Result] | None = None,
 ) -> Result:
     """
     Say whether a client may send in the name that it gives.
@@ -43,7 +43,7 @@ async def verify(
     lookups = Lookups(resolver, clock)
     asked = scope, domain.ascii, identity.address
     try:
-        result = None if memory is None else memory.recall(asked, lookups)
+        result = None if memory is None else memory.recall(asked, lookups.at_once)
         if result is not None:
             return result
         evaluation = Evaluation(
@@ -65,7 +65,7 @@ async def verify(
         lookups.close()
     is_told = result.status is Status.FAIL and evaluation.explains
     if memory is not None and not is_told and not evaluation.is_personal:
-        memory.keep(asked, lookups, result)
+        memory.keep(asked, lookups.read, result)
     return result
 
 

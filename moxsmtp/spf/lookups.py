@@ -44,6 +44,8 @@ class OutOfTime(Exception):
 class Lookups:
     """
     The look-ups of one check.  Whoever makes it calls L{close} in the end.
+
+    @ivar read: What L{get} gave, in the order in which it was first wanted.
     """
 
     def __init__(self, resolver: IResolver, clock: IReactorTime) -> None:
@@ -53,7 +55,7 @@ class Lookups:
         self._pending: dict[Question, Deferred[None]] = {}
         self._timer: IDelayedCall | None = None
         self._late = False
-        self._read: dict[Question, Answer | BaseException] = {}
+        self.read: dict[Question, Answer | BaseException] = {}
 
     def get(self, question: Question) -> Answer:
         """
@@ -65,7 +67,7 @@ class Lookups:
         outcome = self.at_once(question)
         if outcome is None:
             raise NotYet(question)
-        self._read[question] = outcome
+        self.read[question] = outcome
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -78,15 +80,11 @@ class Lookups:
             outcome = self._known.get(question)
         return outcome
 
-    def read(self) -> Iterable[tuple[Question, Answer | BaseException]]:
-        """What L{get} gave, in the order in which it was first wanted."""
-        return self._read.items()
-
     @property
     def authentic(self) -> bool:
         """Whether answers were read, and all that were had been validated."""
-        return bool(self._read) and all(
-            isinstance(outcome, Answer) and outcome.authentic for outcome in self._read.values()
+        return bool(self.read) and all(
+            isinstance(outcome, Answer) and outcome.authentic for outcome in self.read.values()
         )
 
     def begin(self, questions: Iterable[Question]) -> None:

@@ -8,10 +8,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
+from moxsmtp.dns.memory import Memory
 from moxsmtp.dns.records import MX, Answer, LookupFailed
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain
-from moxsmtp.spf import Identity, Memory, Result, Status, verify
+from moxsmtp.spf import Identity, Result, Status, verify
 from tests.spf.asking import SlowResolver, Zone, identity, questions, resolver
 
 ZONE: Final[Zone] = {
@@ -27,7 +28,7 @@ class MemoryTests(unittest.SynchronousTestCase):
     """L{verify} with a L{Memory}."""
 
     def setUp(self) -> None:
-        self.memory = Memory()
+        self.memory = Memory[Result]()
         self.resolver = resolver(ZONE)
 
     def found(self, envelope: Identity | None = None, asked: IResolver | None = None) -> Result:
@@ -133,37 +134,3 @@ class MemoryTests(unittest.SynchronousTestCase):
         self.assertEqual(self.found().explanation, "user at 0")
         self.assertEqual(self.found(identity(local_part="x")).explanation, "x at 0")
         self.assertEqual(len(self.memory), 0)
-
-    def test_bounded(self) -> None:
-        """So many results are kept; the one that was of no use for longest makes room."""
-        self.memory = Memory(2)
-        kept = self.found()
-        other = self.found(identity("192.0.2.3"))
-        self.assertIs(self.found(), kept)
-        self.found(identity("192.0.2.4"))
-        self.assertEqual(len(self.memory), 2)
-        self.assertIs(self.found(), kept)
-        self.assertIsNot(self.found(identity("192.0.2.3")), other)
-
-    def test_much_was_read(self) -> None:
-        """A check of many answers, or of large ones, is not kept: memory is bounded."""
-        names = [f"mx{number}.example" for number in range(10)]
-        addresses = {f"{name} A": ("192.0.2.9",) for name in names}
-        pointers = {"1.2.0.192.in-addr.arpa PTR": [f"{name}.test" for name in names]}
-        self.resolver.zone.update(
-            questions(
-                {
-                    "example.org": "v=spf1 mx ptr -all",
-                    "example.org MX": [MX(1, name) for name in names],
-                    **addresses,
-                    **pointers,
-                }
-            )
-        )
-        self.assertEqual(self.found().status, Status.FAIL)
-        self.assertEqual(len(self.memory), 0)
-        texts = [b"v=spf1 -all", *(b"%4000d" % number for number in range(3))]
-        self.assertEqual(self.after({"example.org": texts}).status, Status.FAIL)
-        self.assertEqual(len(self.memory), 0)
-        self.after({"example.org": texts[:2]})
-        self.assertEqual(len(self.memory), 1)

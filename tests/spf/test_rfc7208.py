@@ -16,10 +16,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
+from moxsmtp.dns.memory import Memory
 from moxsmtp.dns.records import MX, LookupFailed, Question, Record, RRType
 from moxsmtp.names import Domain, Host, InvalidName, parse_domain, parse_host
 from moxsmtp.smtp.address import Path
-from moxsmtp.spf import Identity, Memory, Result, verify
+from moxsmtp.spf import Identity, Result, verify
 from moxsmtp.testing import MemoryResolver
 
 SUITE: Final = json.loads(
@@ -124,7 +125,7 @@ class SuiteTests(unittest.SynchronousTestCase):
         memory holds of the others of its section.
         """
         outcomes = self.outcomes()
-        memories = {section: Memory() for section in SUITE["zones"]}
+        memories = {section: Memory[Result]() for section in SUITE["zones"]}
         for name, (case, result) in [*outcomes.items(), *reversed(outcomes.items())]:
             section = case["section"]
             checking = verify(
