@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from unicodedata import normalize
@@ -37,6 +37,9 @@ _LETTERS: Final = r"0-9A-Za-z\u00a1-\U0010ffff"
 _LABEL: Final = rf"(?!-)[{_LETTERS}-]{{1,63}}+(?<!-)"
 _ATOM: Final = rf"[{_NO_TSPECIALS}\u00a1-\U0010ffff]++"
 _ADDRESS_LIKE: Final = re.compile(rf"(?:(?:{_ATOM}(?:\.{_ATOM})*+)?@)?+({_LABEL}(?:\.{_LABEL})++)")
+
+#: Methods whose results are about one message each, by a piece of its signature.
+_UNIQUE: Final = frozenset({"dkim"})
 
 #: Comments nest so deep; a field with deeper ones counts as unreadable.
 _DEPTH: Final = 5
@@ -131,35 +134,48 @@ def authentication_results(
     @raise ValueError: A method, result or property has a name that is no Keyword.
     """
     name = authserv_id.unicode if smtputf8 else authserv_id.ascii
-    lines = [["Authentication-Results:", name]]
+    first = ["Authentication-Results:", name]
     if name != authserv_id.ascii:
-        lines[0].append(f"({authserv_id.ascii})")
-    lines += [list(_tokens(result, utf8=smtputf8)) for result in results]
+        first.append(f"({authserv_id.ascii})")
+    first[-1] += ";"
     if not results:
-        lines[0][-1] += ";"
-        lines[0].append("none")
-    for line in lines[:-1]:
-        line[-1] += ";"
-    # A line's own TAB is a column.
-    texts = [folded(line, _LAST_COLUMN if line is lines[0] else _LAST_COLUMN - 1) for line in lines]
-    return "\r\n\t".join(texts).encode() + b"\r\n"
+        first.append("none")
+    lines = [folded(first, _LAST_COLUMN)]
+    for number, result in enumerate(results, 1):
+        line = _line if result.method in _UNIQUE else _kept_line
+        lines.append(line(result, utf8=smtputf8, is_last=number == len(results)))
+    return "\r\n\t".join(lines).encode() + b"\r\n"
 
 
-def _tokens(result: MethodResult, *, utf8: bool) -> Iterator[str]:
+def _line(result: MethodResult, *, utf8: bool, is_last: bool) -> str:
+    tokens = _tokens(result, utf8=utf8)
+    if not is_last:
+        tokens[-1] += ";"
+    # The TAB before it is a column.
+    return folded(tokens, _LAST_COLUMN - 1)
+
+
+#: Most results come again and again: of one sender all that are not in L{_UNIQUE}.
+_kept_line = functools.lru_cache(maxsize=512)(_line)
+
+
+def _tokens(result: MethodResult, *, utf8: bool) -> list[str]:
     """What one result is made of; folds may stand between any two."""
-    yield f"{_keyword(result.method)}={_keyword(result.result)}"
+    tokens = [f"{_keyword(result.method)}={_keyword(result.result)}"]
     if result.reason or result.properties:
-        yield from comment_words(result.comment, utf8=utf8)
+        tokens += comment_words(result.comment, utf8=utf8)
     if result.reason:
         reason = one_line(result.reason, utf8=utf8)
-        yield f"reason={reason if _TOKEN.fullmatch(reason) else quoted(reason)}"
+        tokens.append(f"reason={reason if _TOKEN.fullmatch(reason) else quoted(reason)}")
     for one in result.properties:
         start, name, ascii_name = _named(one.value)
         value = start + (name if utf8 else ascii_name)
-        yield f"{_keyword(one.type)}.{_keyword(one.name)}={_value(value, utf8=utf8)}"
+        tokens.append(f"{_keyword(one.type)}.{_keyword(one.name)}={_value(value, utf8=utf8)}")
         if utf8 and name != ascii_name and ascii_name not in one.comment:
-            yield from comment_words(ascii_name, utf8=utf8)
-        yield from comment_words(one.comment, utf8=utf8)
+            tokens += comment_words(ascii_name, utf8=utf8)
+        if one.comment:
+            tokens += comment_words(one.comment, utf8=utf8)
+    return tokens
 
 
 @functools.lru_cache(maxsize=256)

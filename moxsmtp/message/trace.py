@@ -4,6 +4,7 @@ Trace fields that we put in front of a message.  RFC 5321 section 4.4.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -76,6 +77,7 @@ def delivered_to(forward_path: Path, *, smtputf8: bool) -> bytes:
     return f"Delivered-To: {_address(forward_path, smtputf8=smtputf8)}\r\n".encode()
 
 
+@functools.lru_cache(maxsize=512)
 def received_spf(  # noqa: PLR0913 - the field's own parts, each by its name
     *,
     result: str,
@@ -91,6 +93,8 @@ def received_spf(  # noqa: PLR0913 - the field's own parts, each by its name
 ) -> bytes:
     """
     The Received-SPF field with its line end (I-78).  RFC 7208 section 9.1.
+
+    Of one sender it is the same each time, so the last ones are kept.
 
     @param result: C{pass}, C{softfail} and so on.
     @param comment: For people; empty: none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,19 +27,29 @@ def method_results(
 
     @param address: The client's.
     """
+    reverse, sender, author = authentication.iprev, authentication.spf, authentication.dmarc
     return (
-        _iprev(authentication.iprev, address),
+        _iprev(reverse.status, address, authentic=reverse.authentic),
         *_dkim(authentication.dkim),
-        _spf(authentication.spf),
-        _dmarc(authentication.dmarc),
+        _spf(
+            sender.status, sender.scope, sender.domain, sender.problem, authentic=sender.authentic
+        ),
+        _dmarc(
+            author.status, author.author, author.policy, author.problem, authentic=author.authentic
+        ),
     )
 
 
-def _iprev(result: iprev.Result, address: IPAddress) -> MethodResult:
+# Of one sender the same each time, but for the signatures.
+_kept: Final = functools.lru_cache(maxsize=512)
+
+
+@_kept
+def _iprev(status: iprev.Status, address: IPAddress, *, authentic: bool) -> MethodResult:
     return MethodResult(
         "iprev",
-        result.status.value,
-        comment=_dnssec(authentic=result.authentic),
+        status.value,
+        comment=_dnssec(authentic=authentic),
         properties=(Property("policy", "iprev", str(address)),),
     )
 
@@ -78,31 +89,47 @@ def _signature(one: dkim.Result) -> MethodResult:
     )
 
 
-def _spf(result: spf.Result) -> MethodResult:
+@_kept
+def _spf(
+    status: spf.Status,
+    scope: spf.Scope | None,
+    domain: Domain | None,
+    problem: str,
+    *,
+    authentic: bool,
+) -> MethodResult:
     properties: tuple[Property, ...] = ()
-    if result.domain is not None:
-        name = "helo" if result.scope is spf.Scope.HELO else "mailfrom"
-        properties = (_domain("smtp", name, result.domain),)
+    if domain is not None:
+        name = "helo" if scope is spf.Scope.HELO else "mailfrom"
+        properties = (_domain("smtp", name, domain),)
     return MethodResult(
         "spf",
-        result.status.value,
-        reason=result.problem,
-        comment=_dnssec(authentic=result.authentic),
+        status.value,
+        reason=problem,
+        comment=_dnssec(authentic=authentic),
         properties=properties,
     )
 
 
-def _dmarc(result: dmarc.Result) -> MethodResult:
+@_kept
+def _dmarc(
+    status: dmarc.Status,
+    author: Domain | None,
+    policy: dmarc.Policy | None,
+    problem: str,
+    *,
+    authentic: bool,
+) -> MethodResult:
     properties = []
-    if result.author is not None:
-        properties.append(_domain("header", "from", result.author))
-        if result.policy is not None:
-            properties.append(Property("policy", "dmarc", result.policy.value))
+    if author is not None:
+        properties.append(_domain("header", "from", author))
+        if policy is not None:
+            properties.append(Property("policy", "dmarc", policy.value))
     return MethodResult(
         "dmarc",
-        result.status.value,
-        reason=result.problem,
-        comment=_dnssec(authentic=result.authentic),
+        status.value,
+        reason=problem,
+        comment=_dnssec(authentic=authentic),
         properties=tuple(properties),
     )
 
