@@ -37,6 +37,7 @@ from moxsmtp.queue.runner import Runner
 from moxsmtp.receive.credentials import Credentials, Disguise
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
+from moxsmtp.receive.relay import Port25, Relay, Relays
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.submission import Submission
 from moxsmtp.reloading import LiveAccounts
@@ -82,6 +83,7 @@ class Parts:
         self.metrics = process_metrics()
         self.accounts = LiveAccounts(settings.directory())
         self.signers = settings.signers()
+        self.relays = Relays(settings.relays)
         self.resolver = surroundings.resolver(settings, reactor)
         self.limiters = Limiters(settings.limits)
         self.delays = settings.delays
@@ -229,14 +231,28 @@ class Parts:
         ) -> Callable[[SessionLog], IReceiver]:
             if role.is_submission:
                 return lambda log: Submission(house, log, tls_required=tls_required)
-            return lambda log: Delivery(
-                house,
-                log,
-                hostname=hostname,
-                tls_required=tls_required,
-                unknown_delay=self.delays.unknown_recipient,
-                clock=self.reactor,
-            )
+
+            def delivery(log: SessionLog) -> Delivery:
+                return Delivery(
+                    house,
+                    log,
+                    hostname=hostname,
+                    tls_required=tls_required,
+                    unknown_delay=self.delays.unknown_recipient,
+                    clock=self.reactor,
+                )
+
+            def port25(log: SessionLog) -> IReceiver:
+                relays = self.relays
+                if not relays.settings:
+                    return delivery(log)
+                return Port25(
+                    delivery(log),
+                    relays,
+                    lambda relay: Relay(house, log, relays, relay, tls_required=tls_required),
+                )
+
+            return port25
 
         return maker
 

@@ -321,6 +321,7 @@ class Server(Service):
         needs_restart += self._entrances.reload(settings, self._hall)
         self._parts.accounts.directory = settings.directory()
         self._parts.signers = settings.signers()
+        self._parts.relays.settings = settings.relays
         self._parts.limiters.obey(settings.limits)
         self._parts.delays = settings.delays
         if self._parts.cram_md5 and not settings.cram_md5:
