@@ -65,6 +65,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.mailbox.handover": SHELL,
     "moxsmtp.mailbox.maildir": SHELL,
     "moxsmtp.mailbox.names": DECISION,
+    "moxsmtp.mailbox.rest": SHELL,
     "moxsmtp.mailbox.storage": DECISION,
     "moxsmtp.mailbox.threads": SHELL,
     "moxsmtp.mailbox.watch": SHELL,

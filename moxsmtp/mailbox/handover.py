@@ -33,6 +33,7 @@ from twisted.logger import Logger
 
 from moxsmtp.interfaces import INBOX, IMetrics, InsufficientStorage, StorageUnavailable
 from moxsmtp.mailbox.maildir import Draft, Tree, Vanished, sync_files, sync_folder
+from moxsmtp.mailbox.rest import Rest
 from moxsmtp.mailbox.storage import HandOver, IHandOver
 from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
 
@@ -99,7 +100,7 @@ class HandOvers(Service):
         self._seen = 0
         self._woken = False
         self._stopping = False
-        self._sleep: Deferred[None] | None = None
+        self._rest = Rest(clock)
         self._running: Deferred[None] | None = None
 
     # -- service -------------------------------------------------------------------
@@ -118,21 +119,21 @@ class HandOvers(Service):
     def wake(self) -> None:
         """There may be messages to hand over."""
         self._woken = True
-        self._end_sleep()
+        self._rest.end()
 
     async def _run(self) -> None:
         try:
             while not self._stopping:
                 self._woken = False
                 await self._pass()
-                if not self._woken:
-                    await self._rest()
+                if not self._woken and not self._stopping:
+                    await self._rest.wait(self._until_again())
         except CancelledError:
             return
 
     async def _stop(self) -> None:
         self._stopping = True
-        self._end_sleep()
+        self._rest.end()
         running, self._running = self._running, None
         if running is not None:
             limit = self._clock.callLater(_GRACE, running.cancel)
@@ -140,25 +141,13 @@ class HandOvers(Service):
             if limit.active():
                 limit.cancel()
 
-    async def _rest(self) -> None:
+    def _until_again(self) -> float | None:
+        """Seconds until what failed is tried again; L{None}: nothing has."""
         now = self._clock.seconds()
         again = [trouble.until - now for trouble in self._trouble.values()]
         if self._store_delay:
             again.append(self._store_delay)
-        if self._stopping:
-            return
-        self._sleep = Deferred()
-        timer = self._clock.callLater(max(0.0, min(again)), self._end_sleep) if again else None
-        try:
-            await self._sleep
-        finally:
-            if timer is not None and timer.active():
-                timer.cancel()
-
-    def _end_sleep(self) -> None:
-        sleep, self._sleep = self._sleep, None
-        if sleep is not None:
-            sleep.callback(None)
+        return min(again, default=None)
 
     # -- one pass over all that waits -----------------------------------------------
 

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.mailbox.maildir import Sighting, Tree, Vanished
+from moxsmtp.mailbox.rest import Rest
 from moxsmtp.mailbox.storage import IHandOver, InMaildir
 from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
 
@@ -121,7 +122,7 @@ class MaildirWatch(Service):
         self._states: dict[str, _State] = {}
         self._asked = False
         self._stopping = False
-        self._sleep: Deferred[None] | None = None
+        self._rest = Rest(clock)
         self._running: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -134,7 +135,7 @@ class MaildirWatch(Service):
         """@return: Fires when no scan is under way."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
         self._stopping = True
-        self._end_sleep()
+        self._rest.end()
         running, self._running = self._running, None
         ended: Deferred[None] = Deferred()
         if running is None:
@@ -147,7 +148,7 @@ class MaildirWatch(Service):
     def look(self) -> None:
         """Look at all Maildirs now."""
         self._asked = True
-        self._end_sleep()
+        self._rest.end()
 
     async def _run(self) -> None:
         try:
@@ -159,23 +160,9 @@ class MaildirWatch(Service):
                 for account, maildir in maildirs.items():
                     await self._look_at(account, tree_of(maildir), at_once=at_once)
                 if not self._asked:
-                    await self._rest()
+                    await self._rest.wait(self._interval)
         except CancelledError:
             return
-
-    async def _rest(self) -> None:
-        self._sleep = Deferred()
-        timer = self._clock.callLater(self._interval, self._end_sleep)
-        try:
-            await self._sleep
-        finally:
-            if timer.active():
-                timer.cancel()
-
-    def _end_sleep(self) -> None:
-        sleep, self._sleep = self._sleep, None
-        if sleep is not None:
-            sleep.callback(None)
 
     # -- one account --------------------------------------------------------------------
 
