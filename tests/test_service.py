@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -19,6 +20,7 @@ from moxsmtp.dns.records import MX, Question, RRType
 from moxsmtp.engine import open_engine
 from moxsmtp.interfaces import (
     Account,
+    Allowance,
     HookTarget,
     Maildir,
     NewMessage,
@@ -28,13 +30,14 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import parse_domain
 from moxsmtp.parts import Parts
+from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSSettings
 from moxsmtp.service import Server
 from moxsmtp.smtp.login_secrets import ScramHash, SecretsWanted
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.message_rows import StoredMessage
 from moxsmtp.store.schema import job as job_table
-from moxsmtp.store.schema import retired_job
+from moxsmtp.store.schema import retired_job, sent
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.tls.server import CertificateError
 from tests.receive.houses import session_log
@@ -289,6 +292,25 @@ class HousekeepingTests(ServerCase):
         self.result(self.parts.engine.database.transact(lambda _: None))
         self.assertEqual(1, left())
 
+    def test_sent(self) -> None:
+        """What no limit counts any more is forgotten, but for whom was written to (S-94)."""
+        self.started()
+        allowance = Allowance("alice", 0, 0)
+        jobs = [job("a@far.example"), job("a@far.example")]
+        self.result(self.parts.job_store.add(SPOOLED, jobs, allowance))
+
+        def left() -> int:
+            def work(tx: Transaction) -> int:
+                ((count,),) = tx.execute(select(func.count()).select_from(sent))
+                return int(count)
+
+            return self.result(self.parts.engine.database.read(work))
+
+        self.reactor.advance(5)
+        self.assertEqual(2, left())
+        self.reactor.advance(24 * 3600)
+        self.reactor.until(lambda: left() == 1)
+
     def test_levels(self) -> None:
         """Monitors are told how much mail waits, and how much of it is on hold."""
         self.started()
@@ -336,6 +358,18 @@ class ReloadTests(ServerCase):
         server.reload(self.settings(accounts=(bob,), postmaster="bob"))
         self.assertEqual("250", visitor.send("bob@ours.example"))
         self.assertEqual("550", visitor.send("alice@ours.example"))
+
+    def test_relays(self) -> None:
+        """Machines that may relay are those of the settings in force."""
+        server = self.started()
+        visitor = self.visitor()
+        self.assertEqual("550", visitor.send("bob@away.example"))
+        relay = RelaySettings(name="self", networks=(ip_network("127.0.0.0/8"),))
+        server.reload(self.settings(relays=(relay,)))
+        visitor = self.visitor()
+        self.assertEqual("250", visitor.send("bob@away.example"))
+        server.reload(self.settings())
+        self.assertEqual("550", visitor.send("bob@away.example"))
 
     def test_keys(self) -> None:
         """Mail is signed with other keys, in connections that were there before too (S-96)."""

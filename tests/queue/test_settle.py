@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from twisted.trial import unittest
 
-from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent
+from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent, RequireTLS
 from moxsmtp.names import parse_domain
 from moxsmtp.queue.job import (
     Attempt,
@@ -212,6 +212,27 @@ class BounceTests(unittest.SynchronousTestCase):
         self.assertEqual(
             bounce[0].prefix, b"Return-Path: <>\r\nDelivered-To: alice@ours.example\r\n"
         )
+
+    def test_to_the_sender(self) -> None:
+        """
+        Of mail that is no account's, the report is queued to the sender, with
+        the demands of the message, and is nobody's to report on (Q-35).
+        """
+        mine = job(account="", require_tls=RequireTLS.YES)
+        settlement = settled(PERMANENT, mine, account=None)
+        self.assertIsNone(settlement.bounce)
+        assert settlement.report is not None
+        new, content = settlement.report
+        self.assertEqual(
+            ("", None, SENDER, RequireTLS.YES, "<u1@mx.ours.example>"),
+            (new.account, new.reverse_path, new.forward_path, new.require_tls, new.message_id),
+        )
+        self.assertIn(b"\r\nTo: <alice@ours.example>\r\n", content)
+        self.assertIn(b"Status: 5.1.1", content)
+        for silent in (job(account="", reverse_path=None), job()):
+            self.assertIsNone(settled(PERMANENT, silent).report)
+        self.assertIsNone(settled(DELIVERED, mine).report)
+        self.assertIsNone(settled(TRANSIENT, mine).report)
 
     def test_to_the_postmaster(self) -> None:
         """Q-35: without an account the postmaster's account gets it; without both, nobody."""

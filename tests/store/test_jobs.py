@@ -351,6 +351,17 @@ class SettleTests(Contract):
         self.settle(lease, Settlement(two, DELIVERED, result()))
         self.assertEqual(len(self.rows("content")), 1)
 
+    def test_report(self) -> None:
+        """A report to a sender elsewhere is queued with the settlement, and sent soon (Q-35)."""
+        report = new_job("b@else.example", account="", reverse_path=None), b"\r\nfailed\r\n"
+        woken = self.woken
+        self.settle(self.lease, Settlement(self.job, KEPT, result(), report=report))
+        self.assertEqual(self.woken, woken + 1)
+        (lease,) = self.claim()
+        (job,) = self.take(lease)
+        self.assertEqual(("b@else.example", None), (str(job.forward_path), job.reverse_path))
+        self.assertEqual(self.octets(self.jobs.content(job)), report[1])
+
     def test_bounce(self) -> None:
         """A DSN is a message in the sender's mailbox, content and all."""
         bounce = new_message("ann", reverse_path=None, is_dsn=True), b"\r\nfailed\r\n"
