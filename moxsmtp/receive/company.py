@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -86,6 +87,7 @@ class Company:
             raise RuntimeError("draining already")
         drained: Deferred[None] = Deferred()
         self._drained = drained
+        self.seconds = replace(self.seconds, slow=0.0)
         for member in list(self._open):
             member.hurry()
         if self._open:

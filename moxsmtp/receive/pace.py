@@ -17,33 +17,31 @@ _SPARE: Final = 5.0
 
 
 class Pace:
-    """
-    The timers of one slow connection.
+    """The timers of one slow connection."""
 
-    @ivar is_saying: Something is on its way out, octet by octet.
-    @ivar is_resting: Nothing is read for a while.
-    """
-
-    __slots__ = ("_clock", "_octets", "_rested", "_said", "_step", "_timer", "_until", "_write")
+    __slots__ = (
+        "_clock", "_octets", "_rested", "_resting", "_said", "_saying", "_step", "_until", "_write",
+    )  # fmt: skip
 
     def __init__(self, clock: IReactorTime, write: Callable[[bytes], None]) -> None:
         """@param write: Puts octets on the wire."""
         self._clock = clock
         self._write = write
         self._octets = b""
-        self._until = 0.0
-        self._said: Callable[[], None] | None = None
-        self._rested: Callable[[], None] | None = None
-        self._timer: IDelayedCall | None = None
         self._step = 0.0
+        self._until = 0.0
+        self._saying: IDelayedCall | None = None
+        self._resting: IDelayedCall | None = None
 
     @property
     def is_saying(self) -> bool:
-        return self._said is not None
+        """Something is on its way out, octet by octet."""
+        return self._saying is not None
 
     @property
     def is_resting(self) -> bool:
-        return self._rested is not None
+        """Nothing is to be read for a while."""
+        return self._resting is not None
 
     def say(self, octets: bytes, step: float, limit: float, said: Callable[[], None]) -> None:
         """
@@ -57,45 +55,47 @@ class Pace:
         self._step = step
         self._octets = octets
         self._until = self._clock.seconds() + limit - _SPARE
-        if not self._has_said_all():
-            self._said = said
+        self._said = said
+        self._say_next()
 
     def rest(self, step: float, rested: Callable[[], None]) -> None:
         """@param rested: Called after C{step} seconds."""
         self._rested = rested
-        self._timer = self._clock.callLater(step, self._wake)
+        self._resting = self._clock.callLater(step, self._wake)
 
     def hurry(self) -> None:
         """Say the rest at once, and rest no longer: the server stops."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-            self._until = -1.0
+        if self._saying is not None:
+            self._saying.cancel()
+            self._until = 0.0
+            self._say_more()
+        if self._resting is not None:
+            self._resting.cancel()
             self._wake()
 
     def end(self) -> None:
         """The connection is gone."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        self._said = self._rested = None
+        for timer in (self._saying, self._resting):
+            if timer is not None:
+                timer.cancel()
+        self._saying = self._resting = None
 
-    def _has_said_all(self) -> bool:
-        """Write what is due now."""
+    def _say_next(self) -> None:
+        """Write what is due now; without a timer afterwards, that was all."""
         if len(self._octets) <= 1 or self._clock.seconds() + self._step > self._until:
             octets, self._octets = self._octets, b""
             self._write(octets)
-            return True
+            return
         octet, self._octets = self._octets[:1], self._octets[1:]
         self._write(octet)
-        self._timer = self._clock.callLater(self._step, self._wake)
-        return False
+        self._saying = self._clock.callLater(self._step, self._say_more)
+
+    def _say_more(self) -> None:
+        self._saying = None
+        self._say_next()
+        if self._saying is None:
+            self._said()
 
     def _wake(self) -> None:
-        self._timer = None
-        rested, self._rested = self._rested, None
-        if rested is not None:
-            rested()
-        elif self._said is not None and self._has_said_all():
-            said, self._said = self._said, None
-            said()
+        self._resting = None
+        self._rested()
