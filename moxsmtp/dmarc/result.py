@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moxsmtp.dmarc.record import Policy, Record
 from moxsmtp.names import Domain
@@ -71,3 +71,19 @@ class Result:
     problem: str = ""
     walk: tuple[Step, ...] = ()
     authentic: bool = False
+
+    def doubted(self, problem: str) -> Result:
+        """
+        What is left of it where there may be authors beside those judged.
+
+        The pass of one must not be the cover of another, and C{NONE} would say
+        that there is nobody to judge.  What fails, or asks to be refused, does so
+        still: any author is reason enough for that.
+
+        @param problem: Why there may be.
+        """
+        if self.status in {Status.PASS, Status.NONE}:
+            return replace(self, status=Status.PERMERROR, alignment=Alignment.NONE, problem=problem)
+        if self.alignment is Alignment.NONE:
+            return self
+        return replace(self, alignment=Alignment.NONE)

@@ -13,21 +13,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from moxsmtp.message.header import Header
+from moxsmtp.message.header import Header, unfolded
 from moxsmtp.message.words import readable
 from moxsmtp.message.writing import CONTROL
 from moxsmtp.names import Host, InvalidName, parse_domain, parse_host
 from moxsmtp.smtp.address import MAXIMUM_LOCAL_PART, Path
 
 __all__ = [
-    "MAXIMUM_AUTHOR", "MAXIMUM_LIST", "Mailbox", "addresses", "author_of", "parse_addresses",
+    "MAXIMUM_AUTHOR", "MAXIMUM_FROM", "MAXIMUM_LIST", "FromFields", "Mailbox", "addresses",
+    "author_of", "from_fields", "parse_addresses",
 ]  # fmt: skip
 
 #: Characters of a list that are read; what stands behind is no address.
 MAXIMUM_LIST: Final = 1 << 16
 
 #: The same for the author, whom every message has us read.
-MAXIMUM_AUTHOR: Final = 1 << 13
+MAXIMUM_AUTHOR: Final = 1 << 12
+
+#: Octets of a From field that are unfolded.
+MAXIMUM_FROM: Final = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +108,44 @@ def addresses(header: Header, name: str) -> tuple[Mailbox, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class FromFields:
+    """
+    What the From fields of a header section say.
+
+    @ivar count: How many there are.
+    @ivar mailboxes: Of the first; what is not read of it is no address.
+    @ivar text: Of all of them, unfolded.
+    @ivar is_cut: There is more than has been read.
+    """
+
+    count: int
+    mailboxes: tuple[Mailbox, ...]
+    text: str
+    is_cut: bool
+
+
+def from_fields(header: Header) -> FromFields:
+    """Read who wrote the message.  RFC 5322 section 3.6.2."""
+    fields = header.raw("From")
+    if not fields:
+        return FromFields(0, (), "", is_cut=False)
+    text = unfolded(fields[0][:MAXIMUM_FROM])
+    found = parse_addresses(text, MAXIMUM_AUTHOR)
+    is_cut = len(fields[0]) > MAXIMUM_FROM
+    if is_cut:
+        found = (*found, Mailbox("", None))
+    is_cut |= len(text) > MAXIMUM_AUTHOR
+    if len(fields) > 1:
+        text = unfolded(b", ".join(fields)[:MAXIMUM_FROM])
+    return FromFields(len(fields), found, text, is_cut)
+
+
 def author_of(header: Header) -> Mailbox | None:
     """The author, if there is one From field with one good address (I-6)."""
-    if header.count("From") != 1:
-        return None
-    authors = parse_addresses(header.first("From") or "", MAXIMUM_AUTHOR)
-    return authors[0] if len(authors) == 1 and authors[0].path else None
+    fields = from_fields(header)
+    found = fields.mailboxes
+    return found[0] if fields.count == 1 and len(found) == 1 and found[0].path else None
 
 
 # -- tokens -----------------------------------------------------------------------------

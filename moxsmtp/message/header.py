@@ -17,7 +17,7 @@ from moxsmtp.message.words import readable
 
 __all__ = [
     "MAXIMUM_SECTION", "MAXIMUM_VALUE", "Header", "is_message_id", "message_id", "message_ids",
-    "parse_header",
+    "parse_header", "unfolded",
 ]  # fmt: skip
 
 #: Octets of a header section that are looked at.
@@ -93,12 +93,12 @@ class Header:
 
     def values(self, name: str) -> list[str]:
         """The fields' values, unfolded.  No UTF-8 and NUL show as U+FFFD."""
-        return [_unfolded(value) for value in _named(name).findall(self.lines)]
+        return [unfolded(value) for value in _named(name).findall(self.lines)]
 
     def first(self, name: str) -> str | None:
         """The first field's value, unfolded; L{None} if there is none."""
         found = _named(name).search(self.lines)
-        return None if found is None else _unfolded(found[1])
+        return None if found is None else unfolded(found[1])
 
     def text(self, name: str) -> str:
         """The first field's value for people: encoded words decoded; empty for none."""
@@ -150,7 +150,8 @@ def parse_header(section: bytes) -> Header:
     return Header(lines.rstrip(b"\r\n"), cut)
 
 
-def _unfolded(raw: bytes) -> str:
+def unfolded(raw: bytes) -> str:
+    """A value as L{Header.first} gives it, from what L{Header.raw} gives."""
     raw = raw[:MAXIMUM_VALUE]
     if b"\n" in raw:
         raw = _FOLD.sub(b"", raw)

@@ -8,7 +8,7 @@ import base64
 from dataclasses import dataclass
 from datetime import datetime
 
-from moxsmtp.message.addresses import MAXIMUM_AUTHOR, parse_addresses
+from moxsmtp.message.addresses import from_fields
 from moxsmtp.message.dates import format_date
 from moxsmtp.message.header import Header, message_id
 from moxsmtp.names import Domain
@@ -52,10 +52,10 @@ def examine(
     """
     if header.problems:
         return Unacceptable("message cannot be parsed: " + header.problems[0])
-    fields = header.count("From")
-    if fields != 1:
-        return Unacceptable(f"message has {fields} From fields instead of one")
-    found = parse_addresses(header.first("From") or "", MAXIMUM_AUTHOR)
+    fields = from_fields(header)
+    if fields.count != 1:
+        return Unacceptable(f"message has {fields.count} From fields instead of one")
+    found = fields.mailboxes
     if any(author.path is None for author in found):
         return Unacceptable("message has a From field that cannot be parsed")
     if len(found) != 1 or found[0].path is None:

@@ -16,14 +16,14 @@ from twisted.python.failure import Failure
 
 from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.interfaces import Client, IMetrics
-from moxsmtp.message.addresses import MAXIMUM_AUTHOR, parse_addresses
+from moxsmtp.message.authors import ClaimedAuthors, claimed_authors
 from moxsmtp.message.header import Header
 from moxsmtp.names import Domain
 from moxsmtp.receive.checks import Checks, SignatureCheck
 from moxsmtp.receive.running import LOCAL_ERROR, Kind, Running, Site
 from moxsmtp.smtp.address import Path
 
-__all__ = ["Authentication", "Reverse", "Verification", "author_domains"]
+__all__ = ["Authentication", "Reverse", "Verification"]
 
 #: Algorithms that may be labels of the metrics; all others are one.
 _ALGORITHMS: Final = frozenset({"rsa-sha1", "rsa-sha256", "ed25519-sha256"})
@@ -42,22 +42,6 @@ class Authentication:
     dkim: dkim.Results
     dmarc: dmarc.Result
     authors: tuple[Domain, ...] = ()
-
-
-def author_domains(header: Header) -> tuple[Domain, ...]:
-    """
-    Whose domains the message claims to be from, each once: those of every
-    address in From that can be read (I-6, I-7).
-    """
-    value = header.first("From")
-    if not value:
-        return ()
-    domains = (
-        mailbox.path.domain
-        for mailbox in parse_addresses(value, MAXIMUM_AUTHOR)
-        if mailbox.path is not None and isinstance(mailbox.path.domain, Domain)
-    )
-    return tuple(dict.fromkeys(domains))
 
 
 # -- how each is counted, and what it says when it fails ------------------------------
@@ -168,7 +152,7 @@ class Verification:
         self._signatures: SignatureCheck | None = None
         self._dkim: Running[dkim.Results] | None = None
         self._dmarc: Running[dmarc.Result] | None = None
-        self._authors: tuple[Domain, ...] = ()
+        self._authors = ClaimedAuthors()
 
     def _begun_spf(self, authors: Sequence[Domain]) -> Running[spf.Result]:
         return Running(self._site, _SPF, self._checks.spf, self._identity, authors)
@@ -194,11 +178,11 @@ class Verification:
 
         @param section: As received, empty line and all; C{header} is the same.
         """
-        self._authors = author_domains(header)
+        self._authors = claimed_authors(header)
         if self._spf is None:
-            self._spf = self._begun_spf(self._authors)
+            self._spf = self._begun_spf(self._authors.domains)
         try:
-            self._signatures = self._checks.dkim(section, self._authors)
+            self._signatures = self._checks.dkim(section, self._authors.domains)
         except Exception:  # noqa: BLE001 - nothing is awaited; its bug is no harm to the message
             self._site.bug(_DKIM.package, Failure())
 
@@ -224,7 +208,7 @@ class Verification:
             finish = _unchecked if signatures is None else signatures.finish
             self._dkim = Running(self._site, _DKIM, finish)
         if self._spf is None:
-            self._spf = self._begun_spf(self._authors)
+            self._spf = self._begun_spf(self._authors.domains)
         await self._spf.result()
         await self._dkim.result()
 
@@ -236,22 +220,28 @@ class Verification:
         if self._spf.is_broken:
             scope, domain = _checked(self._identity)
             spf_result = replace(spf_result, scope=scope, domain=domain)
-        if self._authors:
+        authors = self._authors
+        dmarc_result = dmarc.Result(dmarc.Status.NONE)
+        if authors.domains or authors.problem:
             signatures = dkim_results.signatures
             if self._dkim.is_broken or self._signatures is None:
                 # Any of the authors may have signed; that must not end in a refusal.
                 signatures = tuple(
-                    dkim.Result(dkim.Status.TEMPERROR, domain=author) for author in self._authors
+                    dkim.Result(dkim.Status.TEMPERROR, domain=author) for author in authors.domains
                 )
-            self._dmarc = Running(
-                self._site, _DMARC, self._checks.dmarc, self._authors, spf_result, signatures
-            )
+            self._dmarc = Running(self._site, _DMARC, self._judged, spf_result, signatures)
             dmarc_result = await self._dmarc.result()
-        else:
-            dmarc_result = dmarc.Result(dmarc.Status.NONE)
         return Authentication(
-            await self._reverse.result(), spf_result, dkim_results, dmarc_result, self._authors
+            await self._reverse.result(), spf_result, dkim_results, dmarc_result, authors.domains
         )
+
+    async def _judged(self, sender: spf.Result, signatures: Sequence[dkim.Result]) -> dmarc.Result:
+        """The authors that are claimed; some beside them may be out of our sight."""
+        domains, problem = self._authors.domains, self._authors.problem
+        result = dmarc.Result(dmarc.Status.NONE)
+        if domains:
+            result = await self._checks.dmarc(domains, sender, signatures)
+        return result.doubted(problem) if problem else result
 
     def cancel(self) -> None:
         """Nobody wants to know any more."""

@@ -14,7 +14,7 @@ from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.message.header import parse_header
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.running import LOCAL_ERROR, TOO_LATE, Site
-from moxsmtp.receive.verification import Authentication, Reverse, Verification, author_domains
+from moxsmtp.receive.verification import Authentication, Reverse, Verification
 from moxsmtp.testing import MemoryChecks, MemoryMetrics
 from tests.receive.houses import CLIENT, path, session_log
 
@@ -28,41 +28,6 @@ SIGNED = dkim.Results(
 )
 DMARC_PASS = dmarc.Result(dmarc.Status.PASS, dmarc.Alignment.DMARC, author=AWAY)
 NAMED = iprev.Result(iprev.Status.PASS, "mx.away.example")
-
-
-class AuthorTests(SynchronousTestCase):
-    """Whose names a message goes by."""
-
-    def domains(self, field: bytes) -> list[str]:
-        """In A-labels."""
-        return [domain.ascii for domain in author_domains(parse_header(field + b"\r\n\r\n"))]
-
-    def test_authors(self) -> None:
-        """
-        Every author's domain counts, each once; what is no address or has no
-        domain is passed over (I-6, I-7).
-        """
-        fields = {
-            b"From: a@one.example": ["one.example"],
-            b"From: A <a@One.Example>, b@two.example, c@one.example": [
-                "one.example",
-                "two.example",
-            ],
-            b"From: Team: a@one.example, b@two.example;": ["one.example", "two.example"],
-            "From: a@b\u00fccher.example".encode(): ["xn--bcher-kva.example"],
-            b"From: nobody, b@two.example": ["two.example"],
-            b"From: a@[192.0.2.1]": [],
-            b"From: undisclosed:;": [],
-            b"From:": [],
-            b"From: \xff\xfe@\x00": [],
-            b"Subject: none": [],
-        }
-        self.assertEqual(fields, {field: self.domains(field) for field in fields})
-
-    def test_hostile(self) -> None:
-        """A From field of a megabyte is read only as far as authors may reach."""
-        many = b"From: " + b", ".join(b"a@d%d.example" % number for number in range(50_000))
-        self.assertTrue(300 < len(self.domains(many)) < 1000)
 
 
 class VerificationCase(SynchronousTestCase):
@@ -111,6 +76,76 @@ class VerificationCase(SynchronousTestCase):
     def panics(self) -> list[str]:
         """The checks whose bugs were counted."""
         return [name.split('"')[1] for name in self.metrics.counts if "panic" in name]
+
+
+class AuthorTests(VerificationCase):
+    """Whose names a message goes by."""
+
+    def judged(self, value: bytes) -> tuple[list[str], str]:
+        """Whose domains DMARC is asked for, which says that they pass; and what comes of it."""
+        self.told.asked.clear()
+        self.told.dmarc = DMARC_PASS
+        found = self.successResultOf(self.whole(self.begun(), value + b"\r\n\r\n"))
+        asked = [given[1] for given in self.told.asked if given[0] == "dmarc"]
+        domains = asked[0] if asked else ()
+        self.assertEqual(found.authors, domains)
+        result = found.dmarc
+        said = f"{result.status} {result.alignment}"
+        return [domain.ascii for domain in domains], f"{said} {result.problem}".strip()
+
+    def test_authors(self) -> None:
+        """
+        Every author's domain counts, each once; where no domain is claimed at
+        all there is no author (I-6, I-7).
+        """
+        fields = {
+            b"From: a@one.example": (["one.example"], "pass dmarc"),
+            b"From: A <a@One.Example>, b@two.example, c@one.example": (
+                ["one.example", "two.example"],
+                "pass dmarc",
+            ),
+            b"From: a@[192.0.2.1]": ([], "none none"),
+            b"From: undisclosed:;": ([], "none none"),
+            b"From: nobody": ([], "none none"),
+            b"From:": ([], "none none"),
+            b"Subject: none": ([], "none none"),
+        }
+        self.assertEqual(fields, {field: self.judged(field) for field in fields})
+
+    def test_unreadable(self) -> None:
+        """
+        A From field that cannot be read whole never passes and validates nobody,
+        whatever the domains in it say, which are judged all the same (I-6); nor
+        is it C{none}, which is for messages without an author (I-7).
+        """
+        unreadable = "permerror none From cannot be read whole"
+        comments = b" (" + b"c" * 9000 + b")"
+        fields = {
+            b"From: a@evil.example, Boss <ceo@bank.example> x": (
+                ["evil.example", "bank.example"],
+                unreadable,
+            ),
+            b"From: a@evil.example," + comments + b" ceo@bank.example": (
+                ["evil.example", "bank.example"],
+                "permerror none From is too long to be read whole",
+            ),
+            b"From: ceo@bank.example.": (["bank.example"], unreadable),
+            b"From: <ceo@bank.example>>": (["bank.example"], unreadable),
+            b"From: <ceo@bank.example> x": (["bank.example"], unreadable),
+            b"From: ceo@bank.example (x": (["bank.example"], unreadable),
+            b"From: \xff\xfe@\x00": ([], unreadable),
+        }
+        self.assertEqual(fields, {field: self.judged(field) for field in fields})
+
+    def test_unreadable_rejected(self) -> None:
+        """A domain that asks to refuse is heard, however its name came into From (I-6)."""
+        self.told.dmarc = dmarc.Result(
+            dmarc.Status.FAIL, dmarc.Alignment.RELAXED, author=AWAY, rejects=True
+        )
+        found = self.successResultOf(
+            self.whole(self.begun(), b"From: x <eve@away.example> y\r\n\r\n")
+        )
+        self.assertEqual(dmarc.Result(dmarc.Status.FAIL, author=AWAY, rejects=True), found.dmarc)
 
 
 class OrderTests(VerificationCase):
