@@ -223,7 +223,12 @@ class Loopback:
         selector = Selector(signer=signer, record=public_record(key))
         return replace(settings, selectors={settings.hostname: (selector,)})
 
-    def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:  # noqa: ARG002 - by the port
+    def resolver(
+        self,
+        settings: Settings,  # noqa: ARG002 - by the port
+        reactor: Any,  # noqa: ARG002 - by the port
+        is_public_suffix: Callable[[Domain], bool],  # noqa: ARG002 - by the port
+    ) -> IOwnResolver:
         """Nobody is asked."""
         return _NoResolver()
 

@@ -84,10 +84,10 @@ class Parts:
         self.accounts = LiveAccounts(settings.directory())
         self.signers = settings.signers()
         self.relays = Relays(settings.relays)
-        self.resolver = surroundings.resolver(settings, reactor)
         self.limiters = Limiters(settings.limits)
         self.delays = settings.delays
         self.suffixes = PublicSuffixes()
+        self.resolver = surroundings.resolver(settings, reactor, self.suffixes.is_public_suffix)
         self.checks = surroundings.checks(
             settings, self.resolver, reactor, self.suffixes.is_public_suffix
         )

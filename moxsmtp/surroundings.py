@@ -38,7 +38,9 @@ class Surroundings(Protocol):
         @return: With what was made.
         """
 
-    def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
+    def resolver(
+        self, settings: Settings, reactor: Any, is_public_suffix: Callable[[Domain], bool]
+    ) -> IOwnResolver:
         """Who is asked for names."""
 
     def checks(
@@ -74,13 +76,16 @@ class Internet:
         """The operator has prepared everything."""
         return settings
 
-    def resolver(self, settings: Settings, reactor: Any) -> StubResolver:
+    def resolver(
+        self, settings: Settings, reactor: Any, is_public_suffix: Callable[[Domain], bool]
+    ) -> StubResolver:
         """Those configured, or the system's."""
         return StubResolver(
             reactor=reactor,
             servers=upstreams(settings.resolver),
             settings=settings.resolver,
             randbelow=secrets.randbelow,
+            is_public_suffix=is_public_suffix,
         )
 
     def checks(

@@ -207,7 +207,9 @@ class Alone:
         """Nothing."""
         return settings
 
-    def resolver(self, settings: Settings, reactor: Any) -> IOwnResolver:
+    def resolver(
+        self, settings: Settings, reactor: Any, is_public_suffix: Callable[[Domain], bool]
+    ) -> IOwnResolver:
         """One that knows where somebody@far.example can be answered."""
         return self.own
 

@@ -39,6 +39,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.dns.recording": CHECK,
     "moxsmtp.dns.resolver": SHELL,
     "moxsmtp.dns.system": SHELL,
+    "moxsmtp.dns.turns": SHELL,
     "moxsmtp.dns.upstream": SHELL,
     "moxsmtp.dns.wire": LANGUAGE,
     "moxsmtp.spf": CHECK,

@@ -65,14 +65,14 @@ class SettingsTests(RunningCase):
         for ports, port in ((Ports(), 1025), (Ports(smtp=2525), 2525)):
             loopback = Loopback()
             made = settings("/data", ports)
-            resolver = loopback.resolver(made, self.reactor)
+            resolver = loopback.resolver(made, self.reactor, lambda _: False)
             route = loopback.route(made, resolver, self.reactor)
             self.assertEqual(FixedRoute(LOOPBACK, port, "localhost"), route)
 
     def test_resolver(self) -> None:
         """The DNS is not asked, and nothing is wrong with that (Q-89)."""
         loopback = Loopback()
-        resolver = loopback.resolver(settings("/data"), self.reactor)
+        resolver = loopback.resolver(settings("/data"), self.reactor, lambda _: False)
         self.failureResultOf(resolver.lookup(Question("far.example", RRType.MX)), LookupFailed)
         trouble = Deferred.fromCoroutine(loopback.resolver_trouble(resolver))
         self.assertIsNone(self.successResultOf(trouble))

@@ -445,29 +445,87 @@ class SharingTests(ResolverTestCase):
         self.successResultOf(again)
         self.assertEqual(len(self.net.sent), 1)
 
+
+class FairnessTests(ResolverTestCase):
+    """More look-ups than there are turns."""
+
+    def forgotten(self, *names: str) -> None:
+        """They are asked for, whatever comes of it."""
+        for name in names:
+            _ = self.ask(name).addErrback(lambda _: None)
+
     def test_bounded(self) -> None:
         """Beyond a bound of look-ups under way, more wait for their turn."""
-        askings = [self.ask(f"n{number}.example") for number in range(600)]
-        self.assertEqual(len(self.net.sent), 512)
+        askings = [self.ask(f"n{number}.example") for number in range(4196)]
+        self.assertEqual(len(self.net.sent), 4096)
         for port, packet in list(self.net.sent):
             port.receive(reply(packet, flags=0))
-            self.net.advance(0)
-        self.assertEqual(len(self.net.sent), 600)
-        for port, packet in self.net.sent[512:]:
+        self.net.advance(0)
+        self.assertEqual(len(self.net.sent), 4196)
+        for port, packet in self.net.sent[4096:]:
             port.receive(reply(packet, flags=0))
         for asking in askings:
             self.successResultOf(asking)
 
     def test_cancelled_while_waiting(self) -> None:
         """Who gives up before its turn takes no turn."""
-        askings = [self.ask(f"n{number}.example") for number in range(513)]
-        askings[-1].cancel()
-        self.failureResultOf(askings[-1], CancelledError)
+        self.forgotten(*(f"n{number}.evil.example" for number in range(256)))
+        asking = self.ask("late.evil.example")
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
         self.net.answer(lambda packet: reply(packet, flags=0))
         self.net.advance(0)
-        self.assertEqual(len(self.net.sent), 512)
-        for asking in askings[:-1]:
-            _ = asking.addErrback(lambda _: None)
+        self.assertEqual(len(self.net.sent), 256)
+
+    def test_tarpit(self) -> None:
+        """Thousands of names of one domain that never answers keep nobody else waiting."""
+        self.forgotten(*(f"slow{number}.evil.example" for number in range(3072)))
+        self.assertEqual(len(self.net.sent), 256)
+        asking = self.ask("good.example")
+        self.net.answer(lambda packet: reply(packet, ("good.example. 300 IN A 192.0.2.1",)))
+        self.successResultOf(asking)
+
+    def test_no_turn(self) -> None:
+        """Who gets no turn within the time limit fails, though nothing was asked."""
+        self.forgotten(*(f"slow{number}.evil.example" for number in range(256)))
+        asking = self.ask("late.evil.example")
+        self.net.advance(5)
+        self.assertEqual(self.failed(asking), "no turn within 5 s: too many look-ups under way")
+
+    def test_registry(self) -> None:
+        """Below a public suffix each domain is a site of its own."""
+        self.resolver = StubResolver(
+            reactor=self.net,
+            servers=at("127.0.0.1"),
+            settings=ResolverSettings(),
+            randbelow=counter(),
+            is_public_suffix=lambda domain: domain.ascii == "co.example",
+        )
+        self.forgotten(*(f"slow{number}.evil.co.example" for number in range(300)))
+        self.assertEqual(len(self.net.sent), 256)
+        self.forgotten("good.co.example")
+        self.assertEqual(len(self.net.sent), 257)
+
+    def test_streams(self) -> None:
+        """Connections are open files: there are fewer of them, and shares of them too."""
+        self.forgotten(*(f"n{number}.evil.example" for number in range(20)))
+        for port, packet in list(self.net.sent):
+            port.receive(reply(packet, flags=dns.flags.TC))
+        self.assertEqual(len(self.net.streams), 16)
+        self.forgotten(*(f"n{number}.example" for number in range(200)))
+        for port, packet in self.net.sent[20:]:
+            port.receive(reply(packet, flags=dns.flags.TC))
+        self.assertEqual(len(self.net.streams), 128)
+
+    def test_stream_is_given_back(self) -> None:
+        """A connection that has ended makes room for the next."""
+        self.forgotten(*(f"n{number}.evil.example" for number in range(17)))
+        for port, packet in list(self.net.sent):
+            port.receive(reply(packet, flags=dns.flags.TC))
+        stream, reason = self.net.streams[0], Failure(ConnectError())
+        stream.factory.clientConnectionFailed(stream, reason)  # type: ignore[arg-type]  # as much of it as is used
+        self.net.advance(0)
+        self.assertEqual(len(self.net.streams), 17)
 
 
 class CachingTests(ResolverTestCase):
