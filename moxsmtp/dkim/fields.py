@@ -72,12 +72,13 @@ class Section:
         left: dict[bytes, list[int]] = {}
         found = []
         for name in names:
-            if name not in self._places:
-                continue
-            if name not in left:
-                left[name] = [place for place in self._places[name] if place != but]
-            if left[name]:
-                found.append(left[name].pop())
+            rest = left.get(name)
+            if rest is None:
+                rest = left[name] = [*self._places.get(name, ())]
+                if but in rest:
+                    rest.remove(but)
+            if rest:
+                found.append(rest.pop())
         return found
 
     def canonical(self, places: Sequence[int], *, relaxed: bool) -> bytes:
@@ -85,9 +86,8 @@ class Section:
         if not relaxed:
             return b"".join([b"%b:%b\n" % self._fields[place] for place in places])
         known = self._relaxed
-        for place in places:
-            if place not in known:
-                known[place] = _relaxed(*self._fields[place])
+        new = [place for place in places if place not in known]
+        known.update(zip(new, _relaxed([self._fields[place] for place in new]), strict=True))
         return b"".join([known[place] for place in places])
 
     def canonical_signature(self, place: int, *, relaxed: bool) -> bytes:
@@ -105,7 +105,7 @@ def without_signature(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
     if found is not None:
         value = value[: found.start(1)] + value[found.end(1) :]
     if relaxed:
-        return _relaxed(name, value)[:-2]
+        return _relaxed([(name, value.removesuffix(b"\n"))])[0][:-2]
     return b"%b:%b" % (name, value.removesuffix(b"\n").removesuffix(b"\r"))
 
 
@@ -119,13 +119,19 @@ def split_message(message: bytes) -> tuple[bytes, bytes]:
     return message[: end.start(1)], message[end.end() :]
 
 
-def _relaxed(name: bytes, value: bytes) -> bytes:
+def _relaxed(fields: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """
-    A field in one line, white space as single spaces; RFC 6376 section 3.4.2.
+    Fields, each in one line, white space as single spaces; RFC 6376 section 3.4.2.
 
     Not dkimpy's: that also strips white space which the RFC has kept, and a
-    megabyte of words takes it long enough to be felt by others.
+    megabyte of words takes it long enough to be felt by others.  All go through
+    it together, which costs half; no value has an LF before a colon, since its
+    lines go on with white space.
     """
-    value = value.removesuffix(b"\n").removesuffix(b"\r")
-    value = value.replace(b"\r\n", b"").replace(b"\n", b"")
-    return b"%b:%b\r\n" % (name.rstrip(b" \t").lower(), without_runs(value).strip(b" "))
+    text = b"\n:".join([value for _, value in fields]) + b"\n:"
+    text = text.replace(b"\r\n", b"\n").replace(b"\n ", b" ").replace(b"\n\t", b" ")
+    values = without_runs(text).split(b"\n:")
+    return [
+        name.rstrip(b" \t").lower() + b":" + value.strip(b" ") + b"\r\n"
+        for (name, _), value in zip(fields, values, strict=False)
+    ]

@@ -39,6 +39,9 @@ _LIMIT: Final = re.compile(rb"[0-9]{1,76}")
 # hdr-name = field-name, without a semicolon.
 FIELD_NAME: Final = re.compile(rb"[!-9<-~]+")
 
+#: Octets of C{h=} up to which it is kept.
+_USUAL_NAMES: Final = 1024
+
 #: Octets of C{i=} and C{b=} that are kept to be shown.
 _SHOWN: Final = 1024
 
@@ -228,12 +231,20 @@ def _identity_domain(value: bytes | None, domain: Domain) -> Domain:
 
 
 def _signed(value: bytes) -> tuple[bytes, ...]:
+    return _names_before(value) if len(value) <= _USUAL_NAMES else _names(value)
+
+
+def _names(value: bytes) -> tuple[bytes, ...]:
     names = tuple([name.strip() for name in value.lower().split(b":")])
     if not all(map(FIELD_NAME.fullmatch, names)):
         raise InvalidSignature("h= is no list of header fields")
     if b"from" not in names:
         raise InvalidSignature("From is not signed")
     return names
+
+
+# The same in all mail of a sender; what raises is not kept.
+_names_before = functools.lru_cache(maxsize=512)(_names)
 
 
 def _limit(value: bytes | None) -> int | None:

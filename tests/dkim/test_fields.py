@@ -66,6 +66,22 @@ class CanonicalTests(unittest.SynchronousTestCase):
             everything(section, b"sub-ject", relaxed=True), b"%b:%b" % (name, canonical)
         )
 
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(
+            st.lists(st.text("a:\r \t", max_size=6), min_size=1, max_size=4).map(" \r\n\t".join),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def test_together(self, values: list[str]) -> None:
+        """Fields that are made canonical together are what each is by itself."""
+        fields = [f"N{number}:{value}\r\n".encode() for number, value in enumerate(values)]
+        alone = [everything(Section(one), one[:2].lower(), relaxed=True) for one in fields]
+        names = [one[:2].lower() for one in fields]
+        together = everything(Section(b"".join(fields)), *names, relaxed=True)
+        self.assertEqual(together, b"".join(alone))
+
 
 class ChosenTests(unittest.SynchronousTestCase):
     """Which fields a list of names covers.  RFC 6376 section 5.4.2."""
