@@ -58,6 +58,7 @@ class RelayedTests(ServerTestCase):
             f"good._domainkey 60 IN TXT {quoted(public_record(_KEY))}\n"
             '_dmarc 60 IN TXT "v=DMARC1; p=reject"\n'
             'mail 60 IN TXT "v=spf1 ip4:127.0.0.1 -all"\n'
+            "@ 60 IN A 192.0.2.1\nmail 60 IN A 192.0.2.1\nelsewhere 60 IN A 192.0.2.1\n"
             'elsewhere 60 IN TXT "v=spf1 ip4:192.0.2.1 -all"\n'
         )
         unbound = Unbound(self.folder / "unbound", {"there.test": zone})

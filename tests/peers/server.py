@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.peers.certificate import Certificate, make_certificate
+from tests.peers.names import names_port
 from tests.peers.process import PeerTestCase, Process, free_port, until
 
 __all__ = ["Layout", "Server", "ServerTestCase", "commands", "environment", "script"]
@@ -80,6 +81,13 @@ class Layout:
 _QUEUE: Final = 'retry_after = "1h"'
 
 
+#: Load is handed in by the thousand.
+_UNLIMITED: Final = """\
+max_outgoing_messages_per_day = 0
+max_first_time_recipients_per_day = 0
+"""
+
+
 def configuration(
     folder: Path, ports: Mapping[str, int], certificate: Certificate, layout: Layout
 ) -> str:
@@ -87,7 +95,7 @@ def configuration(
     tables = {
         "queue": _QUEUE,
         "limits": 'limits_exempt = ["127.0.0.0/8"]',
-        "resolver": f'servers = [{{ address = "127.0.0.1", port = {_DEAD} }}]',
+        "resolver": f'servers = [{{ address = "127.0.0.1", port = {names_port()} }}]',
     }
     tables |= {"http": f"port = {ports['http']}", **layout.tables}
     text = f"""\
@@ -112,6 +120,7 @@ separator = "+"
 
 [account.{ACCOUNT}]
 addresses = ["{ADDRESS}", "postmaster@here.test"]
+{"" if "_per_day" in layout.account else _UNLIMITED}
 {layout.account}
 
 [account.bob]
@@ -120,10 +129,6 @@ addresses = ["bob@here.test"]
 {layout.rest}
 """
     return text + "".join(f"[{name}]\n{lines}\n" for name, lines in tables.items())
-
-
-#: The discard port of the loopback, where no resolver listens.
-_DEAD: Final = 9
 
 
 class Server:
