@@ -32,6 +32,7 @@ NUMBERS: Final[Mapping[RRType, int]] = {
     RRType.TLSA: 52,
 }
 
+_NS: Final = 2
 _CNAME: Final = 5
 _SOA: Final = 6
 _OPT: Final = 41
@@ -82,6 +83,7 @@ class Reply:
     @ivar aliases: Target and time to live of the first CNAME of each owner.
     @ivar negative_ttls: How long each zone named in the authority section lets
         us believe that something is not there.  RFC 2308 section 5.
+    @ivar delegates: The authority section names other servers.
     @ivar extended_errors: RFC 8914, on one line each.
     """
 
@@ -92,6 +94,7 @@ class Reply:
     aliases: dict[str, tuple[str, int]]
     negative_ttls: dict[str, int]
     extended_errors: tuple[str, ...]
+    delegates: bool = False
 
 
 class _Names:
@@ -215,6 +218,8 @@ def _authorities(reply: Reply, names: _Names, at: int, count: int) -> int:
             (minimum,) = _NUMBER.unpack_from(names.packet, at - 4)
             seconds = min(ttl, minimum)
             reply.negative_ttls[owner] = seconds if max(ttl, minimum) <= _LARGEST_TTL else 0
+        elif rtype == _NS and rclass == _INTERNET:
+            reply.delegates = True
     return at
 
 

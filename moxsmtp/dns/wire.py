@@ -36,6 +36,9 @@ _LONGEST_NAME: Final = 255
 #: CNAMEs in one reply, and questions more where a reply ends with a CNAME.
 MOST_ALIASES: Final = 16
 
+#: Of the flags, in their first octet and in their second.  RFC 1035 section 4.1.1.
+_AA: Final = 0x04
+_RA: Final = 0x80
 _AD: Final = 0x20
 
 _NOERROR: Final = int(dns.rcode.NOERROR)
@@ -108,7 +111,30 @@ def response(packet: bytes, section: bytes, question: Question, *, trust_ad: boo
     reply = read(packet, question.type)
     if reply.rcode not in {_NOERROR, _NXDOMAIN}:
         return Response(failure=_failure(reply))
+    if reply.rcode == _NOERROR and reply.name not in reply.records:
+        nonsense = _nonsense(reply, packet)
+        if nonsense:
+            return Response(failure=", ".join([nonsense, *reply.extended_errors]))
     return _response(reply, authentic=trust_ad and bool(packet[3] & _AD))
+
+
+def _nonsense(reply: Reply, packet: bytes) -> str:
+    """
+    Why a reply without the records means nothing; empty: it means that there
+    are none, or leads on.
+
+    Forwarders in use say that there are none with no SOA, which is believed of
+    who recurses or has authority, unless it is a referral.  RFC 2308 section 2.2.
+    """
+    if reply.name in reply.aliases:
+        return ""
+    if packet[6:8] != b"\0\0":
+        return "the answer is about something else"
+    if reply.negative_ttls or packet[2] & _AA:
+        return ""
+    if reply.delegates:
+        return "a referral, no answer"
+    return "" if packet[3] & _RA else "no answer from a server that does not recurse"
 
 
 def _response(reply: Reply, *, authentic: bool) -> Response:

@@ -199,6 +199,58 @@ class AnswerTests(SynchronousTestCase):
             },
         )
 
+    def test_answers_about_something_else(self) -> None:
+        """Records that are not of the name, class or type asked for are no "no such records"."""
+        question, section, packet = asked("_dmarc.bank.example", RRType.TXT)
+        for line in (
+            '_dmarc.other.example. 60 IN TXT "v=DMARC1; p=none"',
+            '_dmarc.bank.example. 60 CH TXT "v=DMARC1; p=none"',
+            "_dmarc.bank.example. 60 IN A 192.0.2.1",
+            "bank.example. 60 IN DNAME other.example.",
+        ):
+            for authority in ((), (SOA,)):
+                self.assertEqual(
+                    response(reply(packet, (line,), authority), section, question, trust_ad=True),
+                    Response(failure="the answer is about something else"),
+                )
+
+    def test_referrals(self) -> None:
+        """
+        Who only names other servers, or does not look names up for others and
+        says nothing, has not said "no such records".
+        """
+        question, section, packet = asked("a.example")
+        delegation = "example. 600 IN NS ns.example."
+        none, away = "no answer from a server that does not recurse", "a referral, no answer"
+        ra, aa = dns.flags.RA, dns.flags.AA
+        expected = {
+            ((), 0): none,
+            ((delegation,), 0): away,
+            ((delegation,), ra): away,
+            ((), ra): "",
+            ((), aa): "",
+            ((SOA,), 0): "",
+            ((SOA, delegation), 0): "",
+            ((delegation,), aa): "",
+        }
+        found = {}
+        for authority, flags in expected:
+            message = dns.message.from_wire(reply(packet, (), authority))
+            message.flags = message.flags & ~ra | flags
+            said = response(message.to_wire(), section, question, trust_ad=True)
+            self.assertEqual(said.answer is None, bool(said.failure))
+            found[authority, flags] = said.failure
+        self.assertEqual(found, expected)
+
+    def test_answers_without_recursion(self) -> None:
+        """What a server that does not recurse knows all the same, counts."""
+        question, section, packet = asked("a.example")
+        for line in ("a.example. 60 IN A 192.0.2.1", "a.example. 60 IN CNAME b.other."):
+            message = dns.message.from_wire(reply(packet, (line,)))
+            message.flags &= ~dns.flags.RA
+            said = response(message.to_wire(), section, question, trust_ad=True)
+            self.assertIsNotNone(said.answer)
+
     def test_longest_ttl(self) -> None:
         """Nothing is kept longer than a day."""
         answer = answered("a.example", RRType.A, "a.example. 2147483647 IN A 192.0.2.1")
@@ -215,6 +267,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertIn("SERVFAIL", explained.failure)
         self.assertIn("Bogus", explained.failure.title())
         message.set_rcode(dns.rcode.NOERROR)
+        message.flags |= dns.flags.RA
         stale = response(message.to_wire(), section, question, trust_ad=True)
         assert stale.answer is not None
         self.assertEqual(stale.answer.extended_errors, ("6 (DNSSEC Bogus)",))
