@@ -16,12 +16,15 @@ from typing import Final
 from moxsmtp.message.words import readable
 
 __all__ = [
-    "MAXIMUM_SECTION", "MAXIMUM_VALUE", "Header", "is_message_id", "message_id", "message_ids",
-    "parse_header", "unfolded",
+    "MAXIMUM_LINES", "MAXIMUM_SECTION", "MAXIMUM_VALUE", "Header", "is_message_id", "message_id",
+    "message_ids", "parse_header", "unfolded",
 ]  # fmt: skip
 
 #: Octets of a header section that are looked at.
 MAXIMUM_SECTION: Final = 1 << 20
+
+#: Lines of a header section that a message may come with; a usual one has dozens.
+MAXIMUM_LINES: Final = 20_000
 
 #: Octets of one field that are unfolded: a field of nothing but folds takes
 #: the reactor's time.

@@ -13,9 +13,15 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from moxsmtp.interfaces import InsufficientStorage, ISpool, Spooled
-from moxsmtp.message.header import MAXIMUM_SECTION
+from moxsmtp.message.header import MAXIMUM_LINES, MAXIMUM_SECTION
+from moxsmtp.smtp.reply import Reply, Unjudged
 
-__all__ = ["HeaderTaken", "Intake", "Room"]
+__all__ = ["TOO_LARGE", "HeaderTaken", "Intake", "Room"]
+
+#: What others are told that have more of a header than anybody would look at.
+TOO_LARGE: Final = Reply(
+    552, "3.4", f"the header section is larger than 1 MiB or {MAXIMUM_LINES} lines"
+)
 
 #: Octets of a header section that every message may have, however many come.
 _USUAL: Final = 1 << 16
@@ -62,9 +68,11 @@ class Intake:
     """
     A spool before a spool.
 
-    The header section is the octets up to and with the first empty line, at
-    most 1 MiB of them; without an empty line, all of the content up to there.
-    How the octets are cut when they come makes no difference.
+    The header section is the octets up to and with the first empty line; without
+    one, all of the content.  One that is larger than L{MAXIMUM_SECTION} or
+    L{MAXIMUM_LINES} is passed to nobody and refused by L{finish}: whatever was
+    not looked at would be taken for checked.  How the octets are cut when they
+    come makes no difference.
     """
 
     def __init__(
@@ -83,6 +91,8 @@ class Intake:
         self._room = room
         self._taken = 0
         self._begun = bytearray()
+        self._lines = 0
+        self._is_too_large = False
         self._body: Callable[[bytes], None] | None = None
 
     def write(self, data: bytes) -> Deferred[None] | None:
@@ -90,27 +100,46 @@ class Intake:
         if self._body is not None:
             self._body(data)
             return self._spool.write(data)
+        if self._is_too_large:
+            return None
         begun = self._begun
-        if begun:
-            # The end may have begun in what came before.
-            start = max(0, len(begun) - len(_END) + 1)
+        # The end may have begun in what came before.
+        known = len(begun)
+        if known:
             begun += data
-            end = _header_end(begun, start)
-            if end is None:
-                self._hold(len(begun))
-                return None
-            data = bytes(begun)
-            begun.clear()
+            end = _header_end(begun, max(0, known - len(_END) + 1))
         else:
             end = _header_end(data, 0)
-            if end is None:
+        self._lines += data.count(b"\n", 0, len(data) if end is None else end - known)
+        if self._is_beyond(known + len(data), end):
+            self._is_too_large = True
+            begun.clear()
+            self.release()
+            return None
+        if end is None:
+            if not known:
                 begun += data
-                self._hold(len(begun))
-                return None
+            self._hold(len(begun))
+            return None
+        if known:
+            data = bytes(begun)
+            begun.clear()
         return self._take(data, end)
 
+    def _is_beyond(self, octets: int, end: int | None) -> bool:
+        """@param octets: Have come so far.  @param end: Of the header section."""
+        if end is None:
+            return octets > MAXIMUM_SECTION or self._lines > MAXIMUM_LINES
+        return end > MAXIMUM_SECTION or self._lines > MAXIMUM_LINES + 1
+
     async def finish(self) -> Spooled:
-        """See L{ISpool.finish}.  Without an empty line, all was header."""
+        """
+        See L{ISpool.finish}.  Without an empty line, all was header.
+
+        @raise Unjudged: The header section is too large.
+        """
+        if self._is_too_large:
+            raise Unjudged(TOO_LARGE)
         if self._body is None:
             data = bytes(self._begun)
             self._begun.clear()
@@ -157,7 +186,5 @@ def _header_end(data: bytes | bytearray, start: int) -> int | None:
     """
     if start == 0 and data.startswith(_EMPTY_LINE):
         return len(_EMPTY_LINE)
-    found = data.find(_END, start, MAXIMUM_SECTION)
-    if found >= 0:
-        return found + len(_END)
-    return MAXIMUM_SECTION if len(data) >= MAXIMUM_SECTION else None
+    found = data.find(_END, start)
+    return found + len(_END) if found >= 0 else None

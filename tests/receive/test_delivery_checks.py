@@ -27,7 +27,7 @@ from moxsmtp.receive.checks import dns_checks
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.intake import Room
 from moxsmtp.smtp.commands import Mail, Rcpt
-from moxsmtp.smtp.reply import Refused
+from moxsmtp.smtp.reply import Refused, Unjudged
 from tests.receive.houses import CLIENT, NOW, HouseTestCase, path, session_log
 
 AWAY = parse_domain("mail.away.example")
@@ -456,6 +456,38 @@ class HarmlessTests(CheckedCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
 
+class LargeHeaderTests(CheckedCase):
+    """Header sections too large to be looked at as a whole."""
+
+    def test_refused(self) -> None:
+        """
+        What stands behind 1 MiB or 20000 lines of header fields is not passed on
+        unseen: results in our name, a second author, more than was signed.  The
+        message is refused at its end, and nothing of it is kept (I-1, I-119).
+        """
+        self.pass_all()
+        tails = {
+            "results": b"Authentication-Results: mx.ours.example; dmarc=pass\r\n" + HELLO,
+            "author": b"From: ceo@bank.example\r\n\r\nHi\r\n",
+            "signed": HELLO,
+        }
+        for filler in (b"X-Pad: " + b"p" * 900 + b"\r\n", b"X: y\r\n"):
+            times = min((1 << 20) // len(filler) + 1, 20_001)
+            for name, tail in tails.items():
+                self.begin(self.receiver, CLIENT, None, "alice@ours.example")
+                spool = self.successResultOf(Deferred.fromCoroutine(self.receiver.data(CLIENT)))
+                content = b"From: e@away.example\r\n" + filler * times + tail
+                for start in range(0, len(content), 1 << 16):
+                    self.assertIsNone(spool.write(content[start : start + (1 << 16)]))
+                failure = self.failureResultOf(Deferred.fromCoroutine(spool.finish()), Unjudged)
+                reply = failure.value.reply
+                self.assertEqual((552, "5.3.4"), (reply.code, reply.enhanced_status), name)
+                spool.abort()
+                self.receiver.reset()
+        self.assertEqual([], self.store.messages)
+        self.assertNotIn("dkim", self.names())
+
+
 class RealTests(CheckedCase):
     """The checks of the internet, with a DNS that is a dictionary."""
 
@@ -478,7 +510,7 @@ class RealTests(CheckedCase):
         )
         contents = {
             "signatures": b"".join(signature % number for number in range(500)) + HELLO,
-            "long field": b"X-Long: " + b"x y" * 350_000 + b"\r\n" + HELLO,
+            "long field": b"X-Long: " + b"x y" * 340_000 + b"\r\n" + HELLO,
             "long signature": b"DKIM-Signature: " + b";a=b" * 200_000 + b"\r\n" + HELLO,
             "long author": b"From: " + b"a@b.example, " * 80_000 + b"\r\n\r\nHi\r\n",
             "no UTF-8": b"From: \xff\xfe <a@\xff.example>\r\nDKIM-Signature: \x80\xff\r\n\r\n\xff",
@@ -497,6 +529,19 @@ class RealTests(CheckedCase):
         told = self.field("Authentication-Results", self.store.messages[0][0])
         self.assertIn("490 more signatures", told.replace("\t", " "))
         self.assertEqual(10, told.count("header.d="))
+
+    def test_several_reverse_names(self) -> None:
+        """Of several reverse names Received tells one that is verified, else the first (S-83)."""
+        zone = self.resolver.zone
+        zone[Question("7.2.0.192.in-addr.arpa", RRType.PTR)] = ("bad.example", "good.example")
+        zone[Question("bad.example", RRType.A)] = ("192.0.2.99",)
+        told = []
+        for address in ("192.0.2.98", "192.0.2.7"):
+            zone[Question("good.example", RRType.A)] = (address,)
+            self.receiver = self.made_receiver()
+            told.append(self.field("Received", self.delivered()).replace("\t", " "))
+        self.assertIn("from client.example (bad.example [192.0.2.7]) by", told[0])
+        self.assertIn("from client.example (good.example [192.0.2.7]) by", told[1])
 
     def test_addresses(self) -> None:
         """A client with an IPv6 address is checked and told of as well."""

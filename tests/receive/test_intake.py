@@ -12,8 +12,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import InsufficientStorage, ISpool, Spooled
-from moxsmtp.message.header import MAXIMUM_SECTION
+from moxsmtp.message.header import MAXIMUM_LINES, MAXIMUM_SECTION
 from moxsmtp.receive.intake import HeaderTaken, Intake, Room
+from moxsmtp.smtp.reply import Unjudged
 from moxsmtp.testing import MemorySpool
 
 MESSAGE = b"From: a@x.example\r\nSubject: s\r\n\r\nHi\r\n\r\nthere\r\n"
@@ -128,23 +129,69 @@ class IntakeTests(SynchronousTestCase):
             b"A: b\n\nC: d\r\r\n\n\r\nE: f\r\n\r\nbody", b"A: b\n\nC: d\r\r\n\n\r\nE: f\r\n\r\n"
         )
 
-    def test_long_header(self) -> None:
-        """Of a header section beyond 1 MiB, the first MiB is one; the rest passes as body."""
-        line = b"X-Long: " + b"x" * 992 + b"\r\n"
-        content = line * 1100 + b"\r\nbody\r\n"
+    def assertTooLarge(self, content: bytes, pieces: Iterator[bytes]) -> None:
+        """All of C{content} is taken in, and none of it kept."""
+        self.forget()
+        spool = Slow()
+        room = Room(MAXIMUM_SECTION)
+        intake = Intake(spool, self.taken, room)
+        for piece in pieces:
+            self.assertIsNone(intake.write(piece))
+        failure = self.failureResultOf(Deferred.fromCoroutine(intake.finish()), Unjudged)
+        reply = failure.value.reply
+        self.assertEqual((552, "5.3.4"), (reply.code, reply.enhanced_status))
+        self.assertEqual(([], b"", []), (self.sections, self.body, spool.writes))
+        # Nothing is held for it any more.
+        room.take(MAXIMUM_SECTION)
+        intake.release()
+
+    def cuts(self, content: bytes, *around: int) -> Iterator[Iterator[bytes]]:
+        """Whole, in some sizes, and round some places."""
         for size in (len(content), 1 << 16, 1000):
-            pieces = [content[at : at + size] for at in range(0, len(content), size)]
-            self.assertEqual(content, self.passed(*pieces))
-            self.assertEqual([content[:MAXIMUM_SECTION]], self.sections)
-            self.assertEqual(content[MAXIMUM_SECTION:], self.body)
+            yield (content[at : at + size] for at in range(0, len(content), size))
+        for place in around:
+            for at in range(place - 4, place + 5):
+                yield in_pieces(content, [at])
+
+    def test_long_header(self) -> None:
+        """
+        A header section beyond 1 MiB is refused at its end, with nothing of it
+        looked at or kept: what is not looked at cannot be told from a forgery.
+        """
+        line = b"X-Long: " + b"x" * 990 + b"\r\n"
+        for end in (b"\r\nbody\r\n", b""):
+            content = line * 1050 + end
+            for pieces in self.cuts(content, MAXIMUM_SECTION):
+                self.assertTooLarge(content, pieces)
 
     def test_end_at_limit(self) -> None:
-        """An empty line that ends exactly at 1 MiB still counts; one octet later it does not."""
-        for more, length in ((0, MAXIMUM_SECTION), (1, MAXIMUM_SECTION)):
-            content = b"A: " + b"x" * (MAXIMUM_SECTION - 7 + more) + b"\r\n\r\nbody"
-            for pieces in ([content], in_pieces(content, [MAXIMUM_SECTION - 1])):
-                self.assertEqual(content, self.passed(*pieces))
-                self.assertEqual([content[:length]], self.sections)
+        """An empty line that ends exactly at 1 MiB is in time; one octet later it is too late."""
+        content = b"A: " + b"x" * (MAXIMUM_SECTION - 7) + b"\r\n\r\nbody"
+        for pieces in self.cuts(content, MAXIMUM_SECTION):
+            self.assertEqual(content, self.passed(*pieces))
+            self.assertEqual([content[:MAXIMUM_SECTION]], self.sections)
+        content = b"A" + content
+        for pieces in self.cuts(content, MAXIMUM_SECTION):
+            self.assertTooLarge(content, pieces)
+
+    def test_many_lines(self) -> None:
+        """The same goes for 20000 lines."""
+        for lines, is_taken in ((MAXIMUM_LINES, True), (MAXIMUM_LINES + 1, False)):
+            section = b"A:b\r\n" * lines
+            for end in (b"\r\n", b"\r\nbody\r\nmore\r\n", b""):
+                content = section + end
+                for pieces in self.cuts(content, len(section)):
+                    if is_taken:
+                        self.assertEqual(content, self.passed(*pieces))
+                        self.assertEqual([section + end[:2]], self.sections)
+                    else:
+                        self.assertTooLarge(content, pieces)
+
+    def test_long_body(self) -> None:
+        """Behind the empty line, there may be as much as there is."""
+        content = SECTION + b"x\r\n" * (MAXIMUM_SECTION // 2)
+        for pieces in self.cuts(content):
+            self.assertEqual(content, self.passed(*pieces))
 
     def test_changed(self) -> None:
         """What is made of the section stands in its place; the rest follows it unchanged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
@@ -11,6 +12,7 @@ from moxsmtp.interfaces import InsufficientStorage, IReceiver
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
+from moxsmtp.smtp.reply import Unjudged
 from tests.receive.houses import USER, HouseTestCase, session_log
 
 COMPLETE = (
@@ -126,6 +128,20 @@ class SubmissionTests(HouseTestCase):
         self.assertEqual(
             {'mox_smtpserver_submission_total{result="badmessage"}': 5}, self.metrics.counts
         )
+
+    def test_large_header(self) -> None:
+        """
+        A header section of more than 1 MiB is not handed on: an author who
+        stands behind that is one whom nobody has looked at (S-89, S-90).
+        """
+        content = COMPLETE[: COMPLETE.index(b"\r\n\r\n") + 2] + b"X-Pad: " + b"p" * 900 + b"\r\n"
+        content += (b"X-Pad: " + b"p" * 900 + b"\r\n") * 1200 + b"From: mike@ours.example\r\n\r\n"
+        self.begin(self.receiver, USER, "alice@ours.example", "bob@away.example")
+        spool = self.successResultOf(Deferred.fromCoroutine(self.receiver.data(USER)))
+        self.assertIsNone(spool.write(content))
+        refused = self.failureResultOf(Deferred.fromCoroutine(spool.finish()), Unjudged).value
+        self.assertEqual((552, "5.3.4"), (refused.reply.code, refused.reply.enhanced_status))
+        self.assertEqual([], self.queue.jobs)
 
     def test_foreign_author(self) -> None:
         """The author in From must be the user's own (S-90)."""
