@@ -21,6 +21,7 @@ from moxsmtp.interfaces import (
     Hello,
     ICredentials,
     IReceiver,
+    ISpool,
     Login,
     LoginSecrets,
     Maildir,
@@ -36,7 +37,7 @@ from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail, Rcpt
 from moxsmtp.smtp.login_secrets import SecretsWanted
-from moxsmtp.smtp.reply import Refused, Reply
+from moxsmtp.smtp.reply import Refused, Reply, Unjudged
 from moxsmtp.smtp.session import Session, Station
 from moxsmtp.testing import (
     MemoryChecks,
@@ -177,6 +178,14 @@ class HouseTestCase(SynchronousTestCase):
         """A whole transaction; the last reply."""
         self.begin(receiver, client, sender, *rcpt)
         return self.ask(receiver.message(client, self.spooled(receiver, client, content)))
+
+    def refused_at_end(self, spool: ISpool) -> Reply:
+        """What is said of content that is whole and cannot be judged."""
+
+        async def ended() -> Spooled:
+            return await spool.finish()
+
+        return self.failureResultOf(Deferred.fromCoroutine(ended()), Unjudged).value.reply
 
     def spooled(
         self, receiver: IReceiver, client: Client, content: bytes, piece: int = 0

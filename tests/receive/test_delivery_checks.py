@@ -27,7 +27,7 @@ from moxsmtp.receive.checks import dns_checks
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.intake import Room
 from moxsmtp.smtp.commands import Mail, Rcpt
-from moxsmtp.smtp.reply import Refused, Unjudged
+from moxsmtp.smtp.reply import Refused
 from tests.receive.houses import CLIENT, NOW, HouseTestCase, path, session_log
 
 AWAY = parse_domain("mail.away.example")
@@ -479,8 +479,7 @@ class LargeHeaderTests(CheckedCase):
                 content = b"From: e@away.example\r\n" + filler * times + tail
                 for start in range(0, len(content), 1 << 16):
                     self.assertIsNone(spool.write(content[start : start + (1 << 16)]))
-                failure = self.failureResultOf(Deferred.fromCoroutine(spool.finish()), Unjudged)
-                reply = failure.value.reply
+                reply = self.refused_at_end(spool)
                 self.assertEqual((552, "5.3.4"), (reply.code, reply.enhanced_status), name)
                 spool.abort()
                 self.receiver.reset()

@@ -12,7 +12,6 @@ from moxsmtp.interfaces import InsufficientStorage, IReceiver
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
-from moxsmtp.smtp.reply import Unjudged
 from tests.receive.houses import USER, HouseTestCase, session_log
 
 COMPLETE = (
@@ -139,8 +138,8 @@ class SubmissionTests(HouseTestCase):
         self.begin(self.receiver, USER, "alice@ours.example", "bob@away.example")
         spool = self.successResultOf(Deferred.fromCoroutine(self.receiver.data(USER)))
         self.assertIsNone(spool.write(content))
-        refused = self.failureResultOf(Deferred.fromCoroutine(spool.finish()), Unjudged).value
-        self.assertEqual((552, "5.3.4"), (refused.reply.code, refused.reply.enhanced_status))
+        reply = self.refused_at_end(spool)
+        self.assertEqual((552, "5.3.4"), (reply.code, reply.enhanced_status))
         self.assertEqual([], self.queue.jobs)
 
     def test_foreign_author(self) -> None:
