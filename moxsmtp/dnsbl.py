@@ -4,17 +4,25 @@ Lists of addresses in the DNS, and whether they can be believed.  RFC 5782.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.interfaces import IReactorTime
 
 from moxsmtp.dns.records import LookupFailed, Question, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain, IPAddress
 
-__all__ = ["HEALTH_KEPT", "TROUBLE_KEPT", "Health", "Listing", "look_up"]
+__all__ = [
+    "HEALTH_KEPT", "LIMIT", "TROUBLE_KEPT", "Condition", "Health", "Listing", "Lists", "look_up",
+]  # fmt: skip
+
+#: Seconds that one list may take (I-2).
+LIMIT: Final = 30.0
 
 #: Seconds for which it is remembered how healthy a list is (I-73).
 HEALTH_KEPT: Final = 4 * 3600.0
@@ -63,43 +71,114 @@ async def look_up(resolver: IResolver, zone: Domain, address: IPAddress) -> List
     return Listing(zone, listed=True, explanation=await _explanation(resolver, name))
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """
+    How a list is.
+
+    @ivar healthy: It can be believed; also if it could not be asked.
+    @ivar problem: What is wrong with it, or why it could not be asked; empty: nothing.
+    """
+
+    healthy: bool
+    problem: str = ""
+
+
 class Health:
     """Which lists can be believed at present (I-73)."""
 
     def __init__(self, resolver: IResolver, clock: IReactorTime) -> None:
         self._resolver = resolver
         self._clock = clock
-        self._known: dict[Domain, tuple[float, bool]] = {}
+        self._known: dict[Domain, tuple[float, Condition]] = {}
 
     async def is_healthy(self, zone: Domain) -> bool:
+        """Whether a list can be believed: see L{condition}."""
+        return (await self.condition(zone)).healthy
+
+    async def condition(self, zone: Domain) -> Condition:
         """
         Whether the list holds its test entry and not its opposite.
 
         A list without entries of IPv4 is one of IPv6 if it has the test entry
         of those.  A list that cannot be asked counts as healthy.
         """
-        until, healthy = self._known.get(zone, (0.0, True))
-        if self._clock.seconds() < until:
-            return healthy
+        known = self._known.get(zone)
+        if known is not None and self._clock.seconds() < known[0]:
+            return known[1]
         kept = HEALTH_KEPT
         try:
-            healthy = await self._examine(zone)
-        except LookupFailed:
-            healthy, kept = True, TROUBLE_KEPT
-        self._known[zone] = (self._clock.seconds() + kept, healthy)
-        return healthy
+            condition = await self._examine(zone)
+        except LookupFailed as error:
+            condition, kept = Condition(healthy=True, problem=_told(error)), TROUBLE_KEPT
+        self._known[zone] = (self._clock.seconds() + kept, condition)
+        return condition
 
-    async def _examine(self, zone: Domain) -> bool:
+    async def _examine(self, zone: Domain) -> Condition:
         for test, opposite in (_IPV4_TEST, _IPV6_TEST):
             if await self._holds(zone, opposite):
-                return False
+                return Condition(
+                    healthy=False, problem=f"it lists {opposite}, so perhaps everybody"
+                )
             if await self._holds(zone, test):
-                return True
-        return False
+                return Condition(healthy=True)
+        return Condition(healthy=False, problem=f"it does not list {_IPV4_TEST[0]} as it should")
 
     async def _holds(self, zone: Domain, address: IPAddress) -> bool:
         answer = await self._resolver.lookup(Question(_name(zone, address), RRType.A))
         return bool(answer.records)
+
+
+class Lists:
+    """
+    The lists of a listener, in the order in which they are asked.
+
+    @ivar zones: May be changed between messages.
+    """
+
+    def __init__(
+        self,
+        resolver: IResolver,
+        clock: IReactorTime,
+        zones: Sequence[Domain],
+        health: Health | None = None,
+    ) -> None:
+        """@param health: Where several share what they know of it; L{None}: one of its own."""
+        self.zones = tuple(zones)
+        self._resolver = resolver
+        self._clock = clock
+        self._health = Health(resolver, clock) if health is None else health
+
+    async def first_listing(self, address: IPAddress) -> Listing | None:
+        """What the first list says that holds C{address}; L{None}: none does."""
+        last = (await self.search(address))[-1:]
+        return last[0] if last and last[0].listed else None
+
+    async def search(self, address: IPAddress) -> tuple[Listing, ...]:
+        """
+        Ask list after list, and none after the first that holds C{address} (I-72).
+
+        @return: What each says that was reached, for the trace.  One that is
+            not healthy was not asked (I-73); one that takes more than
+            L{LIMIT} seconds (I-2) says nothing.
+        """
+        found: list[Listing] = []
+        for zone in self.zones:
+            asking = Deferred.fromCoroutine(self._ask(zone, address))
+            try:
+                listing = await asking.addTimeout(LIMIT, self._clock)
+            except TooLate:
+                listing = Listing(zone, listed=False, problem=f"not done within {LIMIT:g} s")
+            found.append(listing)
+            if listing.listed:
+                break
+        return tuple(found)
+
+    async def _ask(self, zone: Domain, address: IPAddress) -> Listing:
+        condition = await self._health.condition(zone)
+        if not condition.healthy:
+            return Listing(zone, listed=False, problem=f"not asked: {condition.problem}")
+        return await look_up(self._resolver, zone, address)
 
 
 def _name(zone: Domain, address: IPAddress) -> str:

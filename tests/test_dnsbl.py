@@ -12,7 +12,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.records import Answer, LookupFailed, Question, Record, RRType
-from moxsmtp.dnsbl import HEALTH_KEPT, TROUBLE_KEPT, Health, Listing, look_up
+from moxsmtp.dnsbl import (
+    HEALTH_KEPT,
+    LIMIT,
+    TROUBLE_KEPT,
+    Condition,
+    Health,
+    Listing,
+    Lists,
+    look_up,
+)
 from moxsmtp.names import parse_domain
 from moxsmtp.testing import MemoryResolver
 from tests.dmarc.zones import FAILED, SilentResolver
@@ -225,3 +234,146 @@ class HealthTests(SynchronousTestCase):
             checking.cancel()
             self.failureResultOf(checking, CancelledError)
         self.assertEqual(resolver.cancelled, [OPPOSITE, OPPOSITE])
+
+
+class ConditionTests(SynchronousTestCase):
+    """What is told of a list's health."""
+
+    def test_problem(self) -> None:
+        """I-73: It is said what is wrong with a list, or why it could not be asked."""
+        expected = {
+            "right": Condition(healthy=True),
+            "empty": Condition(healthy=False, problem="it does not list 127.0.0.2 as it should"),
+            "all": Condition(healthy=False, problem="it lists 127.0.0.1, so perhaps everybody"),
+            "away": Condition(healthy=True, problem="SERVFAIL"),
+        }
+        zones: dict[str, Zone] = {
+            "right": {TEST: LISTED},
+            "empty": {},
+            "all": {TEST: LISTED, OPPOSITE: LISTED},
+            "away": {OPPOSITE: LookupFailed("SERVFAIL")},
+        }
+        self.assertEqual(
+            {
+                title: self.successResultOf(
+                    Deferred.fromCoroutine(Health(MemoryResolver(zone), Clock()).condition(ZONE))
+                )
+                for title, zone in zones.items()
+            },
+            expected,
+        )
+
+
+OTHER = parse_domain("other.example")
+
+
+class SlowResolver(MemoryResolver):
+    """Never answers for one name."""
+
+    def __init__(self, zone: Zone, slow: str) -> None:
+        super().__init__(zone)
+        self.slow = slow
+        self.cancelled = 0
+
+    def lookup(self, question: Question) -> Deferred[Answer]:
+        """Wait for ever, or answer at once."""
+        if question.name != self.slow:
+            return super().lookup(question)
+        return Deferred(self._count)
+
+    def _count(self, _: object) -> None:
+        self.cancelled += 1
+
+
+class ListsTests(SynchronousTestCase):
+    """I-72: the lists of a listener."""
+
+    def setUp(self) -> None:
+        """Two lists in order, of which nobody is in either."""
+        self.clock = Clock()
+        self.zone: dict[Question, Sequence[Record] | Answer | LookupFailed] = {
+            a(f"2.0.0.127.{zone}"): LISTED for zone in (ZONE, OTHER)
+        }
+        self.resolver = MemoryResolver(self.zone)
+
+    def search(self, resolver: MemoryResolver | None = None) -> Deferred[tuple[Listing, ...]]:
+        """Ask for an address."""
+        lists = Lists(resolver or self.resolver, self.clock, (ZONE, OTHER))
+        return Deferred.fromCoroutine(lists.search(ip_address("192.0.2.1")))
+
+    def test_stops_at_first(self) -> None:
+        """I-72: They are asked in order, and none after the first that holds the address."""
+        self.resolver.zone[a(NAME)] = LISTED
+        self.resolver.zone[txt(NAME)] = ("spam",)
+        listing = Listing(ZONE, listed=True, explanation="spam")
+        self.assertEqual(self.successResultOf(self.search()), (listing,))
+        self.assertFalse(any("other" in one.name for one in self.resolver.asked))
+        lists = Lists(self.resolver, self.clock, (ZONE, OTHER))
+        first = Deferred.fromCoroutine(lists.first_listing(ip_address("192.0.2.1")))
+        self.assertEqual(self.successResultOf(first), listing)
+
+    def test_all(self) -> None:
+        """I-72: A list that does not hold it, or fails, is no reason not to ask the next."""
+        self.resolver.zone[a(NAME)] = LookupFailed("SERVFAIL")
+        self.resolver.zone[a(NAME.replace("bl.", "other."))] = LISTED
+        self.assertEqual(
+            self.successResultOf(self.search()),
+            (Listing(ZONE, listed=False, problem="SERVFAIL"), Listing(OTHER, listed=True)),
+        )
+
+    def test_nowhere(self) -> None:
+        """I-72: Held by none, or with no lists, an address is not listed."""
+        for zones in ((ZONE, OTHER), ()):
+            lists = Lists(self.resolver, self.clock, zones)
+            first = Deferred.fromCoroutine(lists.first_listing(ip_address("192.0.2.1")))
+            self.assertIsNone(self.successResultOf(first))
+
+    def test_unhealthy(self) -> None:
+        """I-73: A list that is not healthy is skipped, whatever it says of the address."""
+        self.resolver.zone[a("1.0.0.127.bl.example")] = LISTED
+        self.resolver.zone[a(NAME)] = LISTED
+        first, second = self.successResultOf(self.search())
+        self.assertEqual(
+            first,
+            Listing(
+                ZONE,
+                listed=False,
+                problem="not asked: it lists 127.0.0.1, so perhaps everybody",
+            ),
+        )
+        self.assertEqual(second, Listing(OTHER, listed=False))
+        self.assertNotIn(a(NAME), self.resolver.asked)
+
+    def test_too_late(self) -> None:
+        """I-2: A list has 30 seconds; then it says nothing, and the next is asked."""
+        for slow in (NAME, "1.0.0.127.bl.example"):
+            resolver = SlowResolver(self.zone, slow)
+            searching = self.search(resolver)
+            self.clock.advance(LIMIT - 1)
+            self.assertNoResult(searching)
+            self.clock.advance(1)
+            self.assertEqual(
+                self.successResultOf(searching),
+                (
+                    Listing(ZONE, listed=False, problem="not done within 30 s"),
+                    Listing(OTHER, listed=False),
+                ),
+            )
+            self.assertEqual(resolver.cancelled, 1)
+
+    def test_cancelled(self) -> None:
+        """Who gives up gives up the question, and asks no other list."""
+        resolver = SlowResolver(self.zone, NAME)
+        searching = self.search(resolver)
+        searching.cancel()
+        self.failureResultOf(searching, CancelledError)
+        self.assertEqual((resolver.cancelled, self.clock.getDelayedCalls()), (1, []))
+        self.assertFalse(any("other" in one.name for one in resolver.asked))
+
+    def test_shared_health(self) -> None:
+        """What one set of lists knows of their health, others need not ask for."""
+        health = Health(self.resolver, self.clock)
+        for _ in range(2):
+            lists = Lists(self.resolver, self.clock, (ZONE,), health)
+            self.successResultOf(Deferred.fromCoroutine(lists.search(ip_address("192.0.2.1"))))
+        self.assertEqual(self.resolver.asked.count(TEST), 1)
