@@ -7,6 +7,7 @@ What is no address stays in the list as a L{Mailbox} without path, so that
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -67,8 +68,13 @@ _USUAL: Final = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def _usual(value: str) -> Mailbox | None:
-    """The one entry of a usual list; L{None}: it takes a real reader."""
+    """
+    The one entry of a usual list; L{None}: it takes a real reader.
+
+    A message's author is asked for more than once, and writes again.
+    """
     match = _USUAL.fullmatch(value)
     if match is None or len(match["local"]) > MAXIMUM_LOCAL_PART:
         return None
