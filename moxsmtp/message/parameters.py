@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from moxsmtp.message.charset import codec
 from moxsmtp.message.header import Header
 
-__all__ = ["DEFAULT_TYPE", "Parametrized", "content_type", "parse_parametrized"]
+__all__ = ["DEFAULT_TYPE", "Parametrized", "content_type", "media_type", "parse_parametrized"]
 
 #: What a body is if nobody says anything valid.  RFC 2045 section 5.2.
 DEFAULT_TYPE: Final = "text/plain"
@@ -53,6 +53,13 @@ def content_type(header: Header, default: str = DEFAULT_TYPE) -> Parametrized:
     return found if "/" in found.value else Parametrized(default)
 
 
+def media_type(header: Header) -> str:
+    """The value of L{content_type} alone, which costs much less."""
+    value = header.first("Content-Type")
+    found, _ = _value(value[:_MAXIMUM]) if value else ("", 0)
+    return found if "/" in found else DEFAULT_TYPE
+
+
 def parse_parametrized(text: str) -> Parametrized:
     """
     Read a Content-Type or Content-Disposition field, leniently.
@@ -61,17 +68,12 @@ def parse_parametrized(text: str) -> Parametrized:
     known is decoded as UTF-8.
     """
     text = text[:_MAXIMUM]
-    start = _TYPE.match(text)
-    if start is not None:
-        value = f"{start[1]}/{start[2]}".lower()
-    else:
-        start = _WORD.match(text)
-        value = start[1].lower() if start is not None else ""
-    if start is None:
+    value, end = _value(text)
+    if not value:
         return Parametrized("")
     plain: dict[str, str] = {}
     pieces: dict[str, dict[int, tuple[str, bool]]] = {}
-    position = text.find(";", start.end())
+    position = text.find(";", end)
     for _ in range(_MAXIMUM_PARAMETERS):
         if position < 0:
             break
@@ -86,6 +88,15 @@ def parse_parametrized(text: str) -> Parametrized:
     for name, segments in pieces.items():
         plain[name] = _joined(segments)
     return Parametrized(value, plain)
+
+
+def _value(text: str) -> tuple[str, int]:
+    """What stands before the parameters, in lower case, and where it ends."""
+    found = _TYPE.match(text)
+    if found is not None:
+        return f"{found[1]}/{found[2]}".lower(), found.end()
+    found = _WORD.match(text)
+    return (found[1].lower(), found.end()) if found is not None else ("", 0)
 
 
 def _keep(

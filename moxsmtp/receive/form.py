@@ -10,7 +10,7 @@ from typing import Final
 from moxsmtp.interfaces import Client, Spooled
 from moxsmtp.message.form import has_8bit_header, mime_problem
 from moxsmtp.message.header import Header
-from moxsmtp.message.parameters import content_type
+from moxsmtp.message.parameters import media_type
 from moxsmtp.receive.receiver import Envelope, House
 from moxsmtp.smtp.commands import BodyType
 from moxsmtp.smtp.reply import Reply, Unjudged
@@ -68,6 +68,6 @@ async def _needs_smtputf8(
     if not header.is_ascii:
         return True
     # Only the parts of a multipart have headers of their own.
-    if not content_type(header).value.startswith("multipart/"):
+    if not media_type(header).startswith("multipart/"):
         return False
     return await house.store.examine(spooled, has_8bit_header)

@@ -7,7 +7,7 @@ from mmap import mmap
 
 from moxsmtp.interfaces import HookTarget, IMailStore, NewHook, NewMessage, Provenance
 from moxsmtp.message.addresses import Mailbox
-from moxsmtp.message.parameters import content_type
+from moxsmtp.message.parameters import media_type
 from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import Domain
 from moxsmtp.receive.copies import Copy
@@ -84,7 +84,7 @@ async def new_messages(
 async def _is_report(store: IMailStore, arrival: Incoming) -> bool:
     """Whether it is a delivery status notification."""
     # Only a multipart/report is worth looking for its parts.
-    if content_type(arrival.header).value != "multipart/report":
+    if media_type(arrival.header) != "multipart/report":
         return False
     return await store.examine(arrival.spooled, lambda content: is_dsn(parse_structure(content)))
 

@@ -17,7 +17,7 @@ from moxsmtp.message.addresses import addresses
 from moxsmtp.message.dates import parse_date
 from moxsmtp.message.decoding import decoded_size, decoded_text
 from moxsmtp.message.header import Header, message_id, message_ids
-from moxsmtp.message.parameters import content_type
+from moxsmtp.message.parameters import media_type
 from moxsmtp.message.structure import Content, Part
 from moxsmtp.names import IPAddress
 from moxsmtp.queue.job import Failed, Job
@@ -156,7 +156,7 @@ def is_automated(header: Header, reverse_path: Path | None) -> bool:
     for value in header.values("Auto-Submitted"):
         if value.partition(";")[0].partition("(")[0].strip().lower() != "no":
             return True
-    return content_type(header).value == "multipart/report"
+    return media_type(header) == "multipart/report"
 
 
 def _meta(arrival: Arrival, header: Header) -> _JSON:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.message.header import parse_header
-from moxsmtp.message.parameters import Parametrized, content_type, parse_parametrized
+from moxsmtp.message.parameters import Parametrized, content_type, media_type, parse_parametrized
 
 
 class ParameterTests(SynchronousTestCase):
@@ -78,3 +78,11 @@ class ParameterTests(SynchronousTestCase):
         for name in found.parameters:
             self.assertEqual(name, name.lower())
             self.assertNotIn("=", name)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.text(alphabet="ab/;=*'\"\\%0 (", max_size=20))
+    def test_type_alone(self, text: str) -> None:
+        """The type without its parameters is the same."""
+        for field in (f"Content-Type: {text}\r\n\r\n", "Subject: x\r\n\r\n"):
+            header = parse_header(field.encode())
+            self.assertEqual(media_type(header), content_type(header).value)
