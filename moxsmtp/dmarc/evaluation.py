@@ -167,10 +167,10 @@ def _identifiers(spf: SPFResult, dkim: Iterable[DKIMResult]) -> Iterator[_Identi
     HELO stands in for a null reverse-path (RFC 9989 section 3.2.4), and SPF
     checks it in no other case.
     """
-    if spf.domain is not None and spf.status in {SPFStatus.PASS, SPFStatus.TEMPERROR}:
+    if spf.domain is not None and spf.status in (SPFStatus.PASS, SPFStatus.TEMPERROR):
         yield _Identifier(spf.domain.ascii, spf.status is SPFStatus.PASS, by_spf=True)
     for one in dkim:
-        if one.domain is not None and one.status in {DKIMStatus.PASS, DKIMStatus.TEMPERROR}:
+        if one.domain is not None and one.status in (DKIMStatus.PASS, DKIMStatus.TEMPERROR):
             yield _Identifier(one.domain.ascii, one.status is DKIMStatus.PASS, by_spf=False)
 
 
