@@ -119,6 +119,9 @@ def settings(directory: str, ports: Ports = Ports(), *, pedantic: bool = False) 
                 addresses=(ADDRESS,),
                 keep_retired_messages=_RETENTION,
                 keep_retired_webhooks=_RETENTION,
+                # Nothing leaves the machine, and load is tried out here.
+                max_outgoing_messages_per_day=0,
+                max_first_time_recipients_per_day=0,
             ),
         ),
         http=HTTPSettings(addresses=(_LOOPBACK,), port=ports.http),

@@ -60,6 +60,14 @@ class SettingsTests(RunningCase):
         self.assertEqual([("+",)], [domain.separators for domain in made.domains.values()])
         self.assertEqual("mox", made.default_account)
 
+    def test_limits(self) -> None:
+        """Nothing leaves the machine, so its account may send what it likes (S-94)."""
+        account = settings("/data").accounts[0]
+        self.assertEqual(
+            (0, 0),
+            (account.max_outgoing_messages_per_day, account.max_first_time_recipients_per_day),
+        )
+
     def test_route(self) -> None:
         """All queued mail goes to its own port 25, wherever that is (Q-89)."""
         for ports, port in ((Ports(), 1025), (Ports(smtp=2525), 2525)):

@@ -91,12 +91,12 @@ def use_up(tx: Transaction, allowance: Allowance, recipients: Iterable[Path], no
             and new
         ):
             raise RecipientLimitReached(allowance.first_time_recipients)
+    rows = []
     for name in names:
-        tx.execute(
-            _INSERT,
-            {"account": account, "recipient": name, "now": now, "is_first": int(not known[name])},
-        )
+        is_first = int(not known[name])
+        rows.append({"account": account, "recipient": name, "now": now, "is_first": is_first})
         known[name] = True
+    tx.execute_many(_INSERT, rows)
 
 
 def _canonical(recipient: Path) -> str:

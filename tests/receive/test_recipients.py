@@ -11,15 +11,17 @@ from twisted.internet.task import Clock
 
 from moxsmtp import spf
 from moxsmtp.directory import AliasSettings, Directory, DomainSettings, ReportSettings
+from moxsmtp.dns.records import Question, RRType
 from moxsmtp.interfaces import Account, AddressRole, NewMessage, Spooled, TLSInfo
 from moxsmtp.names import parse_domain
 from moxsmtp.reachability import Reachability
+from moxsmtp.receive.checks import dns_checks
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
 from moxsmtp.smtp.commands import Helo, Mail, Rcpt
 from moxsmtp.smtp.reply import Refused
 from moxsmtp.testing import MemorySpool
-from tests.receive.houses import CLIENT, SPF_PASSES, HouseTestCase, path, session_log
+from tests.receive.houses import CLIENT, NOW, SPF_PASSES, HouseTestCase, path, session_log
 
 SENDER = "eve@away.example"
 OURS = parse_domain("ours.example")
@@ -265,6 +267,29 @@ class SeveralTests(RecipientsCase):
         codes = self.codes_of(SENDER, *everybody, "USER0+x@ours.example", "more@ours.example")
         self.assertEqual(["250 2.1.0"] * 1001 + ["452 4.5.3"], codes)
         self.assertEqual(1000, len(self.receiver.envelope.recipients))
+
+
+class ReverseNameTests(RecipientsCase):
+    """Received, by what the DNS says of the client."""
+
+    def test_several(self) -> None:
+        """Of several reverse names Received tells one that is verified, else the first (S-83)."""
+        checks = dns_checks(
+            self.resolver, clock=self.clock, now=lambda: NOW, is_public_suffix=lambda _: False
+        )
+        zone = self.resolver.zone
+        zone[Question("away.example", RRType.A)] = ("192.0.2.8",)
+        zone[Question("7.2.0.192.in-addr.arpa", RRType.PTR)] = ("bad.example", "good.example")
+        zone[Question("bad.example", RRType.A)] = ("192.0.2.99",)
+        told = []
+        for address in ("192.0.2.98", "192.0.2.7"):
+            zone[Question("good.example", RRType.A)] = (address,)
+            self.receiver = self.made_receiver(replace(self.house, checks=checks))
+            self.assertEqual("250 2.2.0", self.deliver("alice@ours.example"))
+            prefix = self.store.messages[-1][0].prefix.replace(b"\r\n\t", b" ")
+            told.append(prefix[prefix.index(b"\r\nReceived: ") + 2 :])
+        self.assertIn(b"from client.example (bad.example [192.0.2.7]) by", told[0])
+        self.assertIn(b"from client.example (good.example [192.0.2.7]) by", told[1])
 
 
 class TLSDemandTests(RecipientsCase):
