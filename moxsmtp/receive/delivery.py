@@ -231,6 +231,9 @@ class Delivery(Receiver):
         await verification.identities()
         if all(recipient.local is None for recipient in envelope.recipients):
             await deferLater(self._clock, self._unknown_delay.total_seconds())
+            # Without DMARC, whose time is the sender's to choose.
+            _, refusals = await self._sorted(envelope.recipients, None)
+            raise Refused(folded(refusals))
         authentication = await verification.authentication()
         author = author_of(header)
         writer = self._canonical(author)
@@ -238,12 +241,8 @@ class Delivery(Receiver):
         copies = copies_for(accepted, envelope.recipients, writer, self.house.accounts.canonical)
         if copies:
             await self._store(arrival, authentication, author, copies)
-        if refusals:
-            for refusal in refusals:
-                if refusal.reply is _NO_SUCH_USER:
-                    self._count("unknownuser")
-            if not accepted:
-                raise Refused(folded(refusals))
+        if refusals and not accepted:
+            raise Refused(folded(refusals))
         await report(self.house, self.log, arrival, envelope, refusals)
         if not copies and self._intake is not None:
             # All members of an alias have it already: it is nobody's now.
@@ -259,6 +258,7 @@ class Delivery(Receiver):
         for recipient in in_order(recipients):
             local = recipient.local
             if local is None:
+                self._count("unknownuser")
                 refusals.append(Refusal(recipient.path, _NO_SUCH_USER))
                 continue
             if isinstance(local, Alias) and not local.admits(author):

@@ -185,7 +185,8 @@ class HouseTestCase(SynchronousTestCase):
         async def ended() -> Spooled:
             return await spool.finish()
 
-        return self.failureResultOf(Deferred.fromCoroutine(ended()), Unjudged).value.reply
+        reply: Reply = self.failureResultOf(Deferred.fromCoroutine(ended()), Unjudged).value.reply
+        return reply
 
     def spooled(
         self, receiver: IReceiver, client: Client, content: bytes, piece: int = 0
