@@ -33,7 +33,7 @@ _ENDS_WITH_EXPAND = re.compile(rf"(?:[!-$&-~]*+{_EXPAND})++", re.IGNORECASE)
 # toplabel = ( *alphanum ALPHA *alphanum ) / ( 1*alphanum "-" *( alphanum / "-" ) alphanum )
 _TOPLABEL = re.compile(r"(?![0-9]+\Z)[0-9a-z](?:[0-9a-z-]*[0-9a-z])?", re.IGNORECASE)
 
-_PART = re.compile(r"%(?:([%_-])|\{([a-z])([0-9]*)(r?)([^}]*)\})", re.IGNORECASE)
+_PART = re.compile(r"%(?:([%_-])|\{([a-z])([0-9]*+)(r?+)([.+,/_=-]*+)\})", re.IGNORECASE)
 _LITERALS: Final = {"%": "%", "_": " ", "-": "%20"}
 
 
