@@ -222,4 +222,3 @@ class Port25:
     def reset(self) -> None:
         """See L{IReceiver}."""
         self._current.reset()
-        self._current = self._delivery
