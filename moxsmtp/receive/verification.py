@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from moxsmtp import dkim, dmarc, iprev, spf
@@ -174,11 +175,19 @@ class Verification:
 
     def header_complete(self, section: bytes, header: Header) -> None:
         """
-        Begin what needs the header section.
+        Begin what needs the header section; tell what a strict reader does not
+        like about it, which is no harm to the message (I-5).
 
         @param section: As received, empty line and all; C{header} is the same.
         """
-        self._authors = claimed_authors(header)
+        authors = self._authors = claimed_authors(header)
+        problems = header.problems
+        if problems or authors.problem:
+            self._site.log.write(
+                LogLevel.info,
+                "the header section cannot be read strictly: {problem}",
+                problem="; ".join((*problems, authors.problem)).removesuffix("; "),
+            )
         if self._spf is None:
             self._spf = self._begun_spf(self._authors.domains)
         try:

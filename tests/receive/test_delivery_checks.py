@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.dns.records import Question, RRType
@@ -423,6 +424,32 @@ class HarmlessTests(CheckedCase):
         told = self.field("Authentication-Results", message)
         for method in ("iprev", "dkim", "spf", "dmarc"):
             self.assertIn(f"{method}=temperror", told)
+
+    def test_unreadable_header(self) -> None:
+        """
+        A header section that nobody can read strictly is logged in one line and
+        does not stop the message, which then has no author (I-5); a good one is
+        not worth a line.
+        """
+        self.pass_all()
+        sections = {
+            HELLO: "",
+            b"From: Eve <eve@mail.away.example\r\nno field\r\n\r\nHi\r\n": (
+                "line 2 of the header section is no header field; From cannot be read whole"
+            ),
+            b" folded\r\nSubject : s\0\r\n\r\nHi\r\n": (
+                "header section begins with a folded line;"
+                " white space between a header field's name and its colon;"
+                " NUL in the header section"
+            ),
+            b"From: eve@mail.away.example, nobody\r\n\r\n": "From cannot be read whole",
+        }
+        for content, problem in sections.items():
+            with capturedLogs() as lines:
+                known = self.delivered(content).provenance
+            found = [line["problem"] for line in lines if "cannot be read" in line["log_format"]]
+            self.assertEqual([problem] if problem else [], found)
+            self.assertEqual((AWAY if content is HELLO else None), known.author_domain)
 
     def test_long_headers(self) -> None:
         """

@@ -384,7 +384,7 @@ class TransactionTests(WireCase):
         self.assertFalse(spool.aborted)
 
     def test_bad_messages(self) -> None:
-        """Eleven refused messages and no good one end in 550 5.1.0 (S-56, S-113)."""
+        """Eleven refused messages and no good one end in 550 5.1.0 (S-56, S-113, I-4)."""
         for outcome in (Reply(550, "7.1", "spam"), Refused(Reply(550, "7.1", "spam"))):
             self.connect()
             self.told.outcomes["message"] = outcome
@@ -397,13 +397,22 @@ class TransactionTests(WireCase):
             self.assertTrue(self.wire.disconnecting)
 
     def test_good_message(self) -> None:
-        """A message that was taken makes up for those refused (S-56, S-113)."""
+        """
+        A message that was taken makes up for those refused, before or after it
+        (S-56, S-113, I-4).
+        """
+        self.told.outcomes["message"] = Reply(550, "7.1", "spam")
+        for _ in range(10):
+            self.begin()
+            self.speak(b".\r\n")
+        self.told.outcomes.pop("message")
         self.begin()
-        self.speak(b".\r\n")
+        self.assertTrue(self.speak(b".\r\n").startswith(b"250 "))
         self.told.outcomes["message"] = Reply(550, "7.1", "spam")
         for _ in range(15):
             self.begin()
             self.speak(b".\r\n")
+        self.assertTrue(self.speak(b"MAIL FROM:<>\r\n").startswith(b"250 "))
 
     def test_refused_recipients_do_not_count(self) -> None:
         """Recipients may be refused any number of times (S-113)."""
