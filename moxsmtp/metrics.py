@@ -131,6 +131,7 @@ GAUGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("mox_queue_hold", "Messages on hold in the queue.", ()),
     ("moxsmtp_queue_messages", "Messages in the queue.", ()),
     ("moxsmtp_webhook_queue", "Webhook calls that wait.", ()),
+    ("moxsmtp_dnsbl_healthy", "Whether a configured DNSBL can be believed: 1 or 0.", ("zone",)),
 )
 
 
@@ -174,9 +175,9 @@ class Metrics:
         child = self._child(name, labels, self._gauges[name])
         child.inc(step)
 
-    def level(self, name: str, value: int) -> None:
-        """A gauge without labels now stands at C{value}."""
-        self._gauges[name].set(value)
+    def level(self, name: str, value: int, **labels: str) -> None:
+        """A gauge now stands at C{value}.  @raise KeyError: There is no such gauge."""
+        self._child(name, labels, self._gauges[name]).set(value)
 
     def exposition(self) -> bytes:
         """All of it in Prometheus's text format."""

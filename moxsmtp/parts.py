@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from moxsmtp import __version__
 from moxsmtp.config import Settings
+from moxsmtp.dnsbl import Health
 from moxsmtp.engine import Engine
 from moxsmtp.entrances import ReceiverMaker
 from moxsmtp.interfaces import IReceiver, Maildir, Role
@@ -70,6 +71,7 @@ class Parts:
         each domain is signed with, C{cram_md5}: whether it is there, and
         C{delays}.
     @ivar limiters: What one network may do (S-12).
+    @ivar list_health: Which lists of addresses can be believed (I-73).
     @ivar mail: Delivers the queue; C{hooks} calls webhooks.
     """
 
@@ -88,6 +90,7 @@ class Parts:
         self.delays = settings.delays
         self.suffixes = PublicSuffixes()
         self.resolver = surroundings.resolver(settings, reactor, self.suffixes.is_public_suffix)
+        self.list_health = Health(self.resolver, reactor)
         self.checks = surroundings.checks(
             settings, self.resolver, reactor, self.suffixes.is_public_suffix
         )

@@ -32,6 +32,7 @@ from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
+from moxsmtp.list_watch import ListWatch, configured_lists
 from moxsmtp.operations import (
     AccountOperations,
     BackupOperations,
@@ -255,6 +256,16 @@ class Server(Service):
                 self._entrances.renew_tickets,
                 first=_DAY,
                 interval=_DAY,
+                clock=clock,
+            ),
+            Periodic(
+                "lists of addresses",
+                ListWatch(
+                    parts.list_health, lambda: configured_lists(self._settings), parts.metrics
+                ).look,
+                first=timedelta(seconds=2),
+                # More often than a list is asked, so that new ones are seen soon.
+                interval=timedelta(minutes=10),
                 clock=clock,
             ),
             Periodic("clean-up", clean_up, first=timedelta(seconds=5), interval=_DAY, clock=clock),

@@ -80,6 +80,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.engine": EDGE,
     "moxsmtp.entrances": EDGE,
     "moxsmtp.local_checks": EDGE,
+    "moxsmtp.list_watch": EDGE,
     "moxsmtp.localserve": EDGE,
     "moxsmtp.operations": EDGE,
     "moxsmtp.parts": EDGE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -104,6 +105,31 @@ class StartTests(ServerCase):
         _ = self.result(self.parts.job_store.add(SPOOLED, [job("a@far.example")]))
         self.reactor.advance(0.1)
         self.reactor.until(lambda: self.reactor.tcpClients)
+
+    def test_lists(self) -> None:
+        """
+        I-73: Lists of addresses are looked at soon after the start, and those of a
+        reload with the next look.
+        """
+
+        def listener(zone: str) -> ListenerSettings:
+            smtp = ServiceSettings(
+                enabled=True, port=0, no_starttls=True, dnsbls=(parse_domain(zone),)
+            )
+            return ListenerSettings(name="public", addresses=(LOOPBACK,), smtp=smtp)
+
+        def levels() -> dict[str, str]:
+            exposed = self.parts.metrics.exposition().decode()
+            return dict(re.findall(r'moxsmtp_dnsbl_healthy\{zone="([^"]*)"\} (\S+)', exposed))
+
+        self.alone.own.zone[Question("2.0.0.127.good.example", RRType.A)] = ("127.0.0.2",)
+        server = self.started(listeners=(listener("good.example"),))
+        self.reactor.advance(2)
+        self.reactor.until(levels)
+        server.reload(self.settings(listeners=(listener("bad.example"),)))
+        self.reactor.advance(600)
+        self.reactor.until(lambda: len(levels()) == 2)
+        self.assertEqual({"good.example": "1.0", "bad.example": "0.0"}, levels())
 
     def test_hooks(self) -> None:
         """Webhooks are called (Q-1)."""

@@ -20,6 +20,7 @@ from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.cli_dkim import dkim
+from moxsmtp.admin.cli_lists import check_dnsbl  # noqa: F401 - a command of "check"
 from moxsmtp.admin.cli_replyid import reply_id
 from moxsmtp.admin.cli_tlspubkey import tlspubkey
 from moxsmtp.admin.cli_try import try_file

@@ -11,7 +11,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from moxsmtp.names import IPAddress
+from moxsmtp.names import Domain, IPAddress
 
 __all__ = [
     "MAXIMUM_MESSAGE_SIZE", "DelaySettings", "ListenerSettings", "ProxySettings",
@@ -136,6 +136,8 @@ class ServiceSettings:
     @ivar session_tickets: Sessions of TLS can be resumed (S-4).
     @ivar no_require_tls: REQUIRETLS is not offered (S-4).
     @ivar greeting_delay: Before the greeting, to see who cannot wait for it.
+    @ivar dnsbls: Lists of addresses (DNSBL), in the order in which they are
+        asked (I-72); by whoever judges a message, and never before.
     """
 
     enabled: bool = False
@@ -145,6 +147,7 @@ class ServiceSettings:
     session_tickets: bool = False
     no_require_tls: bool = False
     greeting_delay: timedelta = timedelta()
+    dnsbls: tuple[Domain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
