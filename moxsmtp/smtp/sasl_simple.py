@@ -106,7 +106,7 @@ class CramMD5(Mechanism):
             raise TypeError("not the secrets of CRAM-MD5")
         expected = secrets.keys.digest(self._challenge).encode("ascii")
         if not hmac.compare_digest(expected, self._digest) or secrets.login is None:
-            raise Refused(BAD_CREDENTIALS, "wrong digest or no such secret")
+            raise Refused(BAD_CREDENTIALS, "wrong digest, or nothing kept for it")
         return secrets.admitted()
 
 
