@@ -15,11 +15,12 @@ __all__ = [
     "MAXIMUM_LINES", "MAXIMUM_SECTION", "Section", "split_message", "without_signature",
 ]  # fmt: skip
 
-#: Octets of a header section in which signatures are looked for.
-MAXIMUM_SECTION: Final = 1 << 20
+#: Octets of a header section in which signatures are looked for: ten signatures
+#: of a megabyte each take the reactor's time.
+MAXIMUM_SECTION: Final = 1 << 18
 
 #: Lines of it; a usual one has some dozens.
-MAXIMUM_LINES: Final = 20_000
+MAXIMUM_LINES: Final = 5_000
 
 # The line end of the last field and the empty line behind it.
 _END: Final = re.compile(rb"\n(\r?\n)")

@@ -69,7 +69,7 @@ class Verifier:
 
     @param header: The header section as it was received, lines ending with
         CRLF, with or without the empty line.  Signatures of one that is
-        longer than 1 MiB or 20000 lines are C{PERMERROR}.
+        longer than 256 KiB or 5000 lines are C{PERMERROR}.
     @param is_public_suffix: Whether a domain is one below which others have
         theirs; nobody signs for those.
     """

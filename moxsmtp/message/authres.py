@@ -56,6 +56,9 @@ _CFWS: Final = rb"(?:[ \t\r\n]++|" + _nested_comment(_DEPTH) + rb")*+"
 #: Octets of an unreadable field that are searched; a longer one is nobody's loss.
 _MAXIMUM_UNCLEAR: Final = 1 << 14
 
+#: The same for all such fields of a message.
+_MAXIMUM_UNCLEAR_IN_ALL: Final = 1 << 16
+
 # authserv-id [ CFWS authres-version ], and what has to follow; RFC 8601 section 2.2.
 _AUTHSERV_ID: Final = re.compile(
     _CFWS
@@ -220,7 +223,8 @@ def without_own(section: bytes, authserv_id: Domain) -> bytes:
 
     Such a field is known by its authserv-id in any spelling.  One that nobody
     can parse goes if our name is anywhere in it: another reader may see it as
-    ours.  So do all behind the first L{_MOST_READ}, unread.
+    ours.  So do all behind the first L{_MOST_READ}, unread, and those that nobody
+    can parse behind L{_MAXIMUM_UNCLEAR_IN_ALL} octets of such.
 
     @param section: With or without its empty line; behind that, nothing is
         looked at.
@@ -233,31 +237,42 @@ def without_own(section: bytes, authserv_id: Domain) -> bytes:
     end = _END.search(section)
     limit = end.start() if end else len(section)
     kept: list[bytes] = []
-    done = read = 0
+    done = read = unclear = 0
     while 0 <= at < limit:
         field = _FIELD.match(section, at, limit)
         if field is None:
             at = lower.find(_NAME, at + len(_NAME))
             continue
         read += 1
-        if read > _MOST_READ or _may_be_ours(field[1], authserv_id):
+        if read > _MOST_READ:
+            kept += (section[done:at], _FIELD.sub(b"", section[at:limit]))
+            done = limit
+            break
+        claimed = _claimed(field[1])
+        if isinstance(claimed, bytes):
+            unclear += len(claimed)
+            is_ours = unclear > _MAXIMUM_UNCLEAR_IN_ALL or _mentions(claimed, authserv_id)
+        else:
+            is_ours = claimed == authserv_id
+        if is_ours:
             kept.append(section[done : field.start()])
             done = field.end()
         at = lower.find(_NAME, field.end())
     return b"".join([*kept, section[done:]]) if done else section
 
 
-def _may_be_ours(value: bytes, authserv_id: Domain) -> bool:
+def _claimed(value: bytes) -> Domain | bytes:
+    """The authserv-id of a field; octets: it may be in there."""
     match = _AUTHSERV_ID.match(value)
     if match is None:
-        return _mentions(value, authserv_id)
+        return value
     token, inside = match.groups()
-    octets = token if inside is None else _QUOTED_PAIR.sub(rb"\1", _FOLD.sub(b"", inside))
+    octets: bytes = token if inside is None else _QUOTED_PAIR.sub(rb"\1", _FOLD.sub(b"", inside))
     text = octets.decode("utf-8", "replace").strip().removesuffix(".")
     try:
-        return parse_domain(text) == authserv_id
+        return parse_domain(text)
     except InvalidName:
-        return _mentions(octets, authserv_id)
+        return octets
 
 
 def _mentions(octets: bytes, authserv_id: Domain) -> bool:

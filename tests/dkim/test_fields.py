@@ -144,7 +144,7 @@ class BoundTests(unittest.SynchronousTestCase):
     """Sections of any size."""
 
     def test_cut(self) -> None:
-        """What is behind one MiB is not read, and that is told."""
+        """What is behind 256 KiB is not read, and that is told."""
         filler = b"X: " + b"x" * (MAXIMUM_SECTION - 5) + b"\r\n"
         self.assertFalse(Section(filler).is_cut)
         section = Section(filler + b"A: 1\r\n")
@@ -152,7 +152,7 @@ class BoundTests(unittest.SynchronousTestCase):
         self.assertEqual(len(section.places(b"a")), 0)
 
     def test_lines(self) -> None:
-        """What is behind 20000 lines is not read, and that is told."""
+        """What is behind 5000 lines is not read, and that is told."""
         self.assertFalse(Section(b"X:\r\n" * MAXIMUM_LINES).is_cut)
         section = Section(b"X:\r\n" * MAXIMUM_LINES + b"A: 1\r\n")
         self.assertTrue(section.is_cut)
@@ -160,9 +160,9 @@ class BoundTests(unittest.SynchronousTestCase):
         self.assertEqual(len(section.places(b"x")), MAXIMUM_LINES)
 
     def test_made_to_be_slow(self) -> None:
-        """A megabyte of anything is read, and each field is canonical; soon, or this hangs."""
+        """As much as is read of anything is canonical soon, or this hangs."""
         for piece in (b"A:\r\n", b"A: a b \r\n", b"A: x\r\n \r\n", b"A:" + b" " * 60_000 + b"\r\n"):
-            octets = piece * ((1 << 20) // len(piece))
+            octets = piece * (MAXIMUM_SECTION // len(piece))
             section = Section(octets)
             count = len(section.places(b"a"))
             lines = octets.split(b"\r\n")[:MAXIMUM_LINES]

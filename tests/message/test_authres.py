@@ -409,11 +409,21 @@ class RemovingTests(SynchronousTestCase):
         self.assertIs(without_own(section, HOST), section)
 
     def test_more_than_anybody_has(self) -> None:
-        """I-119: of thousands only the first 500 are read, and those behind them go, ours or not."""
+        """I-119: of thousands only the first 500 are read; those behind them go, ours or not."""
         other = b"Authentication-Results: other.example; none\r\n"
         ours = b"Authentication-Results: mx.example; none\r\n"
         section = other * 499 + ours + other * 2000 + b"Subject: a\r\n\r\n"
         self.assertEqual(without_own(section, HOST), other * 499 + b"Subject: a\r\n\r\n")
+
+    def test_more_than_is_read(self) -> None:
+        """
+        I-119: of fields that nobody can parse so many octets are searched for our
+        name, all together; those behind them go, as one that is longer does.
+        """
+        unclear = b"Authentication-Results: @" + b"x " * 500 + b"\r\n"
+        clear = b"Authentication-Results: other.example; none\r\n"
+        kept = without_own((unclear + clear) * 100 + b"Subject: a\r\n\r\n", HOST)
+        self.assertEqual(kept, (unclear + clear) * 65 + clear * 35 + b"Subject: a\r\n\r\n")
 
     def test_hostile_sizes(self) -> None:
         """A megabyte of whatever could send a reader back and forth takes one look."""
