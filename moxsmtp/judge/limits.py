@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -33,10 +34,14 @@ _MOST_NETWORKS: Final = 200_000
 #: A network: version, number of its class, its leading bits.
 Network = tuple[int, int, int]
 
+#: An address, and the two networks around it.
+Networks = tuple[Network, Network, Network]
+
 Limits = tuple[int, int, int]
 
 
-def network_classes(address: IPAddress) -> tuple[Network, Network, Network]:
+@lru_cache(maxsize=1024)
+def network_classes(address: IPAddress) -> Networks:
     """The address and the networks around it: IPv4 /32, /26, /21; IPv6 /64, /48, /32."""
     version, number = address.version, int(address)
     bits = _BITS[version]
@@ -92,14 +97,15 @@ class _Counted:
             self.number = number
             self.counts = {}
 
-    def has_room(self, networks: Sequence[Network], count: int) -> bool:
-        counts = self.counts
-        return all(
-            counts.get(network, 0) + count <= limit
-            for network, limit in zip(networks, self.window.limits, strict=True)
+    def has_room(self, networks: Networks, count: int) -> bool:
+        get, limits = self.counts.get, self.window.limits
+        return (
+            get(networks[0], 0) + count <= limits[0]
+            and get(networks[1], 0) + count <= limits[1]
+            and get(networks[2], 0) + count <= limits[2]
         )
 
-    def add(self, networks: Sequence[Network], count: int) -> None:
+    def add(self, networks: Networks, count: int) -> None:
         counts = self.counts
         for network in networks:
             left = counts.get(network, 0) + count
@@ -133,10 +139,12 @@ class RateLimiter:
         """Whether L{add} would count it.  @param seconds: Since the epoch."""
         return self._have_room(network_classes(address), seconds, count)
 
-    def _have_room(self, networks: Sequence[Network], seconds: float, count: int) -> bool:
+    def _have_room(self, networks: Networks, seconds: float, count: int) -> bool:
         for each in self._counted:
             each.turn(seconds)
-        return all(each.has_room(networks, count) for each in self._counted)
+            if not each.has_room(networks, count):
+                return False
+        return True
 
     def add(self, address: IPAddress, seconds: float, count: int = 1) -> bool:
         """
@@ -180,11 +188,9 @@ class ConcurrencyLimiter:
         """
         networks = network_classes(address)
         counts = self._counts
-        if any(
-            counts.get(network, 0) >= limit
-            for network, limit in zip(networks, self._limits, strict=True)
-        ):
-            return False
+        for network, limit in zip(networks, self._limits, strict=True):
+            if counts.get(network, 0) >= limit:
+                return False
         for network in networks:
             counts[network] = counts.get(network, 0) + 1
         return True

@@ -39,6 +39,7 @@ from moxsmtp.smtp.commands import (
     Vrfy,
 )
 from moxsmtp.smtp.events import (
+    ENDS,
     Challenge,
     ChunkBegin,
     ChunkEnd,
@@ -55,6 +56,9 @@ from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply, Unjudged
 from moxsmtp.smtp.session import Session, State
 
 __all__ = ["Conversation"]
+
+#: Commands that end a transaction.  A tuple: a union would be made anew each time.
+_RESETS: Final = (Helo, Ehlo, Rset, StartTLS)
 
 _GO_AHEAD: Final = Reply(354, None, "go ahead, end with a dot on a line of its own")
 _NOT_TOLD: Final = Reply(252, "7.0", "that is not told; send a message and see")
@@ -123,10 +127,7 @@ class Conversation:
 
     async def reply(self, event: Event) -> Reply:
         """Whatever happens, there is an answer, unless this is cancelled."""
-        if (
-            not isinstance(event, ContentEnd | ChunkEnd)
-            and self._session.state is not State.EXCHANGE
-        ):
+        if not isinstance(event, ENDS) and self._session.state is not State.EXCHANGE:
             self._begun = self._circumstances.clock.seconds()
         try:
             return await self._outcome(event)
@@ -174,7 +175,7 @@ class Conversation:
             if not reply.is_positive:
                 self.deadline = None
         elif reply.is_positive:
-            if isinstance(event, Helo | Ehlo | Rset | StartTLS):
+            if isinstance(event, _RESETS):
                 self._reset()
         elif isinstance(event, Mail):
             self._receiver.reset()

@@ -36,7 +36,7 @@ from moxsmtp.receive.pace import Pace
 from moxsmtp.receive.proxy import Relayed
 from moxsmtp.receive.tracing import Trace
 from moxsmtp.smtp.commands import Command
-from moxsmtp.smtp.events import ChunkBegin, Content, Event, Refusal
+from moxsmtp.smtp.events import UNANSWERED, Event, Refusal
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.smtp.session import Session, State
 
@@ -225,7 +225,7 @@ class ESMTPServer(Protocol):
         while event is not None:
             if tracing:
                 self._trace.heard(event, tracing)
-            if isinstance(event, Content | ChunkBegin):
+            if isinstance(event, UNANSWERED):
                 await conversation.keep(event)
             else:
                 if self._company.is_draining and isinstance(event, Command | Refusal):

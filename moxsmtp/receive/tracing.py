@@ -7,6 +7,7 @@ for what it is before it is written down, and nothing that was encrypted ever is
 
 from __future__ import annotations
 
+import base64
 import enum
 import re
 from typing import Final
@@ -23,8 +24,8 @@ __all__ = ["Trace", "Tracing"]
 _HIDDEN: Final = "***"
 _DATA: Final = "..."
 
-# A mechanism, and behind that of LOGIN a name, which is no secret.
-_AUTH: Final = re.compile(rb"AUTH (?:LOGIN(?: [^ ]+)?|[A-Z0-9_-]{1,20})(?![^ ])", re.IGNORECASE)
+# The command and its mechanism.
+_AUTH: Final = re.compile(rb"AUTH [A-Z0-9_-]{1,20}(?![^ ])", re.IGNORECASE)
 
 #: What LOGIN asks a name with: "Username:".
 _NAME_WANTED: Final = b"334 VXNlcm5hbWU6\r\n"
@@ -89,15 +90,27 @@ class Trace:
         asked_name, self._asks_name = self._asks_name, False
         follows_login, self._is_login = self._is_login, True
         if self._session.state is State.EXCHANGE:
-            return _printable(line) if asked_name or line == b"*" else _HIDDEN
+            is_shown = line == b"*" or (asked_name and _is_name(line))
+            return _printable(line) if is_shown else _HIDDEN
         if line[:4].upper() == b"AUTH":
             match = _AUTH.match(line)
             shown = match[0] if match is not None else b"AUTH"
-            return _printable(line) if shown == line else f"{_printable(shown)} {_HIDDEN}"
+            rest = line[len(shown) + 1 :]
+            is_login = shown[5:].upper() == b"LOGIN"
+            is_shown = shown == line or (is_login and _is_name(rest))
+            return _printable(line) if is_shown else f"{_printable(shown)} {_HIDDEN}"
         if follows_login and isinstance(event, Refusal) and event.verb is None:
             return _HIDDEN
         self._is_login = False
         return _printable(line)
+
+
+def _is_name(response: bytes) -> bool:
+    """Whether this can be a login name; what has a NUL in it is a password's company."""
+    try:
+        return b"\0" not in base64.b64decode(response, validate=True)
+    except ValueError:
+        return False
 
 
 def _printable(octets: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from moxsmtp.interfaces import CertificateAttempt, Login, PasswordAttempt
 from moxsmtp.smtp.commands import Command, Verb
@@ -11,8 +12,9 @@ from moxsmtp.smtp.login_secrets import SecretsWanted
 from moxsmtp.smtp.reply import Reply
 
 __all__ = [
-    "Challenge", "ChunkBegin", "ChunkEnd", "Content", "ContentEnd", "Event", "Exchange",
-    "LoginAttempt", "LoginProven", "LoginResult", "Refusal", "SecretsRequest",
+    "ENDS", "NO_COMMANDS", "UNANSWERED", "Challenge", "ChunkBegin", "ChunkEnd", "Content",
+    "ContentEnd", "Event", "Exchange", "LoginAttempt", "LoginProven", "LoginResult", "Refusal",
+    "SecretsRequest",
 ]  # fmt: skip
 
 
@@ -147,3 +149,17 @@ Event = (
     | ChunkEnd
     | ContentEnd
 )
+
+# Tuples, for a union would be made anew at each look.
+
+#: Events that want no answer.
+UNANSWERED: Final = (Content, ChunkBegin)
+
+#: Events whose command came before them.
+ENDS: Final = (ContentEnd, ChunkEnd)
+
+#: Events that are no commands.
+NO_COMMANDS: Final = (
+    Refusal, Challenge, SecretsRequest, LoginAttempt, LoginProven, ChunkBegin, Content, ChunkEnd,
+    ContentEnd,
+)  # fmt: skip

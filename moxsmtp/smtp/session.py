@@ -15,10 +15,10 @@ from moxsmtp.interfaces import Client, Hello, Login, LoginSecrets, TLSInfo
 from moxsmtp.smtp.authentication import Authentication, result_of
 from moxsmtp.smtp.commands import Auth, Bdat, Command, Ehlo, Expn, Helo, Mail, StartTLS, Verb, Vrfy
 from moxsmtp.smtp.events import (
+    NO_COMMANDS,
+    UNANSWERED,
     Challenge,
-    ChunkBegin,
     ChunkEnd,
-    Content,
     ContentEnd,
     Event,
     Exchange,
@@ -28,10 +28,11 @@ from moxsmtp.smtp.events import (
     Refusal,
     SecretsRequest,
 )
-from moxsmtp.smtp.grammar import VERBS, BadSyntax, Dialect, command
+from moxsmtp.smtp.grammar import VERBS, BadSyntax, command
 from moxsmtp.smtp.incoming import Incoming
 from moxsmtp.smtp.input import Input, LineTooLong
-from moxsmtp.smtp.order import MISSING, TRANSITIONS, State
+from moxsmtp.smtp.order import TRANSITIONS, State
+from moxsmtp.smtp.prerequisites import unmet
 from moxsmtp.smtp.reply import Refused, Reply
 from moxsmtp.smtp.sasl import BAD_CREDENTIALS
 from moxsmtp.smtp.station import Station
@@ -50,21 +51,15 @@ _SLOW_FAILURES: Final = 3
 #: So many refused messages, and none taken, make a connection a nuisance (S-56).
 _BAD_TRANSACTIONS: Final = 10
 
-
 _LINE_TOO_LONG: Final = Reply(500, "5.0", "line too long", close=True)
 _RESPONSE_TOO_LONG: Final = Reply(500, "5.6", "authentication response too long", close=True)
 _NO_CHUNK: Final = Reply(501, "5.4", "say how many octets follow, in digits", close=True)
 _NO_SMTP: Final = Reply(500, "5.2", "this is an SMTP server, and that is no SMTP", close=True)
 _UNKNOWN: Final = Reply(500, "5.1", "no such command")
-_NO_HELLO: Final = Reply(503, "5.1", "say EHLO or HELO first")
-_NO_LOGIN: Final = Reply(530, "7.0", "log in first")
-_NO_LOGIN_HERE: Final = Reply(503, "5.1", "nobody can log in here")
-_LOGGED_IN: Final = Reply(503, "5.1", "logged in already")
 _NO_TLS_HERE: Final = Reply(503, "5.1", "TLS cannot be started here")
-_TOO_MANY_BAD: Final = Reply(550, "1.0", "too many messages were refused", close=True)
 
-#: What makes a transaction; only users may where users hand in mail (S-25).
-_TRANSACTION: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT})
+#: Successes that one may want to ask us about (S-21).
+_SIGNED: Final = (StartTLS, Vrfy, Expn)
 
 #: Successes that may wait for those behind them (S-22).  RFC 2920 section 3.2.
 _BUFFERED: Final = frozenset({Verb.MAIL, Verb.RCPT, Verb.RSET, Verb.NOOP, Verb.HELP})
@@ -82,7 +77,7 @@ class Session:
     """
 
     __slots__ = (
-        "_authentication", "_bad", "_good", "_incoming", "_input", "_smtputf8", "_spoke_smtp",
+        "_authentication", "_bad", "_dialect", "_good", "_incoming", "_input", "_spoke_smtp",
         "_station", "_unanswered", "_used_sasl", "client", "ended", "is_slow", "line", "state",
     )  # fmt: skip
 
@@ -94,11 +89,11 @@ class Session:
         self._authentication = Authentication(station.terms)
         self._used_sasl = False
         self.ended: Exchange | None = None
-        self._smtputf8 = False
         self._spoke_smtp = False
         self._bad = 0
         self._good = 0
         self.client = client
+        self._dialect = station.dialect(client)
         self.line = b""
         self.is_slow = False
         self.state = State.INITIAL
@@ -196,21 +191,13 @@ class Session:
         return wanted
 
     def _unmet(self, verb: Verb) -> Reply | None:
-        """What must come before this verb (S-25, S-41)."""
-        state, client = self.state, self.client
-        is_submission, is_logged_in = client.role.is_submission, client.login is not None
-        unmet = None
-        if state is State.INITIAL and (state, verb) not in TRANSITIONS:
-            unmet = _NO_HELLO
-        elif is_submission and not is_logged_in and verb in _TRANSACTION:
-            unmet = _NO_LOGIN
-        elif verb is Verb.AUTH and (not is_submission or self._used_sasl):
-            unmet = _LOGGED_IN if is_submission else _NO_LOGIN_HERE
-        elif verb is Verb.MAIL and self._bad > _BAD_TRANSACTIONS and not self._good:
-            unmet = _TOO_MANY_BAD
-        elif (state, verb) not in TRANSITIONS:
-            unmet = Reply(503, "5.1", MISSING[state, verb])
-        return unmet
+        return unmet(
+            verb,
+            self.state,
+            self.client,
+            used_sasl=self._used_sasl,
+            is_nuisance=self._bad > _BAD_TRANSACTIONS and not self._good,
+        )
 
     def _read(self, verb: Verb, arguments: bytes) -> Command:
         """@raise Refused: The line is not taken, whatever the receiver thinks."""
@@ -223,20 +210,6 @@ class Session:
                 text = f"bad syntax, not understood: {error.rest.strip()!a:.100}"
             raise Refused(Reply(501, "5.2", text), f"{error.rest!a:.200}") from None
         return wanted
-
-    @property
-    def _dialect(self) -> Dialect:
-        """What the next line's arguments are read by."""
-        client, station = self.client, self._station
-        return Dialect(
-            client.role.is_submission,
-            self._smtputf8,
-            pedantic=station.pedantic,
-            secure=client.tls is not None,
-            require_tls=station.offers_require_tls,
-            maximum_size=station.maximum_size,
-            now=station.now,
-        )
 
     def _may_start_tls(self) -> bool:
         client = self.client
@@ -276,7 +249,7 @@ class Session:
 
     def _incoming_next(self) -> Event | None:
         event = self._incoming.next()
-        if isinstance(event, ContentEnd | ChunkEnd | Refusal):
+        if not isinstance(event, UNANSWERED):
             self._unanswered = event
         return event
 
@@ -330,11 +303,11 @@ class Session:
         self._advance(event, reply)
         if reply.close:
             self.close()
-        # S-21: what is refused, and what else one may want to ask us about.
+        # S-21: what is refused, too.
         signed = (
             isinstance(event, ContentEnd) or not reply.close
             if reply.code >= 400
-            else isinstance(event, StartTLS | Vrfy | Expn)
+            else isinstance(event, _SIGNED)
         )
         return reply.encode(self._station.reply_id(self.client.session_id) if signed else "")
 
@@ -346,6 +319,10 @@ class Session:
 
     def _advance(self, event: Event, reply: Reply) -> None:
         self.ended = None
+        if not isinstance(event, NO_COMMANDS):
+            if reply.is_positive:
+                self._accept(event)
+            return
         match event:
             case ChunkEnd() if reply.is_positive:
                 self.state = State.CHUNKS
@@ -359,10 +336,6 @@ class Session:
                 self._end_exchange(exchange)
             case LoginAttempt() | LoginProven() | SecretsRequest():
                 self._end_exchange(Exchange(event.variant, result_of(reply)))
-            case Refusal() | Content() | ChunkBegin():
-                pass
-            case _ if reply.is_positive:
-                self._accept(event)
 
     def _end_exchange(self, ended: Exchange) -> None:
         if self._authentication.failures >= _SLOW_FAILURES:
@@ -379,7 +352,8 @@ class Session:
             self.client = replace(self.client, hello=hello)
             self._forget_transaction()
         elif isinstance(wanted, Mail):
-            self._smtputf8 = wanted.smtputf8
+            if wanted.smtputf8:
+                self._dialect = self._station.dialect(self.client, smtputf8=True)
         elif verb is Verb.RSET:
             self._forget_transaction()
         elif verb is Verb.DATA:
@@ -388,7 +362,8 @@ class Session:
     def _forget_transaction(self) -> None:
         """S-27."""
         self._incoming.forget()
-        self._smtputf8 = False
+        if self._dialect.smtputf8:
+            self._dialect = self._station.dialect(self.client)
 
     def close(self) -> None:
         """Nothing more is understood or said."""
@@ -409,4 +384,5 @@ class Session:
         self._used_sasl = False
         self._input.take_all()
         self._forget_transaction()
+        self._dialect = self._station.dialect(self.client)
         self.state = State.INITIAL

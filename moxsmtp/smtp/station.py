@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from moxsmtp.interfaces import Client
+from moxsmtp.smtp.dialect import Dialect
 from moxsmtp.smtp.future_release import future_release
 from moxsmtp.smtp.sasl import Terms
 
@@ -66,3 +67,19 @@ class Station:
             if self.now is not None:
                 lines.append(future_release(self.now()))
         return [*lines, *_ALWAYS]
+
+    def dialect(self, client: Client, *, smtputf8: bool = False) -> Dialect:
+        """
+        What the arguments of a line are read by.
+
+        @param smtputf8: The transaction's MAIL had it.
+        """
+        return Dialect(
+            client.role.is_submission,
+            smtputf8,
+            pedantic=self.pedantic,
+            secure=client.tls is not None,
+            require_tls=self.offers_require_tls,
+            maximum_size=self.maximum_size,
+            now=self.now,
+        )

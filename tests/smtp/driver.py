@@ -140,6 +140,8 @@ class Driver:
             case Ehlo() | Helo():
                 reply = self.session.hello_reply(event)
             case _:
+                if event.verb is Verb.DATA:
+                    self._content = b""
                 reply = Reply(_CODES.get(event.verb, 250), None, event.verb, event.verb == "QUIT")
                 if event.verb in self.refuse:
                     reply = Reply(451, "3.0", "not now")
