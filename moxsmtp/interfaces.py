@@ -542,6 +542,8 @@ class Provenance:
     @ivar author_organization: Its organizational domain by the public suffix list.
     @ivar dmarc: The outcome in Authentication-Results' words; of several
         authors, the strictest.
+    @ivar dmarc_policy: Of DMARC's record, that which applied; empty: none did.
+    @ivar dmarc_rejects: It asks for the message to be refused.
     @ivar dkim_domains: Of signatures that passed, each once, in order (I-18).
     @ivar iprev: The outcome in Authentication-Results' words.
     @ivar reverse_name: What the client's address is called, verified or not.
@@ -554,6 +556,8 @@ class Provenance:
     author_domain: Domain | None = None
     author_organization: Domain | None = None
     dmarc: str = ""
+    dmarc_policy: str = ""
+    dmarc_rejects: bool = False
     dkim_domains: tuple[Domain, ...] = ()
     iprev: str = ""
     reverse_name: str = ""

@@ -168,6 +168,7 @@ class StartTests(ServerCase):
                 author_domain=parse_domain("mail.far.co.uk"),
                 author_organization=domain,
                 dmarc="pass",
+                dmarc_policy="reject",
                 dkim_domains=(domain,),
                 iprev="pass",
                 reverse_name="mx.far.co.uk",

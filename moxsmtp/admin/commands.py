@@ -229,6 +229,8 @@ def _provenance(found: Provenance) -> dict[str, object]:
         "author_domain": str(found.author_domain or ""),
         "author_organization": str(found.author_organization or ""),
         "dmarc": found.dmarc,
+        "dmarc_policy": found.dmarc_policy,
+        "dmarc_rejects": found.dmarc_rejects,
         "dkim_domains": [str(domain) for domain in found.dkim_domains],
         "iprev": found.iprev,
         "reverse_name": found.reverse_name,

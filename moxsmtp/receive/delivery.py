@@ -35,6 +35,7 @@ from moxsmtp.message.header import Header, message_id, parse_header
 from moxsmtp.names import AddressLiteral, Domain
 from moxsmtp.reachability import Reachability
 from moxsmtp.receive.copies import Copy, copies_for, in_order
+from moxsmtp.receive.explaining import explain
 from moxsmtp.receive.form import smtputf8_of
 from moxsmtp.receive.intake import HeaderTaken, Intake
 from moxsmtp.receive.partial import Incoming, Refusal, folded
@@ -235,6 +236,12 @@ class Delivery(Receiver):
             _, refusals = await self._sorted(envelope.recipients, None)
             raise Refused(folded(refusals))
         authentication = await verification.authentication()
+        explain(
+            self.log,
+            authentication,
+            address=client.address,
+            organizational_domain=self.house.organizational_domain,
+        )
         author = author_of(header)
         writer = self._canonical(author)
         accepted, refusals = await self._sorted(envelope.recipients, writer)

@@ -37,6 +37,8 @@ def provenance(
         author_domain=domain,
         author_organization=organizational_domain(domain) if domain else None,
         dmarc=authentication.dmarc.status.value,
+        dmarc_policy=authentication.dmarc.policy.value if authentication.dmarc.policy else "",
+        dmarc_rejects=authentication.dmarc.rejects,
         dkim_domains=authentication.dkim.verified_domains,
         iprev=authentication.iprev.status.value,
         reverse_name=authentication.iprev.name,

@@ -52,7 +52,8 @@ _INSERT: Final = (
                 "hello", "tls", "mail_from", "rcpt_to", "author", "subject", "message_id",
                 "is_dsn", "hand_over", "hello_validation", "mail_from_validation",
                 "author_validation", "author_domain", "author_organization", "dmarc",
-                "dkim_domains", "iprev", "reverse_name", "require_tls",
+                "dmarc_policy", "dmarc_rejects", "dkim_domains", "iprev", "reverse_name",
+                "require_tls",
             )
         }
     )
@@ -126,6 +127,8 @@ def _read_provenance(row: Any) -> Provenance:
         author_domain=read_domain(row.author_domain),
         author_organization=read_domain(row.author_organization),
         dmarc=row.dmarc,
+        dmarc_policy=row.dmarc_policy,
+        dmarc_rejects=bool(row.dmarc_rejects),
         dkim_domains=read_domains(row.dkim_domains),
         iprev=row.iprev,
         reverse_name=row.reverse_name,
@@ -141,6 +144,8 @@ def _write_provenance(found: Provenance) -> dict[str, object]:
         "author_domain": write_domain(found.author_domain),
         "author_organization": write_domain(found.author_organization),
         "dmarc": found.dmarc,
+        "dmarc_policy": found.dmarc_policy,
+        "dmarc_rejects": int(found.dmarc_rejects),
         "dkim_domains": write_domains(found.dkim_domains),
         "iprev": found.iprev,
         "reverse_name": write_text(found.reverse_name),

@@ -109,6 +109,9 @@ message: Final = Table(
     Column("iprev", Text, nullable=False, server_default=""),
     Column("reverse_name", Text, nullable=False, server_default=""),
     Column("require_tls", Text, nullable=False, server_default=""),
+    #: What DMARC's policy asks for.
+    Column("dmarc_policy", Text, nullable=False, server_default=""),
+    Column("dmarc_rejects", SmallInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 

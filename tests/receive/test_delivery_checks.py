@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.dns.records import Question, RRType
@@ -313,11 +313,32 @@ class KeptTests(CheckedCase):
                 author_domain=AWAY,
                 author_organization=parse_domain("away.example"),
                 dmarc="pass",
+                dmarc_policy="reject",
                 dkim_domains=(AWAY, OTHER),
                 iprev="pass",
                 reverse_name="mx1.away.example",
             ),
             self.delivered().provenance,
+        )
+
+    def test_policy(self) -> None:
+        """What the author's policy asks for is kept, and how that came about is in the log."""
+        self.checks.dmarc = dmarc.Result(
+            dmarc.Status.FAIL, author=AWAY, policy=dmarc.Policy.QUARANTINE, rejects=True
+        )
+        self.checks.spf = spf.Result(spf.Status.FAIL, spf.Scope.MAIL_FROM, AWAY, explanation="no")
+        with capturedLogs() as events:
+            known = self.delivered().provenance
+        self.assertEqual(
+            ("fail", "quarantine", True), (known.dmarc, known.dmarc_policy, known.dmarc_rejects)
+        )
+        told = [formatEvent(event) for event in events]
+        self.assertEqual(
+            [True, True],
+            [
+                any("claims, which may be true or not: no" in line for line in told),
+                any("DMARC of mail.away.example: fail" in line for line in told),
+            ],
         )
 
     def test_hello(self) -> None:

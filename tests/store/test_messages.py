@@ -62,6 +62,8 @@ class MailStoreTests(Contract):
                 author_domain=parse_domain("b\u00fccher.example"),
                 author_organization=parse_domain("example"),
                 dmarc="fail",
+                dmarc_policy="quarantine",
+                dmarc_rejects=True,
                 dkim_domains=(parse_domain("b\u00fccher.example"), parse_domain("other.example")),
                 iprev="permerror",
                 reverse_name="mx.example",

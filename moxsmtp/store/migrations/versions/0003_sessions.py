@@ -1,6 +1,6 @@
 """
-Secrets for every way to log in, what a client asked for about reports, and
-whom an account has written to.
+Secrets for every way to log in, what a client asked for about reports, what
+DMARC's policy asked for, and whom an account has written to.
 
 @var revision: 0003
 """
@@ -23,6 +23,12 @@ def upgrade() -> None:
     for table in ("job", "retired_job"):
         for name in ("dsn_return", "envelope_id", "dsn_notify", "original_recipient"):
             op.add_column(table, sa.Column(name, sa.Text(), server_default="", nullable=False))
+    op.add_column(
+        "message", sa.Column("dmarc_policy", sa.Text(), server_default="", nullable=False)
+    )
+    op.add_column(
+        "message", sa.Column("dmarc_rejects", sa.SmallInteger(), server_default="0", nullable=False)
+    )
     op.create_table(
         "tls_public_key",
         sa.Column("fingerprint", sa.Text(), nullable=False),
