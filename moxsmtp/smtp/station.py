@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from moxsmtp.interfaces import Client
@@ -74,7 +75,8 @@ class Station:
 
         @param smtputf8: The transaction's MAIL had it.
         """
-        return Dialect(
+        # Few differ, and each session needs one.
+        return _dialect(
             client.role.is_submission,
             smtputf8,
             pedantic=self.pedantic,
@@ -83,3 +85,6 @@ class Station:
             maximum_size=self.maximum_size,
             now=self.now,
         )
+
+
+_dialect: Final = lru_cache(maxsize=64)(Dialect)
