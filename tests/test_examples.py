@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dkim import generate_key, load_private_key, public_record
@@ -189,6 +191,12 @@ class ExamplesTests(SynchronousTestCase):
             session.setTimeout(None)
         self.assertTrue(transport.value().endswith(b"250 Delivery in progress\r\n"))
         text = output.getvalue()
+        with contextlib.redirect_stdout(output):
+            session.dataReceived(
+                b"MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@mx.example.org>\r\nDATA\r\nFrom: a"
+            )
+            session.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(output.getvalue(), f"{text}given up\n")
         self.assertTrue(text.startswith("Authentication-Results: mx.example.org;\n"), text)
         self.assertIn("spf=pass (without dnssec) smtp.mailfrom=example.org", text)
         self.assertTrue(text.endswith("\nFrom: alice@example.org\n\nHello!\n"), text)

@@ -27,6 +27,9 @@ class Printer:
     def eomReceived(self):
         return defer.succeed(None)
 
+    def connectionLost(self):
+        print("given up")
+
 
 async def main(reactor, resolver):
     checked = CheckedDelivery(

@@ -37,7 +37,8 @@ class CheckedDelivery:
     A delivery whose messages have been through SPF, DKIM, DMARC and iprev.
 
     Fields that claim to be Authentication-Results of ours are taken out of the
-    messages.  Every check has a time limit, and none can harm a message.
+    messages.  Every check has a time limit, and none can harm a message.  A header
+    section of more than 1 MiB or 20000 lines is refused with 552.
 
     Without C{checked}, a message waits until all is known and is then given to
     the delivery, our fields in front: up to 256 KiB of it wait in memory, the

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import Client, Hello, Role
 from moxsmtp.message.authres import authentication_results, without_own
-from moxsmtp.message.header import MAXIMUM_SECTION, parse_header
+from moxsmtp.message.header import MAXIMUM_LINES, MAXIMUM_SECTION, parse_header
 from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.prefix import result_fields
@@ -136,7 +136,8 @@ class Transaction:
         get the same lines, so those of one are looked at.
 
         @return: The lines that can go on now.
-        @raise SMTPServerError: There is no room.
+        @raise SMTPServerError: There is no room, or the header section is larger
+            than the checks would look at.
         """
         if message is self._leader:
             self._released = self._end() if line is None else self._take(line)
@@ -151,9 +152,11 @@ class Transaction:
             return (line,)
         header.append(line)
         self._size += len(line) + 2
-        if line and self._size < MAXIMUM_SECTION:
-            return ()
-        return self._header_complete(header)
+        lines = len(header) - (not line)
+        if self._size > MAXIMUM_SECTION or lines > MAXIMUM_LINES:
+            header.clear()
+            raise SMTPServerError(552, b"header section is too large")
+        return () if line else self._header_complete(header)
 
     def _end(self) -> tuple[bytes, ...]:
         lines = () if self._header is None else self._header_complete(self._header)

@@ -27,6 +27,7 @@ from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.bridge import Checked, CheckedDelivery, transaction
 from moxsmtp.dns.records import Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import IResolver
+from moxsmtp.message.header import MAXIMUM_LINES, MAXIMUM_SECTION
 from moxsmtp.names import parse_domain
 from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.testing import MemoryMetrics, MemoryResolver
@@ -396,13 +397,26 @@ class FieldsTests(BridgeTestCase):
         self.assertIn("dkim=pass", self.results(message))
 
     def test_header_without_end(self) -> None:
-        """A header section of more than a megabyte is not waited for, and goes through whole."""
-        content = b"X-Long: y\r\n" + (b" " + b"z" * 900 + b"\r\n") * 1400
-        self.send(content)
-        (message,) = self.inner.messages
-        self.assertTrue(message.ended)
-        lines = message.lines[message.lines.index(self.inner.received) + 1 :]
-        self.assertEqual(lines, content.split(b"\r\n")[:-1])
+        """
+        A header section of more than 1 MiB or 20000 lines is refused: what would
+        not be looked at could hold results in our name.
+        """
+        megabyte = MAXIMUM_SECTION // 1000
+        for line, taken in (b" " + b"z" * 997, megabyte), (b" z", MAXIMUM_LINES):
+            for end in (b"", b"\r\nbody\r\n"):
+                for more, code in ((-1, 250), (1, 552)):
+                    self.connect()
+                    content = b"X-Long: y\r\n" + (line + b"\r\n") * (taken + more) + end
+                    self.assertEqual(self.send(content), [code])
+                    message = self.inner.messages[-1]
+                    self.assertEqual((message.ended, message.lost), (code == 250, code != 250))
+                    kept = (
+                        message.lines[message.lines.index(self.inner.received) + 1 :]
+                        if message.ended
+                        else message.lines
+                    )
+                    self.assertEqual(kept, content.split(b"\r\n")[:-1] if code == 250 else [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class RefusedTests(BridgeTestCase):
@@ -592,14 +606,15 @@ class CallbackTests(BridgeTestCase):
         self.assertEqual(self.say(b"."), [250])
 
     def test_header_without_end(self) -> None:
-        """A header section is waited for up to a megabyte."""
+        """A header section is waited for up to a megabyte; more of it is refused."""
         self.envelope()
         (message,) = self.inner.messages
-        line = b" " + b"z" * 1022
-        self.say(b"X-Long: y", *[line] * 1000)
-        self.assertEqual(message.lines, [self.inner.received])
-        self.say(*[line] * 30)
-        self.assertEqual(message.lines[1:], [b"X-Long: y", *[line] * 1030])
+        line = b" " + b"z" * 1021
+        self.say(b"X-Long: y", *[line] * 1023)
+        self.assertEqual((message.lines, message.lost), ([self.inner.received], False))
+        self.say(line)
+        self.assertEqual((message.lines, message.lost), ([self.inner.received], True))
+        self.assertEqual(self.say(b"", b"body", b"."), [552])
 
     def test_told(self) -> None:
         """Each recipient's message comes with the results, and nothing stands in front of it."""
