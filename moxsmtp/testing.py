@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from mmap import mmap
 from typing import Any, Final, TypeVar
 
@@ -86,13 +87,7 @@ class MemoryResolver:
                 case LookupFailed():
                     raise LookupFailed(*entry.args)
                 case Answer():
-                    return Answer(
-                        records=entry.records,
-                        authentic=entry.authentic,
-                        exists=entry.exists,
-                        canonical_name=entry.canonical_name or name,
-                        ttl=entry.ttl,
-                    )
+                    return replace(entry, canonical_name=entry.canonical_name or name)
                 case None:
                     alias = self._alias(name)
                     if alias is None:

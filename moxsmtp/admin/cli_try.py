@@ -17,9 +17,10 @@ from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.offline import run
 from moxsmtp.admin.trial import Envelope, Trial, try_message
 from moxsmtp.config import ConfigError, load
-from moxsmtp.dns.records import MX, TLSA, Answer, LookupFailed, Record
+from moxsmtp.dns.records import MX, TLSA, Answer, LookupFailed, Question, Record
 from moxsmtp.logs import printable
 from moxsmtp.names import Domain, Host, InvalidName, IPAddress, parse_domain, parse_host
+from moxsmtp.receive.explaining import organization
 from moxsmtp.smtp.address import InvalidPath, Path, parse_mailbox
 
 __all__ = ["try_file"]
@@ -111,7 +112,7 @@ def _report(trial: Trial) -> Iterator[str]:
     yield from _iprev(found.iprev)
     yield from _spf(found.spf)
     yield from _dkim(found.dkim)
-    yield from _dmarc(found.dmarc)
+    yield from _dmarc(found.dmarc, trial.listed_organization)
     yield ""
     yield "Header fields that a server would put in front:"
     for line in trial.fields.decode().split("\r\n")[:-1]:
@@ -122,7 +123,7 @@ def _report(trial: Trial) -> Iterator[str]:
     yield "DNS answers that were used:" if trial.looked_up else "The DNS was not asked."
     for question, answer in trial.looked_up:
         yield f"  {question.name} {question.type}"
-        for line in _answer(answer):
+        for line in _answer(question, answer):
             yield f"    {line}"
 
 
@@ -170,8 +171,8 @@ def _dkim(results: dkim.Results) -> Iterator[str]:
         yield f"       {results.omitted} more signatures are not evaluated"
 
 
-def _dmarc(result: dmarc.Result) -> Iterator[str]:
-    if result.author is None:
+def _dmarc(result: dmarc.Result, listed: Domain | None) -> Iterator[str]:
+    if result.author is None or listed is None:
         yield _line("dmarc", result.status.value, "no author's domain", authentic=False)
         return
     policy = f"policy {result.policy} of {result.policy_domain}" if result.policy else "no policy"
@@ -185,22 +186,25 @@ def _dmarc(result: dmarc.Result) -> Iterator[str]:
         result.problem,
         authentic=result.authentic,
     )
-    if result.organizational_domain is not None:
-        yield f"       organizational domain {result.organizational_domain}"
+    yield f"       {organization(result, listed)}"
     for step in result.walk:
         yield f"       {step.name}: {step.outcome}"
 
 
-def _answer(answer: Answer | LookupFailed) -> Iterator[str]:
+def _answer(question: Question, answer: Answer | LookupFailed) -> Iterator[str]:
     if isinstance(answer, LookupFailed):
         yield f"failed: {answer}"
         return
     dnssec = " (with DNSSEC)" if answer.authentic else ""
+    if answer.canonical_name not in {"", question.name}:
+        yield f"is an alias that ends at {answer.canonical_name}"
     if not answer.records:
         yield ("no such records" if answer.exists else "no such name") + dnssec
     for record in answer.records:
         text = _record(record)
         yield (f'"{text}"' if isinstance(record, bytes) else text) + dnssec
+    for error in answer.extended_errors:
+        yield f"the server says: {error}"
 
 
 def _record(record: Record) -> str:
@@ -228,6 +232,9 @@ def _entry(trial: Trial) -> dict[str, object]:
         "dmarc": _plain(asdict(found.dmarc)),
         "authors": [author.ascii for author in found.authors],
         "fields": trial.fields.decode(),
+        "listed_organization": (
+            trial.listed_organization.ascii if trial.listed_organization else None
+        ),
         "forged": trial.is_forged,
         "dns": [
             {"name": question.name, "type": question.type.value, **_answered(answer)}
@@ -243,6 +250,8 @@ def _answered(answer: Answer | LookupFailed) -> dict[str, object]:
         "records": [_record(record) for record in answer.records],
         "exists": answer.exists,
         "authentic": answer.authentic,
+        "canonical_name": answer.canonical_name,
+        "extended_errors": answer.extended_errors,
     }
 
 

@@ -53,12 +53,15 @@ class Trial:
         written, lines ending with CRLF.
     @ivar is_forged: The message has Authentication-Results that claim to be
         ours; they would be removed.
+    @ivar listed_organization: Of the author that DMARC judged, by the public
+        suffix list; L{None}: there is none.
     @ivar looked_up: In the order of the answers; a repeated question once.
     """
 
     authentication: Authentication
     fields: bytes
     is_forged: bool
+    listed_organization: Domain | None
     looked_up: tuple[tuple[Question, Answer | LookupFailed], ...]
 
 
@@ -71,11 +74,12 @@ async def try_message(
     @param message: Its lines end with CRLF or LF.
     """
     recording = RecordingResolver(resolver)
+    suffixes = PublicSuffixes()
     checks = dns_checks(
         recording,
         clock=clock,
         now=lambda: datetime.fromtimestamp(clock.seconds(), UTC),
-        is_public_suffix=PublicSuffixes().is_public_suffix,
+        is_public_suffix=suffixes.is_public_suffix,
     )
     site = Site(clock, Uncounted(), Log())
     client = Client(
@@ -108,9 +112,11 @@ async def try_message(
         receiver=envelope.hostname,
         smtputf8=envelope.smtputf8,
     )
+    author = authentication.dmarc.author
     return Trial(
         authentication,
         fields,
         without_own(section, envelope.hostname) != section,
+        None if author is None else suffixes.organizational_domain(author),
         tuple({question: (question, found) for question, found in recording.looked_up}.values()),
     )

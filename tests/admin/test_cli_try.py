@@ -75,7 +75,7 @@ class TryTests(SynchronousTestCase):
                 "spf    pass      sender.example of MAIL FROM, by ip4:192.0.2.1",
                 "dkim   pass      sender.example with selector s, ed25519-sha256",
                 f"dmarc  pass      {SENDER}, alignment strict, policy reject of {SENDER}",
-                "       organizational domain sender.example",
+                "       organizational domain sender.example, by the public suffix list too",
                 *[line for line in lines if line.startswith("       _dmarc.")],
             ],
         )
@@ -91,6 +91,44 @@ class TryTests(SynchronousTestCase):
         walk = [line for line in self.tried() if line.startswith("       _dmarc.")]
         self.assertTrue(walk[0].startswith("       _dmarc.sender.example: "), walk)
         self.assertIn("v=DMARC1; p=reject", walk[0])
+
+    def test_organizations(self) -> None:
+        """Whose the author's domain is, is told by the tree walk and by the public suffix list."""
+        self.zone[Question("_dmarc.sender.example", RRType.TXT)] = ()
+        message = MESSAGE.replace(b"@sender.example", b"@x.sender.example", 1)
+        text = "\n".join(self.tried(message=message))
+        told = "organizational domain x.sender.example, but sender.example by the public suffix"
+        self.assertIn(told, text)
+        (line,) = self.tried("--json", message=message)
+        self.assertEqual(
+            [
+                json.loads(line)["dmarc"]["organizational_domain"],
+                json.loads(line)["listed_organization"],
+            ],
+            ["x.sender.example", "sender.example"],
+        )
+
+    def test_ends_and_errors(self) -> None:
+        """Where a chain of CNAMEs ends is told, and what servers tell of their answers."""
+        self.zone[Question("s._domainkey.sender.example", RRType.TXT)] = Answer(
+            (), canonical_name="k.esp.example", extended_errors=("3 (Stale Answer): \x1b",)
+        )
+        text = "\n".join(self.tried())
+        self.assertIn(
+            "  s._domainkey.sender.example TXT\n"
+            "    is an alias that ends at k.esp.example\n"
+            "    no such records\n"
+            "    the server says: 3 (Stale Answer): \\x1b",
+            text,
+        )
+        self.assertNotIn("alias that ends at sender.example", text)
+        (line,) = self.tried("--json")
+        entries = {entry["name"]: entry for entry in json.loads(line)["dns"]}
+        entry = entries["s._domainkey.sender.example"]
+        self.assertEqual(
+            [entry["canonical_name"], entry["extended_errors"]],
+            ["k.esp.example", ["3 (Stale Answer): \x1b"]],
+        )
 
     def test_refusal(self) -> None:
         """What a domain asks to be refused is said to be."""
@@ -141,6 +179,7 @@ class TryTests(SynchronousTestCase):
         self.assertEqual(
             entry["dns"][2],
             {"name": "sender.example", "type": "TXT", "exists": True, "authentic": False,
+                "canonical_name": "sender.example", "extended_errors": [],
              "records": ["v=spf1 ip4:192.0.2.1 -all"]},
         )  # fmt: skip
 
