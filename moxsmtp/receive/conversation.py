@@ -52,7 +52,7 @@ from moxsmtp.smtp.events import (
     Refusal,
     SecretsRequest,
 )
-from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Reply, Unjudged
+from moxsmtp.smtp.reply import LOCAL_ERROR, NO_SPACE, Refused, Rejected, Reply, Unjudged
 from moxsmtp.smtp.session import Session, State
 
 __all__ = ["Conversation"]
@@ -288,6 +288,8 @@ class Conversation:
         except Refused as refused:
             if not (refused.is_ours or isinstance(refused, Unjudged)):
                 self._session.judged(good=False)
+            if isinstance(refused, Rejected):
+                self._session.slow_down()
             raise
         self._session.judged(good=reply.is_positive)
         return reply

@@ -55,7 +55,7 @@ from moxsmtp.receive.stored import new_messages
 from moxsmtp.receive.verification import Authentication, Reverse, Verification
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail
-from moxsmtp.smtp.reply import Refused, Reply
+from moxsmtp.smtp.reply import Refused, Rejected, Reply
 
 __all__ = ["Delivery"]
 
@@ -323,7 +323,7 @@ class Delivery(Receiver):
             raise Refused(TOO_MANY_HOPS)
         if header.count("From") > 1:
             self._count("reject", "several-from")
-            raise Refused(Reply(550, "6.0", "more than one From field"))
+            raise Rejected(Reply(550, "6.0", "more than one From field"))
 
     def _count(self, result: str, reason: str = "") -> None:
         self.house.metrics.count("mox_smtpserver_delivery_total", result=result, reason=reason)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Reply", "Unjudged", "without_space"]
+__all__ = ["LOCAL_ERROR", "NO_SPACE", "Refused", "Rejected", "Reply", "Unjudged", "without_space"]
 
 #: Octets of a reply line without its CRLF.  RFC 5321 section 4.5.3.1.5.
 _MAXIMUM_LINE: Final = 510
@@ -115,6 +115,13 @@ class Refused(Exception):
         self.reply = reply
         self.reason = reason
         self.is_ours = is_ours
+
+
+class Rejected(Refused):
+    """
+    A message that was judged for what it is, and found bad: whoever brings such
+    is served slowly from then on (S-17).
+    """
 
 
 class Unjudged(Refused):

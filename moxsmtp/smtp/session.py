@@ -274,6 +274,10 @@ class Session:
         else:
             self._bad += 1
 
+    def slow_down(self) -> None:
+        """The client brought what it should not: it is served slowly from now on (S-17)."""
+        self.is_slow = True
+
     # -- answers -----------------------------------------------------------------------
 
     def greeting(self) -> bytes:

@@ -6,12 +6,37 @@ from base64 import b64encode
 from datetime import timedelta
 
 from moxsmtp.interfaces import Role
+from moxsmtp.smtp.reply import Refused, Rejected, Reply
 from moxsmtp.smtp.session import State
 from tests.receive.wires import WireCase
 
 
 def auth(password: str) -> bytes:
     return b"AUTH PLAIN " + b64encode(f"\0a@x.example\0{password}".encode()) + b"\r\n"
+
+
+class RejectedTests(WireCase):
+    """S-17 on port 25."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.drop()
+        self.start(slow_delay=timedelta(seconds=1))
+
+    def test_rejected(self) -> None:
+        """Whose message was judged bad is answered slowly from its reply on (S-17)."""
+        self.told.outcomes["message"] = Rejected(Reply(550, "6.0", "two authors"))
+        self.begin()
+        self.assertEqual(self.speak(b"x\r\n.\r\n"), b"5")
+        self.clock.pump([1] * 25)
+        self.assertEqual(self.said(), b"50 5.6.0 two authors (id8)\r\n")
+
+    def test_other_refusals(self) -> None:
+        """What is refused for other reasons slows nobody down (S-17)."""
+        for outcome in (Refused(Reply(451, "3.0", "later")), Reply(550, "1.1", "nobody")):
+            self.told.outcomes["message"] = outcome
+            self.begin()
+            self.assertTrue(self.speak(b"x\r\n.\r\n").endswith(b" (id8)\r\n"))
 
 
 class SlowTests(WireCase):
