@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from twisted.internet.defer import Deferred
 
+from moxsmtp import dmarc, spf
 from moxsmtp.config import ConfigError, Settings
 from moxsmtp.dkim.key import parse_key_record
 from moxsmtp.dns.records import LookupFailed, Question, RRType
@@ -85,6 +86,19 @@ class SettingsTests(RunningCase):
         trouble = Deferred.fromCoroutine(loopback.resolver_trouble(resolver))
         self.assertIsNone(self.successResultOf(trouble))
         self.successResultOf(resolver.close())
+
+    def test_dmarc(self) -> None:
+        """DMARC has no DNS to ask either: its outcome depends on nothing outside (I-114)."""
+        loopback = Loopback()
+        made = settings("/data")
+        nobody = loopback.resolver(made, self.reactor, lambda _: False)
+        checks = loopback.checks(made, nobody, self.reactor, lambda _: False)
+        for author in ("localhost", "far.example"):
+            judging = checks.dmarc((Domain(author),), spf.Result(spf.Status.NONE), ())
+            found = self.successResultOf(Deferred.fromCoroutine(judging))
+            self.assertIs(dmarc.Status.TEMPERROR, found.status)
+            self.assertFalse(found.rejects)
+            self.assertIn("localserve does not ask the DNS", found.problem)
 
     def test_announcement(self) -> None:
         """Who runs it is told each port, account, password, and where the data is."""
