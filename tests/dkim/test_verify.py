@@ -473,7 +473,7 @@ class BoundTests(VerifyCase):
             self.assertResult(forged({"z": "x" * length}), status)
 
     def test_long_header(self) -> None:
-        """Signatures of a header section above 256 KiB or 5000 lines are C{PERMERROR}."""
+        """Signatures of a header section above 256 KiB or 5000 lines are C{PERMERROR} (I-17)."""
         for added, status in (
             (b"X: " + b"x" * (1 << 17) + b"\r\n", Status.PASS),
             (b"X: " + b"x" * (1 << 18) + b"\r\n", Status.PERMERROR),
