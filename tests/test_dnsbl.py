@@ -371,7 +371,7 @@ class ListsTests(SynchronousTestCase):
         self.assertFalse(any("other" in one.name for one in resolver.asked))
 
     def test_shared_health(self) -> None:
-        """What one set of lists knows of their health, others need not ask for."""
+        """I-73: What one set of lists knows of their health, others need not ask for."""
         health = Health(self.resolver, self.clock)
         for _ in range(2):
             lists = Lists(self.resolver, self.clock, (ZONE,), health)

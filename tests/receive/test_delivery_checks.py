@@ -322,7 +322,10 @@ class KeptTests(CheckedCase):
         )
 
     def test_policy(self) -> None:
-        """What the author's policy asks for is kept, and how that came about is in the log."""
+        """
+        What the author's policy asks for is kept (I-105), and how that came about is in
+        the log, with what SPF's says to a failure (I-16).
+        """
         self.checks.dmarc = dmarc.Result(
             dmarc.Status.FAIL, author=AWAY, policy=dmarc.Policy.QUARANTINE, rejects=True
         )
