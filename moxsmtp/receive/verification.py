@@ -29,6 +29,9 @@ __all__ = ["Authentication", "Reverse", "Verification"]
 #: Algorithms that may be labels of the metrics; all others are one.
 _ALGORITHMS: Final = frozenset({"rsa-sha1", "rsa-sha256", "ed25519-sha256"})
 
+#: What DMARC says where there is nobody to judge (I-7).
+_NO_AUTHOR: Final = dmarc.Result(dmarc.Status.NONE)
+
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
@@ -230,7 +233,7 @@ class Verification:
             scope, domain = _checked(self._identity)
             spf_result = replace(spf_result, scope=scope, domain=domain)
         authors = self._authors
-        dmarc_result = dmarc.Result(dmarc.Status.NONE)
+        dmarc_result = _NO_AUTHOR
         if authors.domains or authors.problem:
             signatures = dkim_results.signatures
             if self._dkim.is_broken or self._signatures is None:
@@ -247,7 +250,7 @@ class Verification:
     async def _judged(self, sender: spf.Result, signatures: Sequence[dkim.Result]) -> dmarc.Result:
         """The authors that are claimed; some beside them may be out of our sight."""
         domains, problem = self._authors.domains, self._authors.problem
-        result = dmarc.Result(dmarc.Status.NONE)
+        result = _NO_AUTHOR
         if domains:
             result = await self._checks.dmarc(domains, sender, signatures)
         return result.doubted(problem) if problem else result

@@ -91,9 +91,13 @@ class Lookups:
         """Ask what has not been asked."""
         for question in questions:
             if question not in self._known and question not in self._pending:
-                asking = self._resolver.lookup(question).addBoth(self._settle, question)
+                asking = self._resolver.lookup(question)
+                if asking.called and isinstance(asking.result, Answer):
+                    self._known[question] = asking.result
+                    continue
+                waiting = asking.addBoth(self._settle, question)
                 if question not in self._known:
-                    self._pending[question] = asking
+                    self._pending[question] = waiting
 
     async def replay(self, evaluation: Callable[[], T]) -> T:
         """
