@@ -130,7 +130,7 @@ class Visitor:
             hostAddress=address.IPv4Address("TCP", "127.0.0.1", 25),
             peerAddress=address.IPv4Address("TCP", "127.0.0.1", 9),
         )
-        self.protocol = factory.buildProtocol(None)
+        self.protocol = factory.buildProtocol(self.transport.getPeer())
         self.protocol.makeConnection(self.transport)
 
     def reply(self) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from datetime import timedelta
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from moxsmtp.config import Settings
+from moxsmtp.config import LogLevel, LogSettings, Settings
 from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.interfaces import IReceiver, Role
 from moxsmtp.judge.limiters import Limiters
@@ -22,13 +23,16 @@ from moxsmtp.names import Domain
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import (
+    DelaySettings,
     ListenerSettings,
+    ProxySettings,
     ServiceSettings,
     SubmissionSettings,
     TLSSettings,
     TLSVersion,
     UnknownName,
 )
+from moxsmtp.receive.tracing import Tracing
 from moxsmtp.testing import MemoryMetrics
 from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import CertificateError
@@ -278,6 +282,59 @@ class ServiceTests(EntrancesCase):
         self.assertEqual("220", Visitor(self.reactor, self.factory(0)).reply()[0][:3])
         self.assertEqual("421", Visitor(self.reactor, self.factory(1)).reply()[0][:3])
         self.assertEqual("220", Visitor(self.reactor, self.factory(3)).reply()[0][:3])
+
+    def test_proxies(self) -> None:
+        """
+        From a listener's proxies a header comes before anything else, TLS too;
+        a reload changes who is one.
+        """
+        proxy = ProxySettings(networks=(ip_network("127.0.0.0/8"),))
+        entrances = self.opened(self.listener(proxy=proxy))
+        header = b"PROXY TCP4 192.0.2.7 198.51.100.1 1 25\r\n"
+        for number in (0, 2):
+            visitor = Visitor(self.reactor, self.reactor.ports[number].factory)
+            self.assertEqual(b"", visitor.transport.value())
+            transport: Any = visitor.transport
+            transport.setTcpNoDelay = lambda _on: None
+            visitor.protocol.dataReceived(header)
+            protocol = transport.protocol
+            self.assertIs(protocol.transport, transport)
+            is_tls = isinstance(protocol, TLSMemoryBIOProtocol)
+            self.assertEqual(is_tls, number == 2)
+            self.assertEqual(is_tls, not visitor.transport.value().startswith(b"220 "))
+        entrances.reload(self.settings(listeners=(self.listener(),)), self.hall)
+        visitor = Visitor(self.reactor, self.reactor.ports[0].factory)
+        self.assertEqual("220", visitor.reply()[0][:3])
+
+    def test_delays(self) -> None:
+        """Delays, tracing and what else concerns sessions come from the settings (S-17, S-23)."""
+        delays = DelaySettings(slow_client=timedelta(seconds=3), authentication=timedelta())
+        smtp = ServiceSettings(
+            enabled=True, port=0, greeting_delay=timedelta(seconds=2), no_require_tls=True
+        )
+        listeners = (self.listener(smtp=smtp),)
+        log = LogSettings(level=LogLevel.TRACE_AUTH)
+        entrances = self.served(self.settings(listeners=listeners, delays=delays, log=log))
+        found = [
+            (
+                entrance.slow_delay.total_seconds(),
+                entrance.authentication_delay.total_seconds(),
+                entrance.greeting_delay.total_seconds(),
+                entrance.offers_require_tls,
+                entrance.tracing,
+            )
+            for entrance in map(self.entrance, range(3))
+        ]
+        users = (3.0, 0.0, 0.0, True, Tracing.CREDENTIALS)
+        self.assertEqual([(3.0, 0.0, 2.0, False, Tracing.CREDENTIALS), users, users], found)
+        entrances.reload(self.settings(listeners=listeners), self.hall)
+        self.assertIs(Tracing.NONE, self.entrance(1).tracing)
+
+    def test_limiters(self) -> None:
+        """All sockets share what limits a network (S-12)."""
+        self.opened(self.listener(), self.listener(name="other"))
+        for number in range(6):
+            self.assertIs(self.hall.limiters, self.entrance(number).limiters)
 
     def test_session_ids(self) -> None:
         """Sessions are numbered over all sockets (S-9)."""

@@ -250,6 +250,14 @@ class ThresholdTests(unittest.SynchronousTestCase):
         log.critical("e")
         self.assertEqual([entry["log_format"] for entry in seen], ["b", "c", "e"])
 
+    def test_traces(self) -> None:
+        """Whoever wants a trace sees what is for debugging, too (S-23)."""
+        for level in ("trace", "traceauth", "tracedata"):
+            seen: list[Any] = []
+            threshold = Threshold(level)
+            Logger(namespace="test", observer=threshold.observer(_Seen(seen))).debug("a")
+            self.assertEqual(len(seen), 1, level)
+
 
 class _Seen(TextObserver):
     def __init__(self, seen: list[Any]) -> None:

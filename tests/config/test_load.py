@@ -28,14 +28,17 @@ from moxsmtp.config.schema import known_keys
 from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.interfaces import Account, HookTarget, Maildir, OutgoingEvent
+from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.settings import (
+    DelaySettings,
     ServiceSettings,
     SubmissionSettings,
     TLSFiles,
     TLSSettings,
 )
+from moxsmtp.receive.tracing import Tracing
 
 #: As little as a configuration can be.
 LEAST = """\
@@ -231,6 +234,68 @@ level = "debug"
             'authorization = "Basic hush"\n[store]\nurl = "postgresql://u:hush@h/d"\n'
         )
         self.assertNotIn("hush", repr(self.loaded(text)))
+
+
+class LimitTests(ConfigTestCase):
+    """Who may do how much, and waits how long."""
+
+    def test_limits(self) -> None:
+        """Limits have three numbers; networks can be exempt, none is by default (S-12)."""
+        self.assertEqual(self.loaded(LEAST).limits, LimitSettings())
+        text = LEAST + (
+            '[limits]\nopen_connections = [1, 2, 3]\nlimits_exempt = ["127.0.0.0/8", "fd00::/8"]\n'
+        )
+        limits = self.loaded(text).limits
+        self.assertEqual(limits.open_connections, (1, 2, 3))
+        self.assertEqual(limits.limits_exempt, (ip_network("127.0.0.0/8"), ip_network("fd00::/8")))
+        self.assertEqual(limits.connections_per_minute, (300, 900, 2700))
+
+    def test_wrong_limits(self) -> None:
+        """What is no limit is told with what would be one."""
+        for line, words in (
+            ("open_connections = [1, 2]", "three numbers are needed"),
+            ("open_connections = [1, 2, -3]", "must be between 1 and"),
+            ('limits_exempt = ["127.0.0.1/8"]', "bits are set behind the prefix"),
+        ):
+            self.assertRaisesRegex(ConfigError, words, self.loaded, f"{LEAST}[limits]\n{line}\n")
+
+    def test_delays(self) -> None:
+        """Delays can be nothing (S-17)."""
+        text = LEAST + '[delays]\nslow_client = "0s"\nauthentication = 0\nunknown_recipient = 0\n'
+        self.assertEqual(
+            self.loaded(text).delays,
+            DelaySettings(
+                slow_client=dt.timedelta(),
+                authentication=dt.timedelta(),
+                unknown_recipient=dt.timedelta(),
+            ),
+        )
+
+    def test_tracing(self) -> None:
+        """The log's level says how much of sessions is traced (S-23)."""
+        found = {
+            level: self.loaded(f'{LEAST}[log]\nlevel = "{level}"\n').log.level.tracing
+            for level in ("debug", "info", "trace", "traceauth", "tracedata")
+        }
+        self.assertEqual(
+            found,
+            {
+                "debug": Tracing.NONE, "info": Tracing.NONE, "trace": Tracing.TRACE,
+                "traceauth": Tracing.CREDENTIALS, "tracedata": Tracing.DATA,
+            },
+        )  # fmt: skip
+
+    def test_listener(self) -> None:
+        """A listener has proxies and a delay before its greeting if it says so; else none."""
+        listener = self.loaded(LEAST).listeners[0]
+        self.assertEqual(listener.proxy.networks, ())
+        self.assertEqual(listener.smtp.greeting_delay, dt.timedelta())
+        text = LEAST.replace(
+            "[listener.smtp]", '[listener.proxy]\nnetworks = ["10.0.0.0/8"]\n[listener.smtp]'
+        ).replace("[listener.smtp]", '[listener.smtp]\ngreeting_delay = "2s"')
+        listener = self.loaded(text).listeners[0]
+        self.assertEqual(listener.proxy.networks, (ip_network("10.0.0.0/8"),))
+        self.assertEqual(listener.smtp.greeting_delay, dt.timedelta(seconds=2))
 
 
 class FolderTests(ConfigTestCase):
