@@ -45,6 +45,9 @@ MAXIMUM_LINE: Final = 2048
 #: The same behind a 334.  RFC 4954 section 4.
 MAXIMUM_RESPONSE: Final = 12_288
 
+#: So many octets of a line that is too long are known as L{Session.line}.
+_SHOWN: Final = 80
+
 #: At so many failed log-ins a session becomes slow (S-17, S-42).
 _SLOW_FAILURES: Final = 3
 
@@ -154,6 +157,7 @@ class Session:
 
     def _too_long(self) -> Refusal:
         """Neither this line nor what follows is understood (S-18)."""
+        self.line = self._input.take(_SHOWN)
         if self.state is not State.EXCHANGE:
             return Refusal(None, _LINE_TOO_LONG)
         ended = Exchange(self._authentication.variant or "", LoginResult.ERROR)

@@ -160,6 +160,17 @@ class TraceTests(TraceCase):
         self.speak(b"NOOP \x1b[31m\xff\x00\\\r\n")
         self.assertEqual(self.heard(), ["C: NOOP \\x1b[31m\\xff\\x00\\\\"])
 
+    def test_too_long(self) -> None:
+        """Of a line that is too long its beginning is shown, no password of it."""
+        self.speak(b"NOOP\r\n" + b"x" * 2048)
+        self.assertEqual(self.heard(), ["C: NOOP", f"C: {'x' * 80}"])
+        self.trace()
+        self.speak(b"EHLO x.example\r\nAUTH PLAIN " + SECRET * 100)
+        self.assertEqual(self.heard()[1:], ["C: AUTH PLAIN ***"])
+        self.trace()
+        self.speak(b"EHLO x.example\r\nAUTH PLAIN\r\n" + SECRET * 500)
+        self.assertEqual(self.heard()[2:], ["C: ***"])
+
     def test_handshake(self) -> None:
         """Nothing of TLS itself is written down, what is said within it is."""
         self.speak(b"EHLO x.example\r\n")
