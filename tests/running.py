@@ -193,6 +193,7 @@ class Alone:
     Surroundings with nothing in them; mail leaves for port 2525 of this machine.
 
     @ivar trouble: Of the resolver.
+    @ivar is_public_suffix: What the resolver was given.
     """
 
     allow_loopback = True
@@ -202,6 +203,7 @@ class Alone:
     def __init__(self) -> None:
         self.trouble: str | None = None
         self.own = _Resolver()
+        self.is_public_suffix: Callable[[Domain], bool] = lambda _: False
 
     def prepare(self, settings: Settings, now: datetime) -> Settings:
         """Nothing."""
@@ -211,6 +213,7 @@ class Alone:
         self, settings: Settings, reactor: Any, is_public_suffix: Callable[[Domain], bool]
     ) -> IOwnResolver:
         """One that knows where somebody@far.example can be answered."""
+        self.is_public_suffix = is_public_suffix
         return self.own
 
     def checks(

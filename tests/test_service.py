@@ -131,6 +131,14 @@ class StartTests(ServerCase):
         self.reactor.until(lambda: len(levels()) == 2)
         self.assertEqual({"good.example": "1.0", "bad.example": "0.0"}, levels())
 
+    def test_registries(self) -> None:
+        """The resolver is told which domains are registries."""
+        self.made(self.settings())
+        known = self.alone.is_public_suffix
+        self.assertEqual(
+            [True, False], [known(parse_domain(name)) for name in ("co.uk", "far.co.uk")]
+        )
+
     def test_hooks(self) -> None:
         """Webhooks are called (Q-1)."""
         target = HookTarget("http://127.0.0.1:8080/")
