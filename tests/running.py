@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 import tempfile
@@ -114,6 +115,11 @@ class StillReactor(MemoryReactorClock):
             except queue.Empty:
                 raise AssertionError("nothing happens any more") from None
             self.advance(0)
+
+    def hear(self, seconds: float) -> None:
+        """Hear one thread, if one speaks within so many seconds of real time."""
+        with contextlib.suppress(queue.Empty):
+            self._queue.get(timeout=seconds)()
 
     def sleeps(self, seconds: float) -> bool:
         """Whether something waits just so long."""
@@ -311,9 +317,13 @@ class RunningCase(SynchronousTestCase):
             pool = server._parts.engine.pool
             try:
                 stopped = server.stopService()
-                for _ in range(3):
-                    self.reactor.advance(10)
-                self.result(stopped)
+                # What is under way may begin to wait only once a thread has answered.
+                for _ in range(200):
+                    if stopped.called:
+                        break
+                    self.reactor.advance(1)
+                    self.reactor.hear(0.02)
+                self.successResultOf(stopped)
             finally:
                 if pool.started:
                     pool.stop()
