@@ -95,6 +95,7 @@ class Postfix:
     @param routes: For each of these domains, C{host:port} that its mail is
         relayed to.
     @param certificate: With it, STARTTLS is offered.
+    @param settings: More lines of C{main.cf}.
     @ivar inbox: The Maildir.
     """
 
@@ -107,6 +108,7 @@ class Postfix:
         certificate: Certificate | None = None,
         address: str = "127.0.0.1",
         port: int = 0,
+        settings: str = "",
     ) -> None:
         self.folder = folder
         self.address = address
@@ -116,7 +118,7 @@ class Postfix:
             (folder / name).mkdir(parents=True)
         shutil.chown(folder / "data", "postfix")
         shutil.chown(folder / "mail", _OWNER, _OWNER)
-        settings = _MAIN.format(
+        text = _MAIN.format(
             folder=folder,
             commands=Path(find("postconf") or "/usr/sbin/postconf").parent,
             daemons=_daemons(),
@@ -126,10 +128,10 @@ class Postfix:
         if routes:
             hops = {domain: to.split(":") for domain, to in routes.items()}
             table = ", ".join(f"{domain}=smtp:[{to}]:{at}" for domain, (to, at) in hops.items())
-            settings += _RELAY.format(domains=" ".join(routes), routes=table)
+            text += _RELAY.format(domains=" ".join(routes), routes=table)
         if certificate:
-            settings += _TLS.format(key=certificate.key, certificate=certificate.file)
-        (folder / "etc" / "main.cf").write_text(settings)
+            text += _TLS.format(key=certificate.key, certificate=certificate.file)
+        (folder / "etc" / "main.cf").write_text(text + settings)
         (folder / "etc" / "master.cf").write_text(_MASTER.format(address=address, port=self.port))
         subprocess.run(
             [find("postfix") or "postfix", "-c", folder / "etc", "check"],
