@@ -207,7 +207,7 @@ class FormTests(SynchronousTestCase):
     def test_whole_message(self) -> None:
         """
         Where all of the message is wanted and can be had, it comes as it is, else its
-        header section does.  RFC 3461 section 4.3, RFC 2046 section 5.2.1.
+        header section does (Q-36).  RFC 3461 section 4.3, RFC 2046 section 5.2.1.
         """
         body = b"\r\n--bound-of-it\r\ntext\r\n"
         wide = "t\u00e4xt\r\n".encode()
@@ -320,7 +320,7 @@ class StatusTests(SynchronousTestCase):
     def test_original_recipient(self) -> None:
         """
         An original recipient of type utf-8 is written as it is in UTF-8 DSNs, else as
-        utf-8-addr-xtext.  RFC 6533 section 4.1.
+        utf-8-addr-xtext (Q-37).  RFC 6533 section 4.1.
         """
         report = replace(REPORT, original_recipient="utf-8;j\u00f6 +=\\@b.example")
         found = {

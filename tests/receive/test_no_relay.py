@@ -122,7 +122,7 @@ class RelayTests(TransactionTestCase):
         self.assertEqual(([], []), (self.queue.jobs, self.store.messages))
 
     def test_beside_a_known_one(self) -> None:
-        """Beside a recipient of ours, such a form gets a report at most, never the message."""
+        """Beside a recipient of ours, such a form gets a report, never the message (S-73)."""
         for form in self.FORMS:
             self.receiver.reset()
             self.queue.jobs.clear()

@@ -325,7 +325,7 @@ class GrammarTests(unittest.SynchronousTestCase):
         }, Dialect(submission=False, smtputf8=True))  # fmt: skip
 
     def test_order(self) -> None:
-        """The first parameter that is wrong is answered, and the path last of all (S-57)."""
+        """The first parameter that is wrong is answered, and the path last of all (S-57, S-58)."""
         now = datetime(2026, 3, 1, 12, tzinfo=UTC)
         limited = Dialect(submission=True, maximum_size=100, now=lambda: now)
         self.assertReads({
@@ -544,7 +544,7 @@ class GrammarTests(unittest.SynchronousTestCase):
     def test_any_path(self, begun: bytes, rest: bytes, dialect: Dialect) -> None:
         """
         Whatever stands behind FROM: or TO: is refused or a path, and what we print
-        of this is read as the same path again.
+        of this is read as the same path again (S-57, S-104).
         """
         verb = Verb.MAIL if b"FROM" in begun else Verb.RCPT
         try:

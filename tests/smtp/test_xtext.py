@@ -50,7 +50,7 @@ class XtextTests(unittest.SynchronousTestCase):
         self.assertEqual({text: read(decode_xtext, text) for text in expected}, expected)
 
     def test_nothing_hides(self) -> None:
-        """No line end and no control character comes out, though xtext can hold them."""
+        """No line end and no control character comes out, though xtext can hold them (S-108)."""
         for text in ("a+0D+0Ab", "+00", "+7F", "+1B", "+C3+A4"):
             self.assertTrue(is_xtext(text))
             self.assertIsNone(read(decode_xtext, text))
