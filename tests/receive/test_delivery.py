@@ -216,7 +216,7 @@ class MessageTests(DeliveryTestCase):
         self.assertTrue(self.store.messages[0][0].hand_over)
 
     def test_all_unknown(self) -> None:
-        """A message for unknown users is refused, after some seconds (S-73)."""
+        """Unknown users are taken at RCPT and refused behind the message, late (I-29, S-73)."""
         self.begin(self.receiver, CLIENT, SENDER, "x@ours.example", "y@ours.example")
         spooled = self.spooled(self.receiver, CLIENT, HELLO)
         asked = Deferred.fromCoroutine(self.receiver.message(CLIENT, spooled))

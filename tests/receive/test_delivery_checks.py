@@ -151,7 +151,7 @@ class OrderTests(CheckedCase):
         self.assertEqual(2, self.names().count("spf"))
 
     def test_loop_first(self) -> None:
-        """A mail loop is refused before anything is waited for (I-1, I-8)."""
+        """A mail loop is refused before anything is waited for (I-1, I-8, S-81)."""
         self.checks.spf = Deferred()
         content = b"Received: from a by b; now\r\n" * 101 + b"From: \xff\r\n\r\n"
         reply = self.send(self.receiver, CLIENT, content, None, "alice@ours.example")
