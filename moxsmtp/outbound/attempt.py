@@ -23,7 +23,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from moxsmtp.interfaces import IContent, IMetrics
+from moxsmtp.interfaces import IContent, IMetrics, RequireTLS
 from moxsmtp.names import Host, IPAddress
 from moxsmtp.outbound.connection import ESMTPClient
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops, Unreachable
@@ -142,6 +142,12 @@ class _Work:
         return Attempt(outcomes, self.dialed)
 
 
+#: RFC 8689 section 4.2.1.
+_NO_REQUIRED_TLS: Final = Failed(
+    permanent=True, error="REQUIRETLS is not possible on the way out", code=554, status="7.30"
+)
+
+
 class _Ending:
     """@ivar word: How something that is measured ended; empty: it goes on elsewhere."""
 
@@ -206,6 +212,10 @@ class Deliver:
 
     async def _deliver(self, work: _Work) -> None:
         route = self._route
+        if not isinstance(route, FixedRoute):
+            _keep_from_clear_text(work)
+            if not work.left:
+                return
         with self._measured(work, self._tlsmode) as ending:
             next_hop = await route.hosts(work.batch.leader.destination)
             if isinstance(next_hop, Unreachable):
@@ -343,6 +353,15 @@ class Deliver:
                     tlsmode=tlsmode,
                     result=ending.word,
                 )
+
+
+def _keep_from_clear_text(work: _Work) -> None:
+    """
+    What demands TLS all the way does not leave: nothing here makes sure of the
+    name behind a certificate yet.  RFC 8689 section 4.2.1.
+    """
+    demanding = [job for job in work.left if job.require_tls is RequireTLS.YES]
+    work.record(demanding, [_NO_REQUIRED_TLS] * len(demanding))
 
 
 def _unreachable(work: _Work, found: Unreachable) -> str:

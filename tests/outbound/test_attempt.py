@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.records import MX, LookupFailed, Question, RRType
-from moxsmtp.interfaces import IContent
+from moxsmtp.interfaces import IContent, RequireTLS
 from moxsmtp.names import IPAddress, parse_domain
 from moxsmtp.outbound.attempt import Deliver, dialer
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops
@@ -417,6 +417,30 @@ class TLSTests(AttemptTestCase):
         self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE, TWO])
         attempt.cancel()
         self.failureResultOf(attempt, CancelledError)
+
+
+class RequireTLSTests(AttemptTestCase):
+    """What may only go on with TLS that is sure."""
+
+    def test_stays(self) -> None:
+        """It fails for good and no host is asked; what goes with it without that wish goes."""
+        demanding = job(1, require_tls=RequireTLS.YES)
+        outcomes = self.successResultOf(self.begin(demanding)).outcomes
+        self.assertEqual([], self.dials)
+        failed = outcomes[1]
+        assert isinstance(failed, Failed)
+        self.assertEqual((True, 554, "7.30"), (failed.permanent, failed.code, failed.status))
+
+    def test_others_go(self) -> None:
+        """Mail without the wish, or with the wish for no TLS, is delivered."""
+        for wish in (RequireTLS.UNSET, RequireTLS.NO):
+            _ = self.begin(job(1, require_tls=wish))
+        self.assertEqual(2, len(self.dials))
+
+    def test_to_ourselves(self) -> None:
+        """What never leaves the machine is handed over."""
+        _ = self.begin(job(1, require_tls=RequireTLS.YES), route=FixedRoute(ONE, 2525))
+        self.assertEqual(1, len(self.dials))
 
 
 class TroubleTests(AttemptTestCase):
