@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
@@ -109,7 +110,7 @@ class Credentials:
         known = await self._hashes.password_secrets(account.name if account else "")
         password = unicodedata.normalize("NFC", attempt.password)
         phc = known.password if account and known else self._disguise.nobody
-        matches = await self._lock.run(self._in_thread, password, phc)
+        matches = await self._in_turn(password, phc)
         if not (matches and account and known and path):
             return None
         if attempt.authorization_id and _address(attempt.authorization_id) != path:
@@ -117,8 +118,23 @@ class Credentials:
         await self._complete(account, known, password)
         return _admitted(account, path)
 
-    def _in_thread(self, password: str, phc: str) -> Deferred[bool]:
-        return deferToThreadPool(self._reactor, self._pool, is_password, password, phc)
+    async def _in_turn(self, password: str, phc: str) -> bool:
+        """
+        In a thread, one after the other.  Who goes away while it waits is
+        forgotten; a thread at work cannot be called off, so the next has to
+        wait for its end all the same: each takes 19 MiB.
+        """
+        await self._lock.acquire()
+        answer: Deferred[bool] = Deferred()
+
+        def told(outcome: bool | Failure) -> None:
+            self._lock.release()
+            if not answer.called:
+                answer.callback(outcome)
+
+        work = deferToThreadPool(self._reactor, self._pool, is_password, password, phc)
+        _ = work.addBoth(told)
+        return await answer
 
     async def _complete(self, account: Account, known: PasswordSecrets, password: str) -> None:
         """

@@ -172,6 +172,8 @@ class ESMTPServer(Protocol):
                     "mox_smtpserver_delivery_starttls_errors_total", reason=why
                 )
         self._conversation.abandon()
+        # A connection is a circle: what waited would live until garbage is collected.
+        self._session.close()
         self._conversation.log.write(
             LogLevel.debug, "connection closed: {why}", why=str(reason.value)
         )

@@ -75,7 +75,8 @@ def _encoded(code: int, status: str | None, text: str) -> bytes:
         text = _CONTROL.sub(" ", text)
     begin = f"{code // 100}.{status} " if status else ""
     room = _MAXIMUM_LINE - 4 - len(begin)
-    if "\n" not in text and len(text) <= room:
+    # A challenge is one line, however long.  RFC 4954 section 4.
+    if code == 334 or ("\n" not in text and len(text) <= room):
         return f"{code} {begin}{text}\r\n".encode("ascii")
     lines = [piece for line in text.split("\n") for piece in _pieces(line, room)]
     last = len(lines) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -255,6 +255,24 @@ class CredentialsTests(CredentialsCase):
         self.assertNoResult(both[1])
         pool.release()
         self.successResultOf(both[1])
+
+    def test_gone(self) -> None:
+        """Who goes away frees no place while its thread is at work, nor holds up the next then."""
+        pool = HeldPool()
+        self.credentials = self.made(pool)
+        attempt = PasswordAttempt("", "alice@example.org", PASSWORD)
+        first, second, third = (
+            Deferred.fromCoroutine(self.credentials.verify(attempt)) for _ in range(3)
+        )
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(1, len(pool.held))
+        pool.release()
+        self.assertEqual(1, len(pool.held))
+        pool.release()
+        self.assertIsNotNone(self.successResultOf(third))
 
     def test_too_many(self) -> None:
         """The line is bounded: who comes after that is told to try again."""

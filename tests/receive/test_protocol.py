@@ -509,6 +509,14 @@ class FailureTests(WireCase):
             self.connect()
             self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\n")
 
+    def test_drop_lets_go(self) -> None:
+        """What a dropped connection had not answered yet is not kept until garbage is collected."""
+        self.told.outcomes["mail"] = Deferred()
+        self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\n" + b"NOOP\r\n" * 5000)
+        self.assertGreater(self.server._session.buffered, 10_000)
+        self.server.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.server._session.buffered, 0)
+
     def test_drop_in_data(self) -> None:
         """A connection that drops in the middle of DATA leaves nothing behind."""
         self.told.spool = spool = MemorySpool()

@@ -25,6 +25,10 @@ class EncodeTests(unittest.SynchronousTestCase):
         self.assertEqual(Reply(354, None, "go").encode(), b"354 go\r\n")
         self.assertEqual(Reply(334, None, "").encode(), b"334 \r\n")
 
+    def test_long_challenge(self) -> None:
+        """A challenge is one line, however long: RFC 4954 section 4 knows no other (S-19)."""
+        self.assertEqual(Reply(334, None, "a" * 9000).encode(), b"334 " + b"a" * 9000 + b"\r\n")
+
     def test_reply_id(self) -> None:
         """The reply id stands at the end of the last line (S-21)."""
         self.assertEqual(
