@@ -29,7 +29,9 @@ class Engine:
     """
     An open store.
 
-    @ivar pool: For disk work and password hashes; not started yet.
+    @ivar pool: For disk work; not started yet.
+    @ivar hashing: One thread, for password hashes: each takes 19 MiB, which the
+        C library keeps for every thread that ever computed one.  Not started yet.
     @ivar has_room: Whether as much disk is free as has to be.
     @ivar is_sole: No other process may use this store, so that leases found
         at the start are those of the dead.
@@ -39,6 +41,7 @@ class Engine:
     database: Database
     contents: Contents
     pool: ThreadPool
+    hashing: ThreadPool
     has_room: Callable[[], bool]
     is_sole: bool
 
@@ -52,6 +55,7 @@ class Engine:
         try:
             await self.database.stop()
         finally:
+            self.hashing.stop()
             self.pool.stop()
             self.folder.close()
 
@@ -81,6 +85,7 @@ def open_engine(directory: str, settings: StoreSettings, reactor: Any) -> Engine
         folder.close()
         raise
     pool = ThreadPool(minthreads=0, maxthreads=8, name="moxsmtp")
+    hashing = ThreadPool(minthreads=0, maxthreads=1, name="moxsmtp-hashing")
     has_room = FreeSpace(folder.path, settings.minimum_free, reactor)
     contents = Contents(
         reactor,
@@ -90,4 +95,4 @@ def open_engine(directory: str, settings: StoreSettings, reactor: Any) -> Engine
         keep_files=not settings.url,
         has_room=has_room,
     )
-    return Engine(folder, database, contents, pool, has_room, is_sole=not settings.url)
+    return Engine(folder, database, contents, pool, hashing, has_room, is_sole=not settings.url)

@@ -60,7 +60,7 @@ class AccountOperations:
     async def set_password(self, account: str, password: str) -> None:
         """@raise ValueError: It cannot be a password; the text says why."""
         make = partial(derive, cram_md5=self._cram_md5())
-        secrets = await deferToThreadPool(self._reactor, self._engine.pool, make, password)
+        secrets = await deferToThreadPool(self._reactor, self._engine.hashing, make, password)
         await self._hashes.set_password_secrets(account, secrets)
 
 

@@ -207,7 +207,7 @@ class Parts:
             disguise=disguise,
             cram_md5=lambda: self.cram_md5,
             reactor=self.reactor,
-            pool=self.engine.pool,
+            pool=self.engine.hashing,
         )
         house = House(
             hostname=self.settings.hostname,

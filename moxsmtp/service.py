@@ -145,6 +145,7 @@ class Server(Service):
         """Begin to work; what cannot begin is told to C{give_up}."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
         self._parts.engine.pool.start()
+        self._parts.engine.hashing.start()
         self._starting = Deferred.fromCoroutine(self._start())
         _ = self._starting.addErrback(self._failed)
 
@@ -376,7 +377,7 @@ class Server(Service):
 
 def _in_thread(parts: Parts, make: Callable[[str], T], password: str) -> Deferred[T]:
     """What is made of a password takes long on purpose."""
-    return deferToThreadPool(parts.reactor, parts.engine.pool, make, password)
+    return deferToThreadPool(parts.reactor, parts.engine.hashing, make, password)
 
 
 async def _all_of(remove: Callable[[datetime, int], Awaitable[int]], now: datetime) -> None:

@@ -314,7 +314,7 @@ class RunningCase(SynchronousTestCase):
         thread is left that would keep the whole run from ending.
         """
         if server.running:
-            pool = server._parts.engine.pool
+            pools = (server._parts.engine.pool, server._parts.engine.hashing)
             try:
                 stopped = server.stopService()
                 # What is under way may begin to wait only once a thread has answered.
@@ -325,8 +325,9 @@ class RunningCase(SynchronousTestCase):
                     self.reactor.hear(0.02)
                 self.successResultOf(stopped)
             finally:
-                if pool.started:
-                    pool.stop()
+                for pool in pools:
+                    if pool.started:
+                        pool.stop()
 
     def get(self, path: str) -> bytes:
         """What monitors are answered, with its status line."""
