@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +12,7 @@ from typing import Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from moxsmtp.interfaces import Role
 from moxsmtp.judge.limiters import Limiters
@@ -297,3 +300,43 @@ class OctetTests(AttackCase):
                 self.assertTrue(said.startswith((b"501", b"504", b"535", b"538", b"455")), dialog)
                 self.assertAlive()
         self.assertEqual([], self.flushLoggedErrors())
+
+
+class GarbageTests(AttackCase):
+    """Connections by the thousand."""
+
+    def assertFreed(self) -> None:
+        """The connection's memory, once it is lost."""
+        freed = weakref.ref(self.server)
+        self.drop()
+        self.wire.producer = None
+        del self.server
+        self.assertIsNone(freed())
+
+    def test_freed_at_once(self) -> None:
+        """
+        What a lost connection has taken is free at once, whatever it was doing: it does not
+        wait for the collector of garbage, while more of them come.
+        """
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for octets in (
+            b"", b"EHLO x.exam", b"EHLO x.example\r\nSTARTTLS\r\n", b"\0\r\n",
+            b"EHLO x.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\nBDAT 9\r\n",
+            b"EHLO x.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\nDATA\r\nx",
+            b"EHLO x.example\r\nQUIT\r\n", b"x" * 3000,
+        ):  # fmt: skip
+            self.connect()
+            self.speak(octets)
+            self.assertFreed()
+
+    def test_freed_while_answering(self) -> None:
+        """Nor where an answer was waited for, or the client did not read."""
+        self.told.outcomes["mail"] = Deferred()
+        self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\n")
+        self.told.outcomes.clear()
+        self.assertFreed()
+        self.connect()
+        self.wire.is_full = True
+        self.speak(b"EHLO x.example\r\nNOOP\r\nNOOP\r\n")
+        self.assertFreed()

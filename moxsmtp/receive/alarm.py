@@ -9,6 +9,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 __all__ = ["Alarm"]
 
 
+def _nobody() -> None:
+    """Hears nothing."""
+
+
 class Alarm:
     """
     Rings early rather than late: whoever hears it looks what is waited for now,
@@ -40,6 +44,11 @@ class Alarm:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+    def forget(self) -> None:
+        """Ring no more, for nobody."""
+        self.end()
+        self._heard = _nobody
 
     def _ring(self) -> None:
         self._timer = None

@@ -10,9 +10,19 @@ there first.  That halves what the kernel does for a session.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Outlet"]
+
+
+class _Nowhere:
+    """What a transport is once its connection is lost."""
+
+    def write(self, octets: bytes) -> None:
+        """Octets are lost too."""
+
+
+_NOWHERE: Final = _Nowhere()
 
 
 class Outlet:
@@ -40,6 +50,11 @@ class Outlet:
     def wrap(self) -> None:
         """TLS comes between: from here on all is the transport's."""
         self._socket = None
+
+    def forget(self) -> None:
+        """The connection is gone."""
+        self._socket = None
+        self._transport = _NOWHERE
 
     def _offer(self, octets: bytes) -> int:
         """@return: How many octets the kernel took.  Of an error the transport hears soon."""

@@ -12,11 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import (
-    IHandshakeListener,
-    IPushProducer,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
@@ -157,7 +153,6 @@ class ESMTPServer(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """However it ended: nothing of it goes on."""
         self._closing = True
-        self._alarm.end()
         self._pace.end()
         if self._answering is not None:
             self._answering.cancel()
@@ -167,16 +162,17 @@ class ESMTPServer(Protocol):
             trouble = handshake_trouble(reason.value)
             self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=trouble)
             if self._entrance.role is Role.SMTP:
-                why = handshake_failure(reason.value)
-                self._entrance.metrics.count(
-                    "mox_smtpserver_delivery_starttls_errors_total", reason=why
-                )
+                name = "mox_smtpserver_delivery_starttls_errors_total"
+                self._entrance.metrics.count(name, reason=handshake_failure(reason.value))
         self._conversation.abandon()
         # A connection is a circle: what waited would live until garbage is collected.
         self._session.close()
-        self._conversation.log.write(
-            LogLevel.debug, "connection closed: {why}", why=str(reason.value)
-        )
+        why = str(reason.value)
+        self._conversation.log.write(LogLevel.debug, "connection closed: {why}", why=why)
+        # These lead back to us: all is freed now, not when the garbage is collected.
+        self._alarm.forget()
+        self._outlet.forget()
+        self.transport = None
 
     # -- in ----------------------------------------------------------------------------
 
@@ -268,6 +264,8 @@ class ESMTPServer(Protocol):
         self._answering = None
         if self._closing:
             failure.trap(CancelledError)
+            # Its traceback holds us, and what it was about.
+            failure.cleanFailure()
             return
         self._conversation.panic("the session broke", failure)
         self.abort()
