@@ -68,6 +68,24 @@ class HostileClientTests(ServerTestCase):
         self.assertTrue(said.startswith(b"500 5.5.0"), said)
         self.assertGoesOn()
 
+    def test_plaintext_behind_starttls(self) -> None:
+        """What comes with STARTTLS is for TLS, which it breaks; nothing of it is answered (S-35)."""
+        begin = b"EHLO client.test\r\n"
+        behind = b"NOOP\r\n" + _MAIL + b"DATA\r\nSubject: injected\r\n\r\n.\r\nQUIT\r\n"
+        for pieces in ([begin + b"STARTTLS\r\n" + behind], [begin, b"STARTTLS\r\n", behind]):
+            connection = self.connect()
+            for piece in pieces[:-1]:
+                self.replies(connection, piece)
+            try:
+                said = self.replies(connection, pieces[-1], to_end=True)
+            except ConnectionResetError:
+                said = b""
+            # At most an alert of TLS follows the answer to STARTTLS.
+            _, _, rest = said.rpartition(b"\r\n")
+            self.assertIn(rest[:1], (b"", b"\x15"))
+            self.assertNotIn(b"250 2", said)
+        self.assertGoesOn()
+
     def test_endless_line(self) -> None:
         """A line without an end costs no memory: it is cut off as well (S-18)."""
         connection = self.connect()
