@@ -162,8 +162,10 @@ class ESMTPServer(Protocol):
             trouble = handshake_trouble(reason.value)
             self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=trouble)
             if self._entrance.role is Role.SMTP:
-                name = "mox_smtpserver_delivery_starttls_errors_total"
-                self._entrance.metrics.count(name, reason=handshake_failure(reason.value))
+                why = handshake_failure(reason.value)
+                self._entrance.metrics.count(
+                    "mox_smtpserver_delivery_starttls_errors_total", reason=why
+                )
         self._conversation.abandon()
         # A connection is a circle: what waited would live until garbage is collected.
         self._session.close()
