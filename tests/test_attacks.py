@@ -246,7 +246,7 @@ class OctetTests(AttackCase):
         self.assertTrue(self.speak(b"NOOP\r\n").startswith(b"250 2.0.0"))
 
     def test_lines(self) -> None:
-        """Every command with octets that are no UTF-8 gets a reply, and so does the next (T-10)."""
+        """Every command with octets that are no UTF-8 gets a reply, as does the next (S-103, T-10)."""
         self.start(role=Role.SMTP)
         for bad in self.BAD:
             self.again()
@@ -268,7 +268,7 @@ class OctetTests(AttackCase):
         self.assertEqual([], self.flushLoggedErrors())
 
     def test_credentials(self) -> None:
-        """Names and passwords that are no UTF-8 are refused in each mechanism (T-10)."""
+        """Names and passwords that are no UTF-8 are refused in each mechanism (S-46, T-10)."""
         for bad in self.BAD:
             dialogs: list[list[bytes]] = [
                 [b"PLAIN " + b64encode(b"\0" + bad + b"\0secret")],

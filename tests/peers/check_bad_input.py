@@ -69,7 +69,7 @@ class HostileClientTests(ServerTestCase):
         self.assertGoesOn()
 
     def test_plaintext_behind_starttls(self) -> None:
-        """What comes with STARTTLS is for TLS, which it breaks; nothing of it is answered (S-35)."""
+        """What comes with STARTTLS is TLS's, which it breaks; nothing of it is answered (S-35)."""
         begin = b"EHLO client.test\r\n"
         behind = b"NOOP\r\n" + _MAIL + b"DATA\r\nSubject: injected\r\n\r\n.\r\nQUIT\r\n"
         for pieces in ([begin + b"STARTTLS\r\n" + behind], [begin, b"STARTTLS\r\n", behind]):

@@ -247,7 +247,7 @@ def cut(octets: bytes, places: list[int]) -> list[bytes]:
 
 
 class ModelTests(unittest.SynchronousTestCase):
-    """S-18, S-22, S-24, S-25, S-27, S-41 to S-44, S-76, S-77, S-78, RFC 3030."""
+    """All of a session but TLS."""
 
     def assertLike(self, role: Role, pipeline: list[Said], places: list[int]) -> Model:
         """Whole, cut, and octet by octet."""
@@ -272,12 +272,13 @@ class ModelTests(unittest.SynchronousTestCase):
     def test_any_pipeline(self, role: Role, pipeline: list[Said], places: list[int]) -> None:
         """
         Commands, messages, chunks, log-ins and garbage get the replies that a small model
-        gives, in order, and the same messages are kept, however they are cut.
+        gives, in order, and the same messages are kept, however they are cut (S-18, S-22,
+        S-24, S-25, S-27, S-41, S-44, S-76, S-77, S-78).
         """
         self.assertLike(role, pipeline, places)
 
     def test_far(self) -> None:
-        """The pipelines of this test get as far as to messages of both kinds and a log-in."""
+        """Pipelines get as far as to messages of both kinds and a log-in (S-22)."""
         lines = [b"EHLO x.example\r\n", b"AUTH LOGIN\r\n", b"MAIL FROM:<a@x.example>\r\n",
                  b"RCPT TO:<b@x.example>\r\n", b"DATA\r\n", b"MAIL FROM:<a@x.example>\r\n",
                  b"RCPT TO:<b@x.example>\r\n", b"BDAT 6\r\n", b"BDAT 0 LAST\r\n",
