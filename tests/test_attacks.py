@@ -246,7 +246,7 @@ class OctetTests(AttackCase):
         self.assertTrue(self.speak(b"NOOP\r\n").startswith(b"250 2.0.0"))
 
     def test_lines(self) -> None:
-        """Every command with octets that are no UTF-8 gets a reply, as does the next (S-103, T-10)."""
+        """Any command with octets that are no UTF-8 gets a reply, as does the next (S-103)."""
         self.start(role=Role.SMTP)
         for bad in self.BAD:
             self.again()
