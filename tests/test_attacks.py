@@ -94,14 +94,14 @@ class StandInTests(AttackCase):
                 self.assertRefused([before, *pieces, behind])
 
     def test_first(self) -> None:
-        """So is one that is the first thing in a message."""
+        """So is one that is the first thing in a message (S-77)."""
         for stand_in in (b".\n", b".\r", *STAND_INS):
             for pieces in cuts(stand_in + b"x\r\n"):
                 self.fresh()
                 self.assertRefused([*pieces, _SMUGGLED + b"\r\n.\r\n"])
 
     def test_last(self) -> None:
-        """So is one right before the real end, which stays the end."""
+        """So is one right before the real end, which stays the end (S-77)."""
         for stand_in in STAND_INS:
             end = b"\r\n.\r\n"
             if stand_in.endswith(b"\r"):
@@ -111,7 +111,7 @@ class StandInTests(AttackCase):
                 self.assertRefused([_HEADER, *pieces])
 
     def test_across_buffers(self) -> None:
-        """So is one that lies across the edge of what is read at once."""
+        """So is one that lies across the edge of what is read at once (S-77)."""
         for stand_in, edge in itertools.product(STAND_INS, _EDGES):
             for before in range(len(stand_in) + 1):
                 filling = (b"x" * 70 + b"\r\n") * (edge // 72)
@@ -121,7 +121,7 @@ class StandInTests(AttackCase):
                 self.assertRefused([content[at : at + edge] for at in range(0, len(content), edge)])
 
     def test_in_chunks(self) -> None:
-        """Those that could be taken for an end when they are sent on are refused in chunks too."""
+        """What could be taken for an end when it is sent on is refused in chunks too (S-77)."""
         for stand_in in STAND_INS:
             content = _HEADER + stand_in + _SMUGGLED
             for place in range(len(_HEADER) - 2, len(_HEADER) + len(stand_in) + 2):
