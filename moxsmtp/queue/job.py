@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from moxsmtp.interfaces import NewHook, NewJob, NewMessage, OutgoingEvent, RequireTLS
 from moxsmtp.names import Host, IPAddress
@@ -17,10 +18,15 @@ from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import NO_WISHES, Wishes
 
 __all__ = [
+    "TRACE_LINE", "TRACE_LINES",
     "Attempt", "Batch", "Delivered", "Failed", "FromIdInUse", "Hook", "HookResult", "Job", "Lease",
     "LeaseLost", "LimitReached", "MessageLimitReached", "Outcome", "RecipientLimitReached",
     "RemoteMTA", "Result", "Retired", "Retry", "Settlement",
 ]  # fmt: skip
+
+#: Lines of one attempt that are kept, and characters of each.
+TRACE_LINES: Final = 64
+TRACE_LINE: Final = 300
 
 
 class FromIdInUse(ValueError):
@@ -78,6 +84,8 @@ class Result:
     @ivar code: The SMTP code, 0 if none was received.
     @ivar status: Subject and detail of the enhanced status code, C{7.1}, or empty.
     @ivar error: Empty on success.
+    @ivar trace: What the attempt saw and decided, for people: at most
+        L{TRACE_LINES} lines, without secrets or content.
     """
 
     start: datetime
@@ -86,6 +94,7 @@ class Result:
     code: int = 0
     status: str = ""
     error: str = ""
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,9 @@ class Job:
     @ivar content: Key of the content in the store.
     @ivar size: Octets of prefix and content.
     @ivar wishes: What the sender wants to hear (RFC 3461).
+    @ivar suppressed: The account's suppression list names the recipient (Q-30).
+    @ivar report: C{dmarc} or C{tls} if it is a report of ours of that kind
+        (Q-6), else empty.
     """
 
     id: int
@@ -129,6 +141,8 @@ class Job:
     extra: Mapping[str, str] = field(default_factory=dict)
     future_release: str = ""
     wishes: Wishes = NO_WISHES
+    suppressed: bool = False
+    report: str = ""
 
     @property
     def destination(self) -> Host:
@@ -165,12 +179,19 @@ class RemoteMTA:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The next hop took it.  @ivar reply: Its lines, C{250 2.0.0 ok}."""
+    """
+    The next hop took it.
+
+    @ivar reply: Its lines, C{250 2.0.0 ok}.
+    @ivar handed_on: It reports by itself: it got what the sender wants to hear
+        (RFC 3461 section 5.2.2).
+    """
 
     remote: RemoteMTA
     code: int = 250
     status: str = ""
     reply: str = ""
+    handed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +228,12 @@ class Attempt:
     @ivar outcomes: One for each job of the batch, by its number; of an attempt
         that was cancelled, those that are known for good.
     @ivar dialed: Addresses connected to in this attempt, by host.
+    @ivar trace: As in L{Result}.
     """
 
     outcomes: Mapping[int, Outcome]
     dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
