@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import AddressLiteral, Domain, Host, InvalidName, IPAddress, parse_domain
+from moxsmtp.outbound.unreachable import Unreachable
 
 __all__ = ["FixedRoute", "NextHop", "NextHops", "Unreachable"]
 
@@ -37,19 +38,6 @@ class NextHop:
     """@ivar hosts: In the order to try them; at least one."""
 
     hosts: tuple[Host, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """
-    There is nowhere to connect to.
-
-    @ivar status: Subject and detail of the enhanced status code.
-    """
-
-    permanent: bool
-    status: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,20 @@
+"""There is no way for mail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """
+    There is nowhere to connect to.
+
+    @ivar status: Subject and detail of the enhanced status code.
+    """
+
+    permanent: bool
+    status: str
+    error: str
