@@ -30,8 +30,10 @@ from moxsmtp.interfaces import (
     Spooled,
 )
 from moxsmtp.names import Domain
+from moxsmtp.queue.job import LimitReached
 from moxsmtp.reachability import Reachability
 from moxsmtp.receive.checks import Checks, SignatureCheck
+from moxsmtp.smtp.address import Path
 
 __all__ = [
     "MemoryChecks", "MemoryMetrics", "MemoryQueue", "MemoryResolver", "MemorySpool", "MemoryStore",
@@ -215,6 +217,12 @@ class MemoryQueue:
         first = len(self.jobs) + 1
         self.jobs += [(job, _content(spooled)) for job in jobs]
         return range(first, len(self.jobs) + 1)
+
+    async def check(self, allowance: Allowance, recipients: Sequence[Path]) -> None:
+        """See L{IQueue.check}.  Limits are reached where C{trouble} says so."""
+        del allowance, recipients
+        if isinstance(self.trouble, LimitReached):
+            raise self.trouble
 
 
 def _content(spooled: Spooled) -> bytes:

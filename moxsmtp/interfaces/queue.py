@@ -76,3 +76,10 @@ class IQueue(Interface):
         @raise FromIdInUse: A from-id is known already (Q-4).
         @raise InsufficientStorage: There is no room.
         """
+
+    def check(allowance: Allowance, recipients: Sequence[Path]) -> Awaitable[None]:
+        """
+        See that so much may be sent, without using anything up.
+
+        @raise LimitReached: More than the allowance.
+        """

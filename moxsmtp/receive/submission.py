@@ -7,7 +7,8 @@ there.  Every recipient becomes a job of the queue, local ones too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -150,20 +151,25 @@ class Submission(Receiver):
         if isinstance(found, Unacceptable):
             self.count("badmessage")
             raise Refused(Reply(550, "6.0", found.text))
-        if self._is_gone(found.author):
-            raise Refused(_DOMAIN_GONE, is_ours=True)
-        if not self.may_write_as(client, found.author):
+        is_gone = self._is_gone(found.author)
+        if not is_gone and not self.may_write_as(client, found.author):
             self.count("badfrom")
             raise Refused(Reply(550, "7.1", "the message's From address is not yours"))
         if self.house.pedantic and begun.header.has("Return-Path"):
             self.count("badheader")
             raise Refused(_HAS_RETURN_PATH)
         try:
-            extra = extra_fields(begun.header)
-        except BadExtra as error:
-            raise Refused(Reply(554, "6.0", str(error))) from None
-        senders = self._senders(client)
-        await self.house.policy.submission([recipient.path for recipient in envelope.recipients])
+            _check_domain(is_gone=is_gone)
+            extra = _extra(begun.header)
+            senders = self._senders(client)
+            await self.house.policy.submission(
+                [recipient.path for recipient in envelope.recipients]
+            )
+        except Refused:
+            # Who may send nothing more hears that first (S-94).
+            with self._limits():
+                await self._check_limits(client)
+            raise
         added = found.missing + begun.signature.fields(found.missing + begun.section)
         jobs = [
             replace(job, reverse_path=sender.reverse_path, from_id=sender.from_id, extra=extra)
@@ -192,20 +198,38 @@ class Submission(Receiver):
 
         @raise Refused: It may not, or it cannot be done.
         """
+        with self._limits():
+            try:
+                with storage_refusals():
+                    return await self.house.queue.add(spooled, jobs, self._allowance(client))
+            except FromIdInUse:
+                raise Refused(_FROM_ID_IN_USE) from None
+            except Refused:
+                self.count("queueerror")
+                raise
+
+    async def _check_limits(self, client: Client) -> None:
+        """
+        See whether the account may send so much (S-94).
+
+        @raise LimitReached: It may not.
+        """
+        allowance = self._allowance(client)
+        if allowance is not None:
+            paths = [self._destined(recipient.path) for recipient in self.envelope.recipients]
+            await self.house.queue.check(allowance, paths)
+
+    @contextmanager
+    def _limits(self) -> Iterator[None]:
+        """What has been reached, as the client hears it."""
         try:
-            with storage_refusals():
-                return await self.house.queue.add(spooled, jobs, self._allowance(client))
+            yield
         except MessageLimitReached as reached:
             self.count("messagelimiterror")
             raise Refused(_too_much(reached.limit, "messages", _MESSAGES)) from None
         except RecipientLimitReached as reached:
             self.count("recipientlimiterror")
             raise Refused(_too_much(reached.limit, "new recipients", _RECIPIENTS)) from None
-        except FromIdInUse:
-            raise Refused(_FROM_ID_IN_USE) from None
-        except Refused:
-            self.count("queueerror")
-            raise
 
     def _allowance(self, client: Client) -> Allowance | None:
         """What the account may send (S-94)."""
@@ -313,6 +337,24 @@ class Submission(Receiver):
 
     def count(self, result: str) -> None:
         self.house.metrics.count("mox_smtpserver_submission_total", result=result)
+
+
+def _check_domain(*, is_gone: bool) -> None:
+    """@raise Refused: The From domain is no longer ours (S-96)."""
+    if is_gone:
+        raise Refused(_DOMAIN_GONE, is_ours=True)
+
+
+def _extra(header: Header) -> Mapping[str, str]:
+    """
+    What goes with the message through queue and webhooks (S-95).
+
+    @raise Refused: The same key stands there twice.
+    """
+    try:
+        return extra_fields(header)
+    except BadExtra as error:
+        raise Refused(Reply(554, "6.0", str(error))) from None
 
 
 def _too_much(limit: int, what: str, setting: str) -> Reply:

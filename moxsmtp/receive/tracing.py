@@ -49,15 +49,15 @@ class Tracing(enum.IntEnum):
 class Trace:
     """Writes down one connection."""
 
-    __slots__ = ("_asks_name", "_is_login", "_log", "_session")
+    __slots__ = ("_asks_name", "_has_tried_login", "_log", "_session")
 
     def __init__(self, session: Session, log: SessionLog) -> None:
         self._session = session
         self._log = log
         #: The last reply asked for a login name.
         self._asks_name = False
-        #: The last line was of an attempt to log in.
-        self._is_login = False
+        #: A login was tried on this connection.
+        self._has_tried_login = False
 
     def heard(self, event: Event, level: Tracing) -> None:
         """An event, before it is answered: the line that it was, or a piece of content."""
@@ -85,23 +85,23 @@ class Trace:
     def _redacted(self, line: bytes, event: Event) -> str:
         """
         A line without what may be a password, wherever it stands: an AUTH that
-        is refused may have one, and so may the lines that were sent along with it.
+        is refused may have one, and so may every line behind it that is no command.
         """
         asked_name, self._asks_name = self._asks_name, False
-        follows_login, self._is_login = self._is_login, True
         if self._session.state is State.EXCHANGE:
+            self._has_tried_login = True
             is_shown = line == b"*" or (asked_name and _is_name(line))
             return _printable(line) if is_shown else _HIDDEN
         if line[:4].upper() == b"AUTH":
+            self._has_tried_login = True
             match = _AUTH.match(line)
             shown = match[0] if match is not None else b"AUTH"
             rest = line[len(shown) + 1 :]
             is_login = shown[5:].upper() == b"LOGIN"
             is_shown = shown == line or (is_login and _is_name(rest))
             return _printable(line) if is_shown else f"{_printable(shown)} {_HIDDEN}"
-        if follows_login and isinstance(event, Refusal) and event.verb is None:
+        if self._has_tried_login and isinstance(event, Refusal) and event.verb is None:
             return _HIDDEN
-        self._is_login = False
         return _printable(line)
 
 

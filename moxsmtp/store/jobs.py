@@ -29,7 +29,7 @@ from moxsmtp.store.job_rows import JOBS, insert_job, job_destination, read_job, 
 from moxsmtp.store.leases import Clock, Leases, add_due, database_clock, hold_fence
 from moxsmtp.store.message_rows import insert_messages
 from moxsmtp.store.schema import job, retired_job
-from moxsmtp.store.sending import use_up
+from moxsmtp.store.sending import use_up, within
 from moxsmtp.store.spool import Contents
 from moxsmtp.store.transaction import Transaction
 
@@ -137,10 +137,10 @@ class JobStore(Leases):
         taken = self._contents.custody(spooled)
 
         def work(tx: Transaction) -> Sequence[int]:
-            _check_from_ids(tx, jobs)
             moment = self._clock(tx, now)
             if allowance is not None:
                 use_up(tx, allowance, [new.forward_path for new in jobs], moment)
+            _check_from_ids(tx, jobs)
             numbers = _insert_all(tx, spooled, jobs, moment)
             for name, due in sorted(_first_due(jobs, moment).items()):
                 add_due(tx, JOBS.kind, name, due, moment)
@@ -158,6 +158,13 @@ class JobStore(Leases):
             if "from_id" in str(error.orig):
                 raise FromIdInUse("a from-id is in use") from error
             raise
+
+    async def check(self, allowance: Allowance, recipients: Sequence[Path]) -> None:
+        """See L{IQueue.check}."""
+        now = self._now()
+        await self._database.read(
+            lambda tx: within(tx, allowance, recipients, self._clock(tx, now))
+        )
 
     async def take(
         self, lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]

@@ -8,7 +8,7 @@ first ones.  All others go when nobody counts them any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,7 +23,7 @@ from moxsmtp.store.database import Database
 from moxsmtp.store.schema import sent
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["PERIOD", "Sending", "use_up"]
+__all__ = ["PERIOD", "Sending", "use_up", "within"]
 
 #: For which the limits are given.
 PERIOD: Final = timedelta(hours=24)
@@ -64,17 +64,18 @@ def _remove_old() -> Executable:
 _REMOVE_OLD: Final = _remove_old()
 
 
-def use_up(tx: Transaction, allowance: Allowance, recipients: Iterable[Path], now: int) -> None:
+def within(
+    tx: Transaction, allowance: Allowance, recipients: Iterable[Path], now: int
+) -> Mapping[str, bool]:
     """
-    Count messages to C{recipients}, if they may be sent.
+    See that messages to C{recipients} may be sent.
 
     @param now: Microseconds since the epoch.
+    @return: For each of them, in its canonical form, whether it was written to before.
     @raise MessageLimitReached: There would be too many of them.
     @raise RecipientLimitReached: Too many would go to new correspondents.
     """
     account = allowance.account
-    if tx.dialect == "postgresql":
-        tx.execute(_LOCK, {"account": account})
     names = [_canonical(recipient) for recipient in recipients]
     known = {
         name: bool(tx.execute(_KNOWN, {"account": account, "recipient": name}))
@@ -91,8 +92,23 @@ def use_up(tx: Transaction, allowance: Allowance, recipients: Iterable[Path], no
             and new
         ):
             raise RecipientLimitReached(allowance.first_time_recipients)
+    return known
+
+
+def use_up(tx: Transaction, allowance: Allowance, recipients: Sequence[Path], now: int) -> None:
+    """
+    Count messages to C{recipients}, if they may be sent.
+
+    @raise MessageLimitReached: As L{within}.
+    @raise RecipientLimitReached: As L{within}.
+    """
+    account = allowance.account
+    if tx.dialect == "postgresql":
+        tx.execute(_LOCK, {"account": account})
+    known = dict(within(tx, allowance, recipients, now))
     rows = []
-    for name in names:
+    for recipient in recipients:
+        name = _canonical(recipient)
         is_first = int(not known[name])
         rows.append({"account": account, "recipient": name, "now": now, "is_first": is_first})
         known[name] = True

@@ -142,6 +142,23 @@ class LimitTests(SendingCase):
             )
             self.metrics.counts.clear()
 
+    def test_reached_first(self) -> None:
+        """A limit is told before what else is wrong with the message (S-94 before S-95, S-98)."""
+        self.serve(from_id_login_addresses=(ALICE,))
+        twice = message(fields="X-Mox-Extra-A: 1\r\nX-Mox-Extra-A: 2\r\n")
+        wrong = (
+            {"content": twice},
+            {"sender": "alice+7@ours.example"},
+        )
+        recipients = ("a@away.example", "b@away.example")
+        self.assertEqual(
+            ["554 5.6.0", "554 5.5.3"], [self.submit(*recipients, **each) for each in wrong]
+        )
+        self.queue.trouble = MessageLimitReached(5)
+        self.assertEqual(
+            ["451 4.7.1", "451 4.7.1"], [self.submit(*recipients, **each) for each in wrong]
+        )
+
 
 class FromIdTests(SendingCase):
     """Identifiers in the sender."""
