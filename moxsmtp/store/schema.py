@@ -22,12 +22,14 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
 __all__ = [
-    "CHUNK", "content", "content_chunk", "credential", "destination", "hook", "identity", "job",
-    "message", "metadata", "retired_hook", "retired_job", "sent", "tls_public_key",
+    "CHUNK", "content", "content_chunk", "credential", "destination", "hold_rule", "hook",
+    "identity", "job", "message", "metadata", "retired_hook", "retired_job", "sent", "sts_policy",
+    "suppression", "tls_public_key", "tls_result", "tls_seen",
 ]  # fmt: skip
 
 #: Octets in one row of content; up to one row goes into the database on SQLite.
@@ -254,6 +256,16 @@ def _report_columns() -> list[Column[object]]:
     ]
 
 
+def _kind_columns() -> list[Column[object]]:
+    """What kind of mail it is."""
+    return [
+        #: C{dmarc} or C{tls}: a report of ours; else empty.
+        Column("report", Text, nullable=False, server_default=""),
+        #: Of C{mail_from}, A-labels or C{[ip]}; empty for the null reverse-path.
+        Column("sender_domain", Text, nullable=False, server_default=""),
+    ]
+
+
 job: Final = Table(
     "job",
     metadata,
@@ -269,6 +281,7 @@ job: Final = Table(
     #: 1: an attempt that a crash cut short was made due again already.
     Column("repeated", SmallInteger, nullable=False, server_default="0"),
     *_report_columns(),
+    *_kind_columns(),
     sqlite_autoincrement=True,
 )
 
@@ -292,6 +305,8 @@ Index(
     postgresql_where=text("base_id <> 0"),
 )
 Index("job_content", job.c.content_id)
+# The order in which people see the queue.
+Index("job_next", job.c.next_attempt, job.c.id)
 Index(
     "job_from_id",
     job.c.from_id,
@@ -311,9 +326,17 @@ retired_job: Final = Table(
     Column("last_activity", BigInteger, nullable=False),
     Column("keep_until", BigInteger, nullable=False),
     *_report_columns(),
+    *_kind_columns(),
 )
 
 Index("retired_job_keep", retired_job.c.keep_until)
+Index("retired_job_activity", retired_job.c.last_activity, retired_job.c.id)
+Index(
+    "retired_job_recipient",
+    retired_job.c.account,
+    retired_job.c.rcpt_to,
+    retired_job.c.last_activity,
+)
 Index(
     "retired_job_from_id",
     retired_job.c.from_id,
@@ -383,3 +406,77 @@ retired_hook: Final = Table(
 )
 
 Index("retired_hook_keep", retired_hook.c.keep_until)
+
+#: Recipients to whom an account's mail is not sent any more (Q-28).
+suppression: Final = Table(
+    "suppression",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("account", Text, nullable=False),
+    #: What counts (Q-29), with A-labels.
+    Column("base_address", Text, nullable=False),
+    Column("original_address", Text, nullable=False),
+    #: 1: somebody added it; 0: the queue did.
+    Column("manual", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("account", "base_address", name="suppression_address"),
+    sqlite_autoincrement=True,
+)
+
+#: What is put on hold as it is queued (Q-20); an empty condition is none.
+hold_rule: Final = Table(
+    "hold_rule",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("account", Text, nullable=False, server_default=""),
+    #: A-labels or C{[ip]}, like the one below.
+    Column("sender_domain", Text, nullable=False, server_default=""),
+    Column("recipient_domain", Text, nullable=False, server_default=""),
+    Column("created", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: What is known of domains' MTA-STS policies.  RFC 8461.
+sts_policy: Final = Table(
+    "sts_policy",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("record_id", Text, nullable=False, server_default=""),
+    #: As it was fetched; empty: only a failure is remembered.
+    Column("policy", Text, nullable=False, server_default=""),
+    Column("mode", Text, nullable=False, server_default=""),
+    #: Seconds.
+    Column("max_age", Integer, nullable=False, server_default="0"),
+    Column("fetched", BigInteger, nullable=False, server_default="0"),
+    Column("valid_until", BigInteger, nullable=False, server_default="0"),
+    Column("used", BigInteger, nullable=False, server_default="0"),
+    Column("failed_at", BigInteger, nullable=False, server_default="0"),
+    Column("failure", Text, nullable=False, server_default=""),
+)
+
+#: What deliveries came to as regards TLS, for reports on it (Q-86).  RFC 8460.
+tls_result: Final = Table(
+    "tls_result",
+    metadata,
+    Column("policy_domain", Text, primary_key=True),
+    #: Days since 1970, UTC.
+    Column("day", Integer, primary_key=True),
+    Column("recipient_domain", Text, primary_key=True),
+    #: 1: C{policy_domain} is a host.
+    Column("is_host", SmallInteger, nullable=False),
+    Column("send_report", SmallInteger, nullable=False),
+    #: JSON.
+    Column("results", Text, nullable=False),
+)
+
+#: Which domains offered TLS when an account's mail went there (Q-62).
+tls_seen: Final = Table(
+    "tls_seen",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("domain", Text, primary_key=True),
+    Column("updated", BigInteger, nullable=False),
+    Column("starttls", SmallInteger, nullable=False),
+    Column("require_tls", SmallInteger, nullable=False),
+)
