@@ -46,15 +46,16 @@ from moxsmtp.interfaces.mail import (
     RequireTLS,
     Validation,
 )
+from moxsmtp.interfaces.policies import IPolicies, StsFound
 from moxsmtp.interfaces.queue import Allowance, IQueue, NewJob
 from moxsmtp.interfaces.session import IMetrics, IReceiver
 
 __all__ = [
     "INBOX", "UNCHECKED", "Account", "AddressRole", "Alias", "Allowance", "CertificateAttempt",
     "ChannelBinding", "Client", "Hello", "HookTarget", "IAccounts", "IClientKeys", "IContent",
-    "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IQueue",
-    "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "LocalRecipient", "Login",
+    "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IPolicies",
+    "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "LocalRecipient", "Login",
     "LoginSecrets", "MailboxKind", "Maildir", "Member", "NewHook", "NewJob", "NewMessage",
     "OutgoingEvent", "PasswordAttempt", "PasswordSecrets", "Provenance", "RequireTLS", "Role",
-    "RoleAddress", "Spooled", "StorageUnavailable", "TLSInfo", "Validation",
+    "RoleAddress", "Spooled", "StorageUnavailable", "StsFound", "TLSInfo", "Validation",
 ]  # fmt: skip
