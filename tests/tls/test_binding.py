@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.names import Domain
 from moxsmtp.tls import binding
-from moxsmtp.tls.binding import channel_binding
+from moxsmtp.tls.binding import channel_binding, client_channel_binding
 from moxsmtp.tls.server import Manners, ServerTLS
 from tests.tls.hands import client_context, made_pair, meet, resumable
 
@@ -62,3 +62,32 @@ class ChannelBindingTests(SynchronousTestCase):
         self.assertIsNotNone(channel_binding(ours))
         ours, _ = meet(self.server, context, session=resumable(client))
         self.assertIsNone(channel_binding(ours))
+
+
+class BothEndsTests(SynchronousTestCase):
+    """What the client's end computes is what the server's does."""
+
+    def setUp(self) -> None:
+        pair = made_pair(self.mktemp(), "mx.example", "mx.example")
+        self.server = ServerTLS([pair], Domain("mx.example"), Manners(tickets=True))
+
+    def test_same(self) -> None:
+        """With TLS 1.3 and 1.2, resumed or not, both ends have one binding (Q-44)."""
+        for version in (SSL.TLS1_3_VERSION, SSL.TLS1_2_VERSION):
+            context = client_context(version)
+            session = None
+            for _ in range(2):
+                ours, client = meet(self.server, context, session=session)
+                found = client_channel_binding(client)
+                self.assertIsNotNone(found)
+                self.assertEqual(channel_binding(ours), found)
+                session = resumable(client)
+
+    def test_no_extended_master_secret(self) -> None:
+        """A resumed session without extended master secret binds nothing here either."""
+        self.patch(binding, "has_extended_master_secret", lambda _: False)
+        context = client_context(SSL.TLS1_2_VERSION)
+        _, client = meet(self.server, context)
+        self.assertIsNotNone(client_channel_binding(client))
+        _, client = meet(self.server, context, session=resumable(client))
+        self.assertIsNone(client_channel_binding(client))
