@@ -14,6 +14,7 @@ from typing import Final
 
 from moxsmtp.interfaces import NewHook, NewJob, NewMessage, OutgoingEvent, RequireTLS
 from moxsmtp.names import Host, IPAddress
+from moxsmtp.queue.suppression import Suppression
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import NO_WISHES, Wishes
 
@@ -265,6 +266,7 @@ class Settlement:
     @ivar bounce: A DSN for the sender's mailbox: the row and its whole content.
     @ivar report: A DSN for a sender elsewhere: the job and its whole content.
     @ivar hook: The outgoing webhook.
+    @ivar suppress: For the account's list, where it is not on it yet (Q-31).
     """
 
     job: Job
@@ -274,6 +276,7 @@ class Settlement:
     bounce: tuple[NewMessage, bytes] | None = None
     report: tuple[NewJob, bytes] | None = None
     hook: NewHook | None = None
+    suppress: Suppression | None = None
 
 
 # -- webhooks ---------------------------------------------------------------------------

@@ -73,6 +73,12 @@ class IJobStore(ILeases):
         @raise LeaseLost: The destination is not ours any more; nothing changed.
         """
 
+    def failed_before(job: Job) -> Awaitable[bool]:
+        """
+        Whether the two most recently active other messages in the history of
+        the job's account, to exactly its recipient, both failed (Q-31).
+        """
+
     def content(job: Job) -> IContent:
         """What stands behind the job's prefix."""
 

@@ -201,6 +201,8 @@ class MemoryJobs(MemoryLeases):
     """
     @ivar batches: What is taken, in order.
     @ivar settlements: What was settled, one list for each transaction.
+    @ivar failed: Numbers of jobs before which two others failed.
+    @ivar asked: Numbers of jobs about which that was asked.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -209,6 +211,8 @@ class MemoryJobs(MemoryLeases):
         self.planned: list[datetime] = []
         self.settlements: list[Sequence[Settlement]] = []
         self.contents: dict[int, MemoryContent] = {}
+        self.failed: set[int] = set()
+        self.asked: list[int] = []
 
     async def take(
         self, lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
@@ -228,6 +232,12 @@ class MemoryJobs(MemoryLeases):
         if lease.name in self.lost:
             raise LeaseLost(lease.name)
         self.settlements.append(settlements)
+
+    async def failed_before(self, job: Job) -> bool:
+        """What the test says."""
+        self.check()
+        self.asked.append(job.id)
+        return job.id in self.failed
 
     def content(self, job: Job) -> IContent:
         """What the test has put there."""
