@@ -62,7 +62,8 @@ _PRETENCE_SECRET: Final = 32
 
 #: Settings that are obeyed at the start only.
 _FIXED: Final = (
-    "hostname", "data_directory", "http", "resolver", "queue", "webhooks", "store", "pedantic",
+    "hostname", "data_directory", "http", "resolver", "queue", "outbound",
+    "webhooks", "store", "pedantic",
 )  # fmt: skip
 
 #: Rows of history that are removed at once.

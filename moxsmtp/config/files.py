@@ -16,7 +16,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from moxsmtp.config.mistakes import Findings, KeyPath
 from moxsmtp.receive.settings import TLSFiles
 
-__all__ = ["check_tls", "content", "secret", "warn_of_readers"]
+__all__ = ["check_authorities", "check_tls", "content", "secret", "warn_of_readers"]
 
 #: Octets read of a file at most; certificates and secrets are far smaller.
 _LIMIT = 1024 * 1024
@@ -56,6 +56,17 @@ def check_tls(files: TLSFiles, at: KeyPath, findings: Findings) -> None:
     if certificate.public_bytes(*form) != key.public_bytes(*form):
         text = f"is not the key of the first certificate in {files.certificate}"
         findings.add((*at, "key"), text)
+
+
+def check_authorities(name: str, at: KeyPath, findings: Findings) -> None:
+    """Certificates can be read from a file."""
+    pem = content(name, lambda text: findings.add(at, text))
+    if pem is None:
+        return
+    try:
+        load_pem_x509_certificates(pem)
+    except ValueError:
+        findings.add(at, f"{name} holds no PEM certificates; give those of the authorities")
 
 
 def warn_of_readers(name: str, at: KeyPath, findings: Findings) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moxsmtp.config.checks import check, maildir_path
-from moxsmtp.config.files import check_tls, secret
+from moxsmtp.config.files import check_authorities, check_tls, secret
 from moxsmtp.config.folders import default_data_directory
 from moxsmtp.config.mistakes import ConfigError, Findings, KeyPath, Mistake
 from moxsmtp.config.schema import file_table
@@ -27,6 +27,7 @@ from moxsmtp.config.tables import (
 from moxsmtp.directory import AliasSettings, ReportSettings
 from moxsmtp.interfaces import Account, AddressRole, HookTarget, MailboxKind, Maildir
 from moxsmtp.names import Domain, InvalidName, parse_domain
+from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.receive.settings import ListenerSettings, TLSFiles
 
 __all__ = ["data_directory", "load"]
@@ -93,6 +94,7 @@ class _Assembly:
         listeners = tuple(self._listener(*item) for item in table.listener.items())
         accounts = tuple(self._account(*item) for item in table.account.items())
         keys = self._selectors()
+        outbound = self._outbound()
         if table.hostname is None or self._findings.problems:
             return None
         directory = table.data_directory or default_data_directory(os.environ, sys.platform)
@@ -112,6 +114,7 @@ class _Assembly:
             http=table.http,
             resolver=table.resolver,
             queue=table.queue,
+            outbound=outbound,
             webhooks=table.webhooks,
             store=table.store,
             limits=table.limits,
@@ -121,6 +124,14 @@ class _Assembly:
             cram_md5=table.cram_md5,
             pedantic=table.pedantic,
         )
+
+    def _outbound(self) -> OutboundSettings:
+        """With the authorities' file by its absolute name, and looked at."""
+        outbound = self._table.outbound
+        name = self._file(outbound.certificates)
+        if name:
+            check_authorities(name, ("outbound", "certificates"), self._findings)
+        return replace(outbound, certificates=name)
 
     def _file(self, name: str) -> str:
         return str(self._folder / name) if name else ""

@@ -14,6 +14,7 @@ from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import INBOX, Account
 from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.names import Domain, IPAddress, parse_domain
+from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import DelaySettings, ListenerSettings
@@ -115,6 +116,7 @@ class Settings:
     http: HTTPSettings = field(default_factory=HTTPSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    outbound: OutboundSettings = field(default_factory=OutboundSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

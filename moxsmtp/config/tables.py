@@ -12,6 +12,7 @@ from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import INBOX, MailboxKind, OutgoingEvent
 from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.names import Domain
+from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import DelaySettings, ListenerSettings
@@ -159,6 +160,7 @@ class FileTable:
     host_tls_reports: HostReportTable | None = None
     relay: Mapping[int, RelaySettings] = field(default_factory=dict)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    outbound: OutboundSettings = field(default_factory=OutboundSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     store: StoreSettings = field(default_factory=StoreSettings)

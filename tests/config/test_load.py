@@ -748,6 +748,18 @@ class NamedFileTests(ConfigTestCase):
             [(9, "listener[0].tls.certificate"), (10, "listener[0].tls.key")],
         )
 
+    def test_authorities(self) -> None:
+        """The file of authorities is read, and its name starts at the folder too."""
+        files = self.certificate()
+        text = LEAST + '[outbound]\ncertificates = "{}"\nallow_private = ["10.0.0.0/8"]\n'
+        outbound = self.loaded(text.format("one.crt")).outbound
+        self.assertEqual(outbound.certificates, files.certificate)
+        self.assertEqual(outbound.allow_private, (ip_network("10.0.0.0/8"),))
+        self.assertEqual(self.loaded(LEAST).outbound.certificates, "")
+        line = text[: text.index("certificates")].count("\n") + 1
+        for name, word in (("no.crt", "cannot read"), ("one.key", "holds no PEM certificates")):
+            self.assertMistake(text.format(name), line, "outbound.certificates", word)
+
     def test_missing_beside_others(self) -> None:
         """A missing file is reported together with mistakes of other kinds."""
         text = self.tls(TLSSettings("no.crt", "no.key")) + "[queue]\nx = 1\n"

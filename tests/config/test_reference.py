@@ -30,6 +30,7 @@ from moxsmtp.config.values import duration, octets
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.localserve import ensure_certificate
+from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import (
@@ -69,6 +70,7 @@ TABLES: Final[dict[str, type]] = {
     "account": AccountTable,
     "account.outgoing_webhook": OutgoingHookTable,
     "account.incoming_webhook": IncomingHookTable,
+    "outbound": OutboundSettings,
     "queue": QueueSettings,
     "resolver": ResolverSettings,
     "webhooks": WebhookSettings,
