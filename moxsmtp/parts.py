@@ -26,6 +26,7 @@ from moxsmtp.entrances import ReceiverMaker
 from moxsmtp.interfaces import IReceiver, Maildir, Role
 from moxsmtp.judge.limiters import Limiters
 from moxsmtp.mailbox.content import MaildirReader
+from moxsmtp.mailbox.duty import Sole
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
 from moxsmtp.mailbox.watch import MaildirWatch
 from moxsmtp.metrics import process_metrics
@@ -46,6 +47,7 @@ from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.store.accounts import Credentials as PasswordHashes
 from moxsmtp.store.accounts import Identity
 from moxsmtp.store.client_keys import ClientKeys
+from moxsmtp.store.duties import Duty
 from moxsmtp.store.hand_overs import HandOvers
 from moxsmtp.store.history import History
 from moxsmtp.store.hooks import HookStore
@@ -121,6 +123,11 @@ class Parts:
             hand_overs,
             self._configured_maildirs,
             self.metrics,
+            duty=(
+                Sole()
+                if engine.is_sole
+                else Duty(engine.database, "hand-over", owner=owner, now=self.now)
+            ),
             host=self.settings.hostname.ascii,
         )
         self.hook_store = HookStore(engine.database, owner=owner, now=self.now)

@@ -70,6 +70,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.store": SHELL,
     "moxsmtp.mailbox": DECISION,
     "moxsmtp.mailbox.content": SHELL,
+    "moxsmtp.mailbox.duty": DECISION,
     "moxsmtp.mailbox.handover": SHELL,
     "moxsmtp.mailbox.maildir": SHELL,
     "moxsmtp.mailbox.names": DECISION,

@@ -15,13 +15,14 @@ its reader has moved it meanwhile.  A Maildir that has vanished while messages
 are known to be in it is not made again: it may be a disk that is not mounted.
 An account whose Maildir fails waits, ever longer, and holds up nobody else.
 
-One process at a time may do this for a store.
+One process at a time does this for a store; the others stand by.  One that was
+frozen in the middle of a batch finds its duty gone before it lets a file appear.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from moxsmtp.interfaces import INBOX, IMetrics, InsufficientStorage, StorageUnavailable
+from moxsmtp.mailbox.duty import IDuty
 from moxsmtp.mailbox.maildir import Draft, Tree, Vanished, sync_files, sync_folder
 from moxsmtp.mailbox.rest import Rest
 from moxsmtp.mailbox.storage import HandOver, IHandOver
@@ -84,14 +86,19 @@ class HandOvers(Service):
         maildirs: Maildirs,
         metrics: IMetrics,
         *,
+        duty: IDuty,
         host: str,
     ) -> None:
-        """@param host: Who we are, in the names of files."""
+        """
+        @param duty: To hand mail over, where others share the store.
+        @param host: Who we are, in the names of files.
+        """
         self._clock = clock
         self._in_thread = in_thread
         self._store = store
         self._maildirs = maildirs
         self._metrics = metrics
+        self._duty = duty
         self._host = host
         self._prepared: set[str] = set()
         self._trouble: dict[str, _Trouble] = {}
@@ -140,13 +147,19 @@ class HandOvers(Service):
             await running
             if limit.active():
                 limit.cancel()
+        try:
+            await self._duty.give_up()
+        except (InsufficientStorage, StorageUnavailable):
+            return  # it ends by itself
 
     def _until_again(self) -> float | None:
-        """Seconds until what failed is tried again; L{None}: nothing has."""
+        """Seconds until the next pass; L{None}: when somebody wakes us."""
         now = self._clock.seconds()
         again = [trouble.until - now for trouble in self._trouble.values()]
         if self._store_delay:
             again.append(self._store_delay)
+        if self._duty.poll is not None:
+            again.append(self._duty.poll)
         return min(again, default=None)
 
     # -- one pass over all that waits -----------------------------------------------
@@ -155,7 +168,7 @@ class HandOvers(Service):
         # What failed Maildirs hold up need not be read again before its time.
         after = self._seen if self._trouble and all(map(self._waits, self._trouble)) else 0
         try:
-            while not self._stopping:
+            while not self._stopping and await self._duty.take():
                 pending = await self._store.pending_hand_overs(_BATCH, after)
                 if pending:
                     await self._batch(pending)
@@ -276,8 +289,9 @@ class HandOvers(Service):
         if written:
             await self._in_thread(sync_files, [each.draft.path for each in written])
             names = {each.hand_over.id: each.name for each in written}
-            waiting = set(await self._store.name_hand_overs(names))
-            done, errors = await self._in_thread(_rename, written, waiting)
+            is_ours = await self._duty.take()
+            waiting = set(await self._store.name_hand_overs(names)) if is_ours else set()
+            done, errors = await self._in_thread(_rename, written, waiting, self._duty.is_held)
             for account, error in errors.items():
                 self._failed(account, error)
             there += done
@@ -320,12 +334,13 @@ def _find_and_sync(tree: Tree, names: Sequence[str]) -> set[str]:
 
 
 def _rename(
-    written: Sequence[_Written], waiting: set[int]
+    written: Sequence[_Written], waiting: set[int], is_held: Callable[[], bool]
 ) -> tuple[list[HandOver], Mapping[str, OSError]]:
     """
     In a thread: let files appear and put their folders on disk.
 
     @param waiting: Messages that were not removed meanwhile.
+    @param is_held: Whether the duty is still ours.
     @return: What has appeared, and errors by account.
     """
     renamed: dict[Path, list[HandOver]] = defaultdict(list)
@@ -333,7 +348,7 @@ def _rename(
     for each in written:
         hand_over = each.hand_over
         try:
-            if hand_over.id not in waiting:
+            if hand_over.id not in waiting or not is_held():
                 each.draft.abandon()
                 continue
             if hand_over.mailbox != INBOX:

@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from moxsmtp.interfaces import IContent
+from moxsmtp.mailbox.duty import IDuty
 from moxsmtp.mailbox.storage import HandOver, IHandOver, InMaildir
 from tests.queue.doubles import MemoryContent
 
-__all__ = ["Killed", "MemoryHandOvers", "Mortal", "inline"]
+__all__ = ["Killed", "MemoryHandOvers", "Mortal", "SharedDuty", "inline"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +26,36 @@ RECEIVED = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 async def inline(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Work that is done at once, here."""
     return work(*args, **kwargs)
+
+
+@implementer(IDuty)
+class SharedDuty:
+    """
+    A duty that the test gives and takes.
+
+    @ivar holds: Whether it is held when a clock is asked.
+    """
+
+    poll = 5.0
+
+    def __init__(self, *, is_ours: bool = True, takes: int | None = None) -> None:
+        """@param takes: Somebody else has it after so many times."""
+        self.is_ours = is_ours
+        self.holds = True
+        self.given_up = False
+        self._takes = takes
+
+    async def take(self) -> bool:
+        if self._takes is not None:
+            self.is_ours = self._takes > 0
+            self._takes -= 1
+        return self.is_ours
+
+    def is_held(self) -> bool:
+        return self.holds
+
+    async def give_up(self) -> None:
+        self.given_up = True
 
 
 class Killed(BaseException):

@@ -12,11 +12,12 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import Maildir, StorageUnavailable
 from moxsmtp.mailbox import maildir as maildir_module
+from moxsmtp.mailbox.duty import IDuty, Sole
 from moxsmtp.mailbox.handover import HandOvers
 from moxsmtp.mailbox.maildir import Draft
 from moxsmtp.mailbox.storage import IHandOver, InMaildir
 from moxsmtp.testing import MemoryMetrics
-from tests.mailbox.doubles import Killed, MemoryHandOvers, Mortal
+from tests.mailbox.doubles import Killed, MemoryHandOvers, Mortal, SharedDuty
 from tests.queue.doubles import MemoryContent
 
 
@@ -34,7 +35,7 @@ class HandOverTestCase(unittest.SynchronousTestCase):
         # Syncing costs time and shows nothing here.
         self.patch(maildir_module, "_syncfs", lambda _: True)
 
-    def service(self, mortal: Mortal | None = None) -> HandOvers:
+    def service(self, mortal: Mortal | None = None, duty: IDuty | None = None) -> HandOvers:
         """A process; not to be ended, for it may be dead."""
         self.store.mortal = mortal or Mortal()
         return HandOvers(
@@ -43,12 +44,13 @@ class HandOverTestCase(unittest.SynchronousTestCase):
             self.store,
             lambda: self.maildirs,
             self.metrics,
+            duty=duty or Sole(),
             host="mx.example",
         )
 
-    def start(self) -> HandOvers:
+    def start(self, duty: IDuty | None = None) -> HandOvers:
         """A process that lives."""
-        service = self.service()
+        service = self.service(duty=duty)
         service.startService()
         self.addCleanup(self.end, service)
         return service
@@ -413,3 +415,46 @@ class TroubleTests(HandOverTestCase):
         (self.base / "alice").mkdir()
         self.clock.advance(1)
         self.assertEqual(list((self.base / "alice").iterdir()), [])
+
+
+class DutyTests(HandOverTestCase):
+    """Several processes on one store."""
+
+    def test_doubles(self) -> None:
+        """What stands for a duty, and the duty of one who is alone, are duties."""
+        verifyObject(IDuty, SharedDuty())
+        verifyObject(IDuty, Sole())
+
+    def test_stands_by(self) -> None:
+        """Who does not have the duty touches nothing, looks now and then, and takes over."""
+        duty = SharedDuty(is_ours=False)
+        self.store.add(1)
+        self.start(duty)
+        self.assertEqual((self.store.calls, self.files()), ([], {}))
+        duty.is_ours = True
+        self.clock.advance(SharedDuty.poll)
+        self.assertEqual(len(self.files()), 1)
+
+    def test_lost_before_names(self) -> None:
+        """Who loses it while files are written records no name and lets none appear."""
+        self.store.add(1)
+        self.start(SharedDuty(takes=1))
+        self.assertEqual(self.files(), {})
+        self.assertIsNone(self.store.messages[1].name)
+        self.assertEqual(list((self.base / "alice" / "tmp").iterdir()), [])
+
+    def test_lost_before_files_appear(self) -> None:
+        """Who was frozen behind the last look lets no file appear."""
+        duty = SharedDuty()
+        duty.holds = False
+        self.store.add(1)
+        self.start(duty)
+        self.assertEqual(self.files(), {})
+        self.assertIn(1, self.store.messages)
+
+    def test_given_up(self) -> None:
+        """Who stops lets another have it at once."""
+        duty = SharedDuty()
+        service = self.start(duty)
+        self.successResultOf(service.stopService())
+        self.assertTrue(duty.given_up)

@@ -20,6 +20,7 @@ from tests.peers.postgresql import OnPostgreSQL
 from tests.store import (
     test_accounts,
     test_client_keys,
+    test_duties,
     test_hand_overs,
     test_history,
     test_hooks,
@@ -65,6 +66,10 @@ class HandOversTests(StoreOnPostgreSQL, test_hand_overs.HandOversTests):
 
 class LeasesTests(StoreOnPostgreSQL, test_leases.LeasesTests):
     """Who owns a destination."""
+
+
+class DutyTests(StoreOnPostgreSQL, test_duties.DutyTests):
+    """Which process has a duty."""
 
 
 class AddTests(StoreOnPostgreSQL, test_jobs.AddTests):
