@@ -254,10 +254,11 @@ class Deliver:
     ) -> tuple[_Connection, ESMTPClient] | None:
         """The first address that can be connected to decides (Q-50)."""
         started = self._clock.seconds()
-        addresses = await route.addresses(host)
-        if isinstance(addresses, Unreachable):
-            ending.word = _unreachable(work, addresses)
+        located = await route.addresses(host)
+        if isinstance(located, Unreachable):
+            ending.word = _unreachable(work, located)
             return None
+        addresses = located.addresses
         name = route.name if isinstance(route, FixedRoute) else host.ascii
         left = _DIAL_LIMIT - (self._clock.seconds() - started)
         share = max(left / len(addresses), _SHORTEST_DIAL)

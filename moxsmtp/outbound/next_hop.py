@@ -1,11 +1,14 @@
 """
 Which hosts take a domain's mail, and where they are.  RFC 5321 section 5,
 RFC 7505.
+
+What the DNS says is kept together with how far it is authentic: DANE stands on
+that (RFC 7672 section 2.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
@@ -13,16 +16,19 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as LookupTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
-from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, RRType
+from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import AddressLiteral, Domain, Host, InvalidName, IPAddress, parse_domain
+from moxsmtp.outbound.transport import Families
 from moxsmtp.outbound.unreachable import Unreachable
 
-__all__ = ["FixedRoute", "NextHop", "NextHops", "Unreachable"]
+__all__ = ["FixedRoute", "Located", "NextHop", "NextHops", "Unreachable", "in_order"]
 
-#: CNAMEs of a recipient domain that are followed (Q-47).
+#: CNAMEs that are followed, of a recipient domain (Q-47) and of a host (Q-49).
 _LONGEST_CHAIN: Final = 16
+_LONGEST_HOST_CHAIN: Final = 11
 
 #: Seconds for one look-up (Q-47).
 _LOOKUP_LIMIT: Final = 30.0
@@ -32,12 +38,58 @@ _LOOKUP_LIMIT: Final = 30.0
 _MOST_HOSTS: Final = 16
 _MOST_ADDRESSES: Final = 16
 
+#: Records, and characters, that one line tells of an answer.
+_MOST_TOLD: Final = 8
+_LONGEST_STEP: Final = 300
+
+#: Not one that was tried yet.
+_NONE_DIALED: Final[Mapping[str, tuple[IPAddress, ...]]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """@ivar hosts: In the order to try them; at least one."""
+    """
+    Where a domain's mail goes.
+
+    @ivar hosts: In the order to try them; at least one.
+    @ivar recipient_domain: L{None} where the DNS was not asked: policies of
+        domains do not count (Q-46).
+    @ivar expanded: The end of the domain's CNAMEs, its own name where it has none.
+    @ivar has_mx: The hosts are named by MX records.
+    @ivar authentic: All of it is: CNAMEs, and that there are these MX records or none (Q-48).
+    @ivar first_authentic: What the first question was answered with is: the
+        first CNAME, or that there is none.
+    @ivar steps: What was asked and answered, for people.
+    """
 
     hosts: tuple[Host, ...]
+    recipient_domain: Domain | None = None
+    expanded: str = ""
+    has_mx: bool = False
+    authentic: bool = False
+    first_authentic: bool = False
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """
+    Where a host is.
+
+    @ivar addresses: In the order to try them; at least one.
+    @ivar expanded: The end of the host's CNAMEs; its own name where it has none.
+    @ivar authentic: All of it is, addresses included.
+    @ivar first_authentic: The first answer is: the host's CNAME; of a host that
+        has none, all of it.  RFC 7672 section 2.2.2.
+    @ivar steps: What was asked and answered, for people.
+    """
+
+    host: Host
+    addresses: tuple[IPAddress, ...]
+    expanded: str = ""
+    authentic: bool = False
+    first_authentic: bool = False
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +109,39 @@ class FixedRoute:
         del destination
         return NextHop((AddressLiteral(self.address),))
 
-    async def addresses(self, host: Host) -> tuple[IPAddress, ...] | Unreachable:
+    async def addresses(
+        self,
+        host: Host,
+        families: Families = Families.BOTH,
+        dialed: Mapping[str, tuple[IPAddress, ...]] = _NONE_DIALED,
+    ) -> Located | Unreachable:
         """As L{NextHops.addresses}."""
-        del host
-        return (self.address,)
+        del families, dialed
+        return Located(host, (self.address,))
+
+
+class _Trail:
+    """What was asked on the way to one result, and how far it is authentic."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.first_authentic = False
+        self.authentic = True
+
+    def heard(self, question: Question, answer: Answer) -> None:
+        if not self.steps:
+            self.first_authentic = answer.authentic
+        self.authentic = self.authentic and answer.authentic
+        self.steps.append(_told(question, answer))
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Of CNAMEs.  @ivar exists: There is such a name."""
+
+    name: str
+    exists: bool
+    is_alias: bool
 
 
 class NextHops:
@@ -91,35 +172,40 @@ class NextHops:
         """
         if isinstance(destination, AddressLiteral):
             return NextHop((destination,))
+        trail = _Trail()
         try:
-            name = await self._expanded(destination.ascii)
-            answer = await self._lookup(Question(name, RRType.MX)) if name else None
+            end = await self._expanded(destination.ascii, _LONGEST_CHAIN, trail)
+            if not end.exists:
+                return _no_such(destination)
+            question = Question(end.name, RRType.MX)
+            answer = await self._lookup(question)
         except LookupFailed as failure:
             return Unreachable(permanent=False, status="4.3", error=str(failure))
-        if answer is None or not answer.exists:
-            return Unreachable(
-                permanent=True, status="1.2", error=f"{destination} does not exist in the DNS"
-            )
-        return self._chosen(destination, name, answer)
+        trail.heard(question, answer)
+        if not answer.exists:
+            return _no_such(destination)
+        return self._chosen(destination, end.name, answer, trail)
 
-    async def _expanded(self, name: str) -> str:
+    async def _expanded(self, name: str, longest: int, trail: _Trail) -> _End:
         """
-        The end of the domain's CNAMEs, each asked for by itself; empty if
-        there is no such name.
+        Follow CNAMEs, each asked for by itself.
 
         @raise LookupFailed: A loop, too many of them, or the DNS failed.
         """
-        for _ in range(_LONGEST_CHAIN):
-            answer = await self._lookup(Question(name, RRType.CNAME))
-            if not answer.exists:
-                return ""
-            if not answer.records:
-                return name
+        for number in range(longest):
+            question = Question(name, RRType.CNAME)
+            answer = await self._lookup(question)
+            trail.heard(question, answer)
+            if not answer.exists or not answer.records:
+                return _End(name, answer.exists, is_alias=number > 0)
             name = Question(str(answer.records[0]), RRType.CNAME).name
-        raise LookupFailed(f"the CNAMEs of {name} lead too far")
+        raise LookupFailed(f"the CNAMEs of {name[:_LONGEST_STEP]} lead too far")
 
-    def _chosen(self, destination: Domain, name: str, answer: Answer) -> NextHop | Unreachable:
+    def _chosen(
+        self, destination: Domain, name: str, answer: Answer, trail: _Trail
+    ) -> NextHop | Unreachable:
         records = [record for record in answer.records if isinstance(record, MX)]
+        has_mx = bool(records)
         if not records:
             records = [MX(0, name)]
         elif len(records) == 1 and not records[0].host:
@@ -139,37 +225,77 @@ class NextHops:
                 status="4.4",
                 error=f"no mail server of {destination} has a valid name",
             )
-        return NextHop(tuple(hosts)[:_MOST_HOSTS])
+        return NextHop(
+            tuple(hosts)[:_MOST_HOSTS],
+            recipient_domain=destination,
+            expanded=name,
+            has_mx=has_mx,
+            authentic=trail.authentic,
+            first_authentic=trail.first_authentic,
+            steps=tuple(trail.steps),
+        )
 
-    async def addresses(self, host: Host) -> tuple[IPAddress, ...] | Unreachable:
+    async def addresses(
+        self,
+        host: Host,
+        families: Families = Families.BOTH,
+        dialed: Mapping[str, tuple[IPAddress, ...]] = _NONE_DIALED,
+    ) -> Located | Unreachable:
         """
-        Addresses of a host, in the order of the DNS.  IPv4 comes first: what
-        receivers ask of a sender's address, reverse names above all, is more
-        often in order there.
+        Where a host is, its CNAMEs followed.
+
+        @param families: Others are not asked for.
+        @param dialed: By host, the addresses that were connected to, in order;
+            decides which come first (Q-49).
         """
         if isinstance(host, AddressLiteral):
-            return (host.address,)
-        lookups = [
-            Deferred.fromCoroutine(self._lookup(Question(host.ascii, family)))
-            for family in (RRType.A, RRType.AAAA)
+            return _located_literal(host, families)
+        trail = _Trail()
+        try:
+            end = await self._expanded(host.ascii, _LONGEST_HOST_CHAIN, trail)
+        except LookupFailed as failure:
+            return Unreachable(permanent=False, status="4.3", error=str(failure))
+        found, errors = (
+            await self._addresses_of(end.name, families, trail) if end.exists else ([], [])
+        )
+        if not found:
+            return Unreachable(
+                permanent=False,
+                status="4.3" if errors else "4.4",
+                error="; ".join(errors) or f"{host} has no address",
+            )
+        return Located(
+            host,
+            in_order(found, dialed.get(host.ascii, ()))[:_MOST_ADDRESSES],
+            expanded=end.name,
+            authentic=trail.authentic,
+            first_authentic=trail.first_authentic and (end.is_alias or trail.authentic),
+            steps=tuple(trail.steps),
+        )
+
+    async def _addresses_of(
+        self, name: str, families: Families, trail: _Trail
+    ) -> tuple[list[IPAddress], list[str]]:
+        """Those that were found, IPv4 first, and which look-ups failed."""
+        questions = [
+            Question(name, type_)
+            for type_, other in ((RRType.A, Families.IPV6), (RRType.AAAA, Families.IPV4))
+            if families is not other
         ]
-        answers: list[tuple[bool, Any]] = await DeferredList(lookups, consumeErrors=True)
+        lookups = [Deferred.fromCoroutine(self._lookup(question)) for question in questions]
+        outcomes: list[tuple[bool, Any]] = await DeferredList(lookups, consumeErrors=True)
         found: list[IPAddress] = []
         errors: list[str] = []
-        for success, outcome in answers:
-            if success:
+        for question, (_, outcome) in zip(questions, outcomes, strict=True):
+            if not isinstance(outcome, Failure):
+                trail.heard(question, outcome)
                 found += [ip_address(str(record)) for record in outcome.records]
             elif outcome.check(LookupFailed):
                 errors.append(outcome.getErrorMessage())
+                trail.steps.append(_shortened(f"{question.type}: {errors[-1]}"))
             else:
                 outcome.raiseException()
-        if found:
-            return tuple(dict.fromkeys(found))[:_MOST_ADDRESSES]
-        return Unreachable(
-            permanent=False,
-            status="4.3" if errors else "4.4",
-            error="; ".join(errors) or f"{host} has no address",
-        )
+        return found, errors
 
     async def _lookup(self, question: Question) -> Answer:
         asking = self._resolver.lookup(question).addTimeout(_LOOKUP_LIMIT, self._clock)
@@ -179,3 +305,68 @@ class NextHops:
             raise LookupFailed(
                 f"{question.type} of {question.name}: no answer in {_LOOKUP_LIMIT:g} s"
             ) from None
+
+
+def in_order(addresses: list[IPAddress], dialed: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
+    """
+    Addresses in the order to try them, each once (Q-49).
+
+    The family that was not used last comes first: where one is blocked or has
+    a bad name, the other may do.  Within a family that was used just once the
+    address that was used comes first, for greylisting waits for it to return.
+    Without a past IPv4 comes first: what receivers ask of a sender's address,
+    reverse names above all, is more often in order there.
+
+    @param addresses: In the order of the DNS, IPv4 before IPv6.
+    @param dialed: Connected to in earlier attempts, the latest last.
+    """
+    by_family: dict[int, list[IPAddress]] = {4: [], 6: []}
+    for address in dict.fromkeys(addresses):
+        by_family[address.version].append(address)
+    for version, own in by_family.items():
+        used = [address for address in dialed if address.version == version]
+        if len(used) == 1 and used[0] in own:
+            own.remove(used[0])
+            own.insert(0, used[0])
+    last = dialed[-1].version if dialed else 6
+    first = 4 if last == 6 else 6
+    return (*by_family[first], *by_family[last])
+
+
+def _located_literal(host: AddressLiteral, families: Families) -> Located | Unreachable:
+    if not families.admits(host.address):
+        return Unreachable(
+            permanent=False,
+            status="4.4",
+            error=f"{host} is not of the addresses that the transport connects to",
+        )
+    return Located(host, (host.address,))
+
+
+def _no_such(destination: Domain) -> Unreachable:
+    return Unreachable(
+        permanent=True, status="1.2", error=f"{destination} does not exist in the DNS"
+    )
+
+
+def _told(question: Question, answer: Answer) -> str:
+    """An answer on one line."""
+    if not answer.exists:
+        said = "no such name"
+    elif not answer.records:
+        said = "none"
+    else:
+        said = ", ".join(map(_told_record, answer.records[:_MOST_TOLD]))
+        more = len(answer.records) - _MOST_TOLD
+        if more > 0:
+            said += f" and {more} more"
+    dnssec = "authentic" if answer.authentic else "not authentic"
+    return _shortened(f"{question.type} of {question.name}: {said} ({dnssec})")
+
+
+def _told_record(record: Record) -> str:
+    return f"{record.preference} {record.host or '.'}" if isinstance(record, MX) else str(record)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_STEP else f"{text[: _LONGEST_STEP - 3]}..."

@@ -13,8 +13,10 @@ class Unreachable:
     There is nowhere to connect to.
 
     @ivar status: Subject and detail of the enhanced status code.
+    @ivar code: The SMTP code that a rule gives, or 0.
     """
 
     permanent: bool
     status: str
     error: str
+    code: int = 0

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import AddressLiteral, Host, parse_domain
-from moxsmtp.outbound.next_hop import NextHop, NextHops, Unreachable
+from moxsmtp.outbound.next_hop import Located, NextHop, NextHops, Unreachable
 from moxsmtp.testing import MemoryResolver
 
 Zone = dict[tuple[str, RRType], tuple[Record, ...] | Answer | LookupFailed]
@@ -67,7 +67,7 @@ class HostTests(NextHopTestCase):
         )
         self.assertEqual(
             self.successResultOf(Deferred.fromCoroutine(hops.addresses(literal))),
-            (literal.address,),
+            Located(literal, (literal.address,)),
         )
         self.assertEqual(dns.asked, [])
 
@@ -206,7 +206,7 @@ class AddressTests(NextHopTestCase):
         )
         if isinstance(found, Unreachable):
             return found.permanent, found.status
-        return [str(address) for address in found]
+        return [str(address) for address in found.addresses]
 
     def test_both_families(self) -> None:
         """A and AAAA, each in the order of the DNS, an address once."""
@@ -252,14 +252,18 @@ class AddressTests(NextHopTestCase):
     def test_cancel(self) -> None:
         """Cancelling gives up both look-ups."""
         cancelled: list[object] = []
+        aliases: Deferred[Answer] = Deferred()
 
         @implementer(IResolver)
         class Silent:
             def lookup(self, question: Question) -> Deferred[Answer]:
+                if question.type is RRType.CNAME:
+                    return aliases
                 return Deferred(lambda _: cancelled.append(question.type))
 
         hops = NextHops(resolver=Silent(), clock=Clock(), randbelow=lambda _: 0)
         finding = Deferred.fromCoroutine(hops.addresses(parse_domain("mx.example")))
+        aliases.callback(Answer(()))
         finding.cancel()
         self.failureResultOf(finding)
         self.assertEqual(cancelled, [RRType.A, RRType.AAAA])
