@@ -50,11 +50,13 @@ class DomainSettings:
     @ivar case_sensitive: C{Alice} and C{alice} are two people.
     @ivar reports_only: It is here for its reports' addresses, which are
         elsewhere; nobody lives in it (I-27).
+    @ivar disabled: Its mail does not leave for the time being (Q-14).
     """
 
     separators: tuple[str, ...] = ()
     case_sensitive: bool = False
     reports_only: bool = False
+    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,9 @@ from cryptography.x509 import load_pem_x509_certificates
 from moxsmtp.config.mistakes import Findings, KeyPath
 from moxsmtp.receive.settings import TLSFiles
 
-__all__ = ["check_authorities", "check_tls", "content", "secret", "warn_of_readers"]
+__all__ = [
+    "check_authorities", "check_tls", "content", "password", "secret", "warn_of_readers",
+]  # fmt: skip
 
 #: Octets read of a file at most; certificates and secrets are far smaller.
 _LIMIT = 1024 * 1024
@@ -85,15 +87,29 @@ def secret(name: str, at: KeyPath, findings: Findings) -> str:
 
     @return: Empty if there is none, which is reported.
     """
-    octets = content(name, lambda text: findings.add(at, text))
-    if octets is None:
-        return ""
-    warn_of_readers(name, at, findings)
-    try:
-        text = (octets.splitlines() or [b""])[0].decode("ascii").strip()
-    except UnicodeDecodeError:
-        text = ""
-    if not text or not text.isprintable():
+    text = _first_line(name, at, findings)
+    if text is not None and not (text and text.isascii() and text.isprintable()):
         findings.add(at, f"the first line of {name} is no header value in ASCII")
         return ""
-    return text
+    return text or ""
+
+
+def password(name: str, at: KeyPath, findings: Findings) -> str:
+    """Likewise, but it may have any characters that can be typed."""
+    text = _first_line(name, at, findings)
+    if text is not None and not (text and text.isprintable()):
+        findings.add(at, f"the first line of {name} is no password in UTF-8")
+        return ""
+    return text or ""
+
+
+def _first_line(name: str, at: KeyPath, findings: Findings) -> str | None:
+    """L{None}: it cannot be read, which is reported; empty: nothing that is UTF-8."""
+    octets = content(name, lambda text: findings.add(at, text))
+    if octets is None:
+        return None
+    warn_of_readers(name, at, findings)
+    try:
+        return (octets.splitlines() or [b""])[0].decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return ""

@@ -13,6 +13,7 @@ from moxsmtp.config.checks import check, maildir_path
 from moxsmtp.config.files import check_authorities, check_tls, secret
 from moxsmtp.config.folders import default_data_directory
 from moxsmtp.config.mistakes import ConfigError, Findings, KeyPath, Mistake
+from moxsmtp.config.routing import routing
 from moxsmtp.config.schema import file_table
 from moxsmtp.config.settings import Selector, Settings
 from moxsmtp.config.signing import selectors
@@ -95,6 +96,7 @@ class _Assembly:
         accounts = tuple(self._account(*item) for item in table.account.items())
         keys = self._selectors()
         outbound = self._outbound()
+        ways = routing(table, self._folder, self._findings)
         if table.hostname is None or self._findings.problems:
             return None
         directory = table.data_directory or default_data_directory(os.environ, sys.platform)
@@ -111,6 +113,7 @@ class _Assembly:
             aliases=tuple(self._aliases()),
             reports=tuple(self._reports(table.hostname)),
             relays=tuple(table.relay.values()),
+            routing=ways,
             http=table.http,
             resolver=table.resolver,
             queue=table.queue,

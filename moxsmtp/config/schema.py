@@ -33,7 +33,7 @@ from typing_extensions import TypedDict
 
 from moxsmtp.config import values
 from moxsmtp.config.mistakes import KeyPath, Problem
-from moxsmtp.config.tables import AccountTable, DomainTable, FileTable, SelectorTable
+from moxsmtp.config.tables import AccountTable, DomainTable, FileTable, RouteTable, SelectorTable
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.receive.relay_settings import RelaySettings
@@ -56,6 +56,7 @@ _MAY_BE_NONE: Final = {
     (AccountTable, "max_outgoing_messages_per_day"),
     (AccountTable, "max_first_time_recipients_per_day"),
     (RelaySettings, "max_messages_per_hour"),
+    (RouteTable, "minimum_attempts"),
 }
 
 #: Arrays that may be written as their only element.

@@ -14,6 +14,7 @@ from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import INBOX, Account
 from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.names import Domain, IPAddress, parse_domain
+from moxsmtp.outbound.route import NO_ROUTING, Routing
 from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
@@ -127,6 +128,7 @@ class Settings:
     aliases: tuple[AliasSettings, ...] = ()
     reports: tuple[ReportSettings, ...] = ()
     relays: tuple[RelaySettings, ...] = ()
+    routing: Routing = NO_ROUTING
     selectors: Mapping[Domain, tuple[Selector, ...]] = field(default_factory=dict)
     cram_md5: bool = True
     pedantic: bool = False

@@ -15,7 +15,7 @@ from moxsmtp.config.places import places
 __all__ = ["Source", "read"]
 
 #: Arrays of tables: each file adds its own.
-_ARRAYS: Final = ("listener", "relay")
+_ARRAYS: Final = ("listener", "relay", "route")
 
 _AT_LINE = re.compile(r"\(at line ([0-9]+)")
 
@@ -26,7 +26,8 @@ class Source:
     One file or a folder of them.
 
     @ivar name: As it was given to us.
-    @ivar tree: What C{tomllib} read; C{listener} and C{relay} are mappings from numbers.
+    @ivar tree: What C{tomllib} read; C{listener}, C{relay} and C{route}
+        are mappings from numbers.
     @ivar lines: File and line of each key.
     @ivar mistakes: What was wrong with the files as such.
     """

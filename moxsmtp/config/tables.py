@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,8 +12,9 @@ from moxsmtp.directory import DomainSettings
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.interfaces import INBOX, MailboxKind, OutgoingEvent
 from moxsmtp.judge.limiters import LimitSettings
-from moxsmtp.names import Domain
+from moxsmtp.names import Domain, IPAddress
 from moxsmtp.outbound.settings import OutboundSettings
+from moxsmtp.outbound.transport import DEFAULT_MECHANISMS, Families, SmarthostTLS
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import DelaySettings, ListenerSettings
@@ -21,7 +23,8 @@ from moxsmtp.webhooks.settings import WebhookSettings
 
 __all__ = [
     "AccountTable", "AliasTable", "DomainTable", "FileTable", "HostReportTable",
-    "IncomingHookTable", "OutgoingHookTable", "ReportTable", "SelectorTable",
+    "IncomingHookTable", "OutgoingHookTable", "ReportTable", "RouteTable", "SelectorTable",
+    "TransportKind", "TransportTable",
 ]  # fmt: skip
 
 
@@ -39,6 +42,49 @@ class SelectorTable:
     active: bool = True
     expiration: timedelta = timedelta()
     headers: tuple[str, ...] = ()
+
+
+class TransportKind(enum.StrEnum):
+    """How a transport gets mail away."""
+
+    DIRECT = "direct"
+    SOCKS = "socks"
+    SMARTHOST = "smarthost"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportTable:
+    """
+    C{[transport.NAME]}; which keys it may have depends on C{kind}.
+
+    @ivar port: L{None}: the usual one.
+    @ivar remote_addresses: From which a SOCKS proxy connects.
+    """
+
+    kind: TransportKind
+    host: str = ""
+    port: int | None = None
+    tls: SmarthostTLS = SmarthostTLS.STARTTLS
+    username: str = ""
+    password: str = field(default="", repr=False)
+    password_file: str = ""
+    mechanisms: tuple[str, ...] = DEFAULT_MECHANISMS
+    families: Families = Families.BOTH
+    remote_hostname: Domain | None = None
+    remote_addresses: tuple[IPAddress, ...] = ()
+    code: int = 554
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """C{[[route]]}, also of a domain and of an account; see L{Route}."""
+
+    transport: str
+    from_domains: tuple[str, ...] = ()
+    to_domains: tuple[str, ...] = ()
+    minimum_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +129,8 @@ class DomainTable:
     separator: tuple[str, ...] = ()
     case_sensitive: bool = False
     reports_only: bool = False
+    disabled: bool = False
+    route: tuple[RouteTable, ...] = ()
     alias: Mapping[str, AliasTable] = field(default_factory=dict)
     dmarc_reports: ReportTable | None = None
     tls_reports: ReportTable | None = None
@@ -94,6 +142,7 @@ class DomainTable:
             separators=self.separator,
             case_sensitive=self.case_sensitive,
             reports_only=self.reports_only,
+            disabled=self.disabled,
         )
 
 
@@ -132,6 +181,7 @@ class AccountTable:
     max_outgoing_messages_per_day: int = 1000
     max_first_time_recipients_per_day: int = 200
     from_id_login_addresses: tuple[str, ...] = ()
+    route: tuple[RouteTable, ...] = ()
     outgoing_webhook: OutgoingHookTable | None = None
     incoming_webhook: IncomingHookTable | None = None
 
@@ -142,7 +192,7 @@ class FileTable:
     All of it.
 
     @ivar hostname: L{None}: it is missing.
-    @ivar listener: By their number in the file, and so is C{relay}.
+    @ivar listener: By their number in the file, and so are C{relay} and C{route}.
     @ivar domain: By name as written.
     """
 
@@ -159,6 +209,8 @@ class FileTable:
     account: Mapping[str, AccountTable] = field(default_factory=dict)
     host_tls_reports: HostReportTable | None = None
     relay: Mapping[int, RelaySettings] = field(default_factory=dict)
+    transport: Mapping[str, TransportTable] = field(default_factory=dict)
+    route: Mapping[int, RouteTable] = field(default_factory=dict)
     queue: QueueSettings = field(default_factory=QueueSettings)
     outbound: OutboundSettings = field(default_factory=OutboundSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)

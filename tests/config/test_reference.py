@@ -24,7 +24,9 @@ from moxsmtp.config.tables import (
     IncomingHookTable,
     OutgoingHookTable,
     ReportTable,
+    RouteTable,
     SelectorTable,
+    TransportTable,
 )
 from moxsmtp.config.values import duration, octets
 from moxsmtp.dns.settings import ResolverSettings
@@ -71,6 +73,10 @@ TABLES: Final[dict[str, type]] = {
     "account.outgoing_webhook": OutgoingHookTable,
     "account.incoming_webhook": IncomingHookTable,
     "outbound": OutboundSettings,
+    "transport": TransportTable,
+    "route": RouteTable,
+    "domain.route": RouteTable,
+    "account.route": RouteTable,
     "queue": QueueSettings,
     "resolver": ResolverSettings,
     "webhooks": WebhookSettings,
@@ -83,6 +89,9 @@ TABLES: Final[dict[str, type]] = {
 
 #: Keys that a class has and a table cannot use.
 MEANINGLESS: Final = {("listener.submissions", "no_require_starttls")}
+
+#: Keys that are left out rather than given their default, L{None}; an example stands there.
+LEFT_OUT: Final = {("transport", "port"), ("transport", "remote_hostname")}
 
 _HEADER = re.compile(r"#?\[\[?([^\]]+)\]\]?")
 _KEY = re.compile(r"(#?)([a-z_0-9]+) = (.*)")
@@ -98,7 +107,7 @@ def documented(text: str) -> dict[str, dict[str, dict[bool, Any]]]:
     for line in text.splitlines():
         header, key = _HEADER.fullmatch(line), _KEY.fullmatch(line)
         if header:
-            table = re.sub(r'\.(alice|"example\.org"|2026-rsa|team)', "", header[1])
+            table = re.sub(r'\.(alice|"example\.org"|2026-rsa|team|relay)', "", header[1])
             found.setdefault(table, {})
         elif key:
             value = tomllib.loads(f"value = {key[3]}")["value"]
@@ -182,6 +191,8 @@ class ReferenceTests(unittest.SynchronousTestCase):
                 said = self.documented[name].get(key, {})
                 if key == "maildir_mode":
                     self.assertEqual(said[True], 0o700)
+                elif (name, key) in LEFT_OUT:
+                    self.assertIsNone(default)
                 elif said and default is not dataclasses.MISSING and key != "hostname":
                     self.assertIn(True, said, f"[{name}] {key}")
                     self.assertEqual(written(said[True], default), default, f"[{name}] {key}")
