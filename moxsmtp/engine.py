@@ -19,7 +19,7 @@ from moxsmtp.store.spool import Contents
 from moxsmtp.store.sqlite import SQLiteDatabase
 from moxsmtp.store.upgrade import prepare_sqlite
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "join_engine", "open_engine"]
 
 _log: Final = Logger()
 
@@ -60,30 +60,50 @@ class Engine:
             self.folder.close()
 
 
-def open_engine(directory: str, settings: StoreSettings, reactor: Any) -> Engine:
+def open_engine(
+    directory: str, settings: StoreSettings, reactor: Any, *, workers: int = 1
+) -> Engine:
     """
     Lock the folder and bring the database up to date.  Blocks; for the start.
 
     @param directory: The data folder; made if it is not there.
     @param reactor: IReactorFromThreads and IReactorTime.
+    @param workers: Processes that will L{join_engine}, if there is more than one.
     @raise StoreError: It cannot be used; says why in one line.
     """
     folder = DataFolder(Path(directory))
     folder.open()
     try:
-        files = ContentFiles(folder.content)
-        database: Database
         if settings.url:
             prepare_postgresql(settings.url)
-            database = PostgreSQLDatabase(reactor, settings.url, files)
         else:
             copy = prepare_sqlite(folder.database)
             if copy is not None:
                 _log.info("the database was upgraded; as it was before, it is in {copy}", copy=copy)
-            database = SQLiteDatabase(reactor, folder.database, files)
+        return _engine(folder, settings, reactor, workers)
     except BaseException:
         folder.close()
         raise
+
+
+def join_engine(directory: str, settings: StoreSettings, reactor: Any, *, workers: int) -> Engine:
+    """
+    Use a store that our parent process has opened, beside it and so many others.
+
+    @raise DriverMissing: What the parent has is missing here.
+    """
+    return _engine(DataFolder(Path(directory)), settings, reactor, workers)
+
+
+def _engine(folder: DataFolder, settings: StoreSettings, reactor: Any, workers: int) -> Engine:
+    files = ContentFiles(folder.content)
+    database: Database
+    if settings.url:
+        database = PostgreSQLDatabase(reactor, settings.url, files)
+    else:
+        database = SQLiteDatabase(reactor, folder.database, files, shared=workers > 1)
+    # Beside the workers, their parent writes messages too: DSNs.
+    processes = 1 if workers == 1 else workers + 1
     pool = ThreadPool(minthreads=0, maxthreads=8, name="moxsmtp")
     hashing = ThreadPool(minthreads=0, maxthreads=1, name="moxsmtp-hashing")
     has_room = FreeSpace(folder.path, settings.minimum_free, reactor)
@@ -91,7 +111,7 @@ def open_engine(directory: str, settings: StoreSettings, reactor: Any) -> Engine
         reactor,
         pool,
         files,
-        memory=settings.memory,
+        memory=settings.memory // processes,
         keep_files=not settings.url,
         has_room=has_room,
     )

@@ -23,13 +23,19 @@ class DataFolder:
     Where everything of one server lies.
 
     The lock is on an open file and ends with the process, however that ends,
-    so whoever holds it knows that every former owner is dead.
+    so whoever holds it knows that every former owner is dead.  Worker processes
+    inherit the open file, so that it ends with the last of them.
     """
 
     def __init__(self, path: Path) -> None:
         """Does nothing yet."""
         self.path = path
         self._lock = -1
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the lock, for processes of ours to inherit."""
+        return self._lock
 
     @property
     def database(self) -> Path:
@@ -67,9 +73,7 @@ class DataFolder:
                 raise
             owner = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             self.close()
-            process = f" (process {owner})" if owner.isdigit() else ""
-            text = f"another server{process} works on the data folder {self.path}"
-            raise FolderInUse(text) from None
+            raise FolderInUse(f"{_holder(owner)} works on the data folder {self.path}") from None
         # Only for people; what counts is the lock.
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
@@ -79,6 +83,19 @@ class DataFolder:
         if self._lock >= 0:
             descriptor, self._lock = self._lock, -1
             os.close(descriptor)
+
+
+def _holder(owner: str) -> str:
+    """@param owner: The process that made the lock, as it said."""
+    if not owner.isdigit():
+        return "another server"
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return f"a worker process that a former server (process {owner}) left behind still"
+    except (OSError, OverflowError):
+        pass  # it is there, and another user's
+    return f"another server (process {owner})"
 
 
 class FreeSpace:

@@ -25,6 +25,7 @@ from moxsmtp.store.errors import DatabaseUnavailable, TransactionLost
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.sqlite_errors import translated
 from moxsmtp.store.transaction import Statements, Transaction
+from moxsmtp.store.write_lock import WriteLock
 
 __all__ = ["SQLiteDatabase", "Writer", "connect"]
 
@@ -186,12 +187,36 @@ class _Reader(_Worker):
 class Writer(_Worker):
     """Commits in groups."""
 
-    def __init__(self, path: Path, files: ContentFiles, lock_patience: float, idle: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        files: ContentFiles,
+        lock_patience: float,
+        idle: float,
+        lock: WriteLock | None = None,
+    ) -> None:
+        """@param lock: Where other processes write, too."""
         super().__init__(path, files, lock_patience, write=True)
         self.patience: float | None = idle
+        self._lock = lock
 
     def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
         """See L{Worker.run}."""
+        if self._lock is None:
+            return self._run(works)
+        try:
+            self._lock.acquire()
+        except (DatabaseUnavailable, OSError) as error:
+            return [Raised(translated(error, self._path))] * len(works)
+        try:
+            outcomes = self._run(works)
+            # Before another process may refer to these files again.
+            self.tidy()
+        finally:
+            self._lock.release()
+        return outcomes
+
+    def _run(self, works: Sequence[Work]) -> Sequence[Outcome]:
         if len(works) > 1:
             outcomes = self._together(works)
             if outcomes is not None:
@@ -242,7 +267,18 @@ class Writer(_Worker):
         """Give a few pages of what was deleted back to the disk."""
         if self._open is None:
             return False
-        driver = self._open.driver
+        if self._lock is None:
+            return self._rest(self._open.driver)
+        try:
+            self._lock.acquire(0)
+        except (DatabaseUnavailable, OSError):
+            return False  # whoever has it does the same when it rests
+        try:
+            return self._rest(self._open.driver)
+        finally:
+            self._lock.release()
+
+    def _rest(self, driver: sqlite3.Connection) -> bool:
         try:
             driver.execute("PRAGMA busy_timeout = 0")
             (free,) = driver.execute("PRAGMA freelist_count").fetchone()
@@ -259,12 +295,25 @@ class Writer(_Worker):
 
     def close(self) -> None:
         """Leave one file, not a log beside it."""
+        # Also called while it is held, where a connection went wrong.
+        lock = None if self._lock is None or self._lock.is_held else self._lock
+        try:
+            if lock is not None:
+                lock.acquire()
+            self._empty_log()
+        except (DatabaseUnavailable, OSError) as error:
+            _log.info("the log of the database stays: {error}", error=error)
+        finally:
+            super().close()
+            if lock is not None:
+                lock.close()
+
+    def _empty_log(self) -> None:
         if self._open is not None:
             try:
                 self._open.driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.Error as error:
                 _log.info("the log of the database stays: {error}", error=error)
-        super().close()
 
 
 class SQLiteDatabase(Database):
@@ -280,15 +329,18 @@ class SQLiteDatabase(Database):
         bound: int = 1024,
         lock_patience: float = LOCK_PATIENCE,
         idle: float = 0.5,
+        shared: bool = False,
     ) -> None:
         """
         @param bound: Units that may be with the threads; more wait before them.
         @param lock_patience: Seconds to wait for another process' lock.
+        @param shared: Other processes of this server write, too.
         @param idle: Seconds without work after which free space is given back.
         """
         self.path = path
         self.files = files
-        write = partial(Writer, path, files, lock_patience, idle)
+        lock = WriteLock(path.parent, patience=lock_patience) if shared else None
+        write = partial(Writer, path, files, lock_patience, idle, lock)
         read = partial(_Reader, path, files, lock_patience, write=False)
         self._writer = Crew(reactor, "store-writer", [write], batch=GROUP, bound=bound)
         self._readers = Crew(reactor, "store-reader", [read] * readers, bound=bound)

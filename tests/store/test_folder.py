@@ -55,6 +55,22 @@ class DataFolderTests(SynchronousTestCase):
         first.close()
         second.open()
 
+    def test_inherited(self) -> None:
+        """
+        Who inherited the lock, as worker processes do, keeps others out when the server
+        is gone; they are told that it was a former one's.
+        """
+        folder, other = self.data_folder("a"), self.data_folder("a")
+        folder.open()
+        inherited = os.dup(folder.lock)
+        dead = 2**22 + 1  # above every number that a process has
+        os.pwrite(folder.lock, f"{dead}\n".encode(), 0)
+        folder.close()
+        why = self.assertRaises(FolderInUse, other.open)
+        self.assertIn(f"a former server (process {dead}) left behind", str(why))
+        os.close(inherited)
+        other.open()
+
     def test_stale(self) -> None:
         """A lock file that a dead server left is no obstacle, whatever it says."""
         folder = self.data_folder("a")
