@@ -3,7 +3,8 @@ Which module may import which, read from the syntax trees.
 
 Layers, from the ground up: the language of mail; checks; decisions; shells;
 edges.  A module imports its own layer or a lower one, and a shell no other
-shell's package: shells meet in C{interfaces} and C{queue.storage}.
+shell's package, the shared ones apart: shells meet in C{interfaces} and
+C{queue.storage}.
 """
 
 from __future__ import annotations
@@ -67,7 +68,6 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.outbound.unreachable": DECISION,
     "moxsmtp.webhooks": DECISION,
     "moxsmtp.webhooks.calls": SHELL,
-    "moxsmtp.webhooks.endpoint": SHELL,
     "moxsmtp.webhooks.post": SHELL,
     "moxsmtp.tls": SHELL,
     "moxsmtp.store": SHELL,
@@ -82,6 +82,10 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.mailbox.threads": SHELL,
     "moxsmtp.mailbox.watch": SHELL,
     "moxsmtp.receive": SHELL,
+    "moxsmtp.https": LANGUAGE,
+    "moxsmtp.https.addresses": LANGUAGE,
+    "moxsmtp.https.client": SHELL,
+    "moxsmtp.https.endpoint": SHELL,
     "moxsmtp.mtasts": LANGUAGE,
     "moxsmtp.mtasts.cache": SHELL,
     "moxsmtp.mtasts.fetch": SHELL,
@@ -109,6 +113,10 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.tap": EDGE,
     "moxsmtp.__main__": EDGE,
 }
+
+#: Shells that others may import: what several of them would otherwise hold twice.
+#: They know no other shell themselves.
+SHARED: Final = frozenset({"moxsmtp.https"})
 
 #: The only module that may import the reactor.
 REACTOR_OWNER: Final = "moxsmtp.tap"
@@ -209,7 +217,7 @@ def _against_layers(
         return [f"{place}: in no layer"]
     if theirs > mine:
         return [f"{place}: upward, from layer {mine} to {theirs}"]
-    if mine == theirs == SHELL and package(module) != package(target):
+    if mine == theirs == SHELL and package(target) not in SHARED | {package(module)}:
         return [f"{place}: sideways, from one shell to another"]
     return []
 
@@ -253,6 +261,7 @@ class RuleTests(unittest.SynchronousTestCase):
             "moxsmtp.config",
             "moxsmtp.dns.records",
             "moxsmtp.dns.resolver",
+            "moxsmtp.https.client",
             "moxsmtp.interfaces",
             "moxsmtp.queue.job",
             "moxsmtp.receive.protocol",
@@ -290,6 +299,13 @@ class RuleTests(unittest.SynchronousTestCase):
         self.assertRefused("moxsmtp.receive.protocol", text, "sideways")
         own = "from moxsmtp.receive.receiver import Receiver"
         self.assertEqual(violations("moxsmtp.receive.protocol", own, self.KNOWN), [])
+
+    def test_shared(self) -> None:
+        """What several shells need they all may import, and it imports none of them."""
+        shared = "from moxsmtp.https.client import Client"
+        self.assertEqual(violations("moxsmtp.receive.protocol", shared, self.KNOWN), [])
+        text = "from moxsmtp.store.database import Database"
+        self.assertRefused("moxsmtp.https.client", text, "sideways")
 
     def test_settings_stay_unaware_of_config(self) -> None:
         """Whoever obeys settings does not import what loads them."""

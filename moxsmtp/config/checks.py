@@ -11,6 +11,7 @@ from moxsmtp.config.addresses import check_addresses
 from moxsmtp.config.mistakes import Findings, KeyPath
 from moxsmtp.config.relaying import check_relays
 from moxsmtp.config.tables import AccountTable, FileTable, IncomingHookTable
+from moxsmtp.https.addresses import AddressPolicy
 from moxsmtp.interfaces import MailboxKind
 from moxsmtp.names import InvalidName, IPAddress, parse_domain
 from moxsmtp.receive.settings import (
@@ -19,7 +20,6 @@ from moxsmtp.receive.settings import (
     SubmissionSettings,
     TLSSettings,
 )
-from moxsmtp.webhooks.policy import AddressPolicy
 
 __all__ = ["check", "maildir_path"]
 

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import cast
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from OpenSSL import SSL
-from twisted.internet import error
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IProtocol,
-)
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, globalLogPublisher
-from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
 from twisted.trial import unittest
-from zope.interface import implementer
 
 from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import OutgoingEvent
 from moxsmtp.queue.job import Hook, HookResult
 from moxsmtp.testing import MemoryResolver
-from moxsmtp.webhooks.policy import AddressPolicy
-from moxsmtp.webhooks.post import Poster, mistake_in_url
+from moxsmtp.webhooks.post import Poster
 from moxsmtp.webhooks.settings import WebhookSettings
+from tests.https.wire import PUBLIC, Handshakes, Line, refuse, take
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PUBLIC = "198.41.0.4"
 HOOK = Hook(
     id=7,
     account="alice",
@@ -48,53 +35,6 @@ HOOK = Hook(
     attempts=3,
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class Handshakes:
-    """Remembers for which hosts TLS was begun."""
-
-    def __init__(self) -> None:
-        self.hosts: list[str] = []
-
-    def __call__(self, host: str) -> Handshakes:
-        """For one host."""
-        self.hosts.append(host)
-        return self
-
-    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection that nobody answers."""
-        del protocol
-        return SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-
-
-class Wire(StringTransport):
-    """A transport that tells its end of being aborted."""
-
-    aborted: Callable[[], None]
-
-    def abortConnection(self) -> None:
-        """The connection is lost, at once."""
-        self.aborted()
-
-
-@dataclass
-class Line:
-    """One TCP connection as its other end sees it."""
-
-    protocol: IProtocol
-    transport: StringTransport
-
-    def say(self, octets: bytes) -> None:
-        """Answer."""
-        if not self.transport.disconnected:
-            self.protocol.dataReceived(octets)
-
-    def hang_up(self) -> None:
-        """End it."""
-        if not self.transport.disconnected:
-            self.transport.disconnected = True
-            self.protocol.connectionLost(Failure(error.ConnectionLost()))
 
 
 class PostTestCase(unittest.SynchronousTestCase):
@@ -139,20 +79,11 @@ class PostTestCase(unittest.SynchronousTestCase):
 
     def answer_call(self, number: int = -1) -> Line:
         """Take the connection."""
-        factory = self.reactor.tcpClients[number][2]
-        protocol = factory.buildProtocol(IPv4Address("TCP", PUBLIC, 80))
-        assert protocol is not None
-        transport = Wire()
-        line = Line(protocol, transport)
-        transport.aborted = line.hang_up
-        protocol.makeConnection(transport)
-        return line
+        return take(self.reactor, number)
 
     def refuse_call(self, number: int = -1) -> None:
         """Do not take it."""
-        factory = self.reactor.tcpClients[number][2]
-        connector = self.reactor.connectors[number]
-        factory.clientConnectionFailed(connector, Failure(error.ConnectionRefusedError()))
+        refuse(self.reactor, number)
 
 
 class RequestTests(PostTestCase):
@@ -556,54 +487,3 @@ class LoopbackTests(PostTestCase):
     def test_not_other_networks(self) -> None:
         """Private networks are another matter."""
         self.assertFalse(self.successResultOf(self.post(url="http://10.0.0.1/")).success)
-
-
-class PolicyTests(unittest.SynchronousTestCase):
-    """Single addresses."""
-
-    def test_embedded(self) -> None:
-        """IPv6 addresses that stand for an IPv4 address are judged by it too."""
-        policy = AddressPolicy((), allow_loopback=False)
-        cases = {
-            "::ffff:127.0.0.1": False,
-            "::ffff:10.0.0.1": False,
-            "2002:7f00:1::": False,
-            "2002:0a00:1::1": False,
-            "64:ff9b::7f00:1": False,
-            "64:ff9b::c629:4": False,
-            "fe80::1": False,
-            "fc00::1": False,
-            "::": False,
-            "::1": False,
-            "ff02::1": False,
-            "100.64.0.1": False,
-            "192.168.0.1": False,
-            "255.255.255.255": False,
-            "2a00::1": True,
-            "198.41.0.4": True,
-        }
-        self.assertEqual({text: policy.allows(ip_address(text)) for text in cases}, cases)
-
-    @settings(max_examples=200, deadline=None)
-    @given(st.ip_addresses())
-    def test_only_global(self, address: object) -> None:
-        """Without exceptions nothing but global addresses is called."""
-        one = ip_address(str(address))
-        if AddressPolicy((), allow_loopback=False).allows(one):
-            self.assertTrue(one.is_global)
-
-
-class MistakeTests(unittest.SynchronousTestCase):
-    """URLs."""
-
-    def test_good(self) -> None:
-        """Ordinary URLs have no mistake."""
-        for url in ("http://a.example/", "https://a.example:8443/x?y=z#f", "http://192.0.2.1/"):
-            self.assertIsNone(mistake_in_url(url))
-
-    @settings(max_examples=200, deadline=None)
-    @given(st.text(max_size=60))
-    def test_any_text(self, text: str) -> None:
-        """Any text gets an answer."""
-        mistake_in_url(text)
-        mistake_in_url("http://" + text)

@@ -1,12 +1,12 @@
 """
-Where webhooks may connect to: the addresses of a name are checked, and what
+Where requests may connect to: the addresses of a name are checked, and what
 was checked is connected to, so that no second answer of the DNS leads
-elsewhere.
+elsewhere.  What comes back is bounded, whichever part of an answer it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, cast
 
@@ -30,9 +30,9 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from moxsmtp.dns.records import Answer, Question, RRType
+from moxsmtp.https.addresses import AddressPolicy
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import IPAddress
-from moxsmtp.webhooks.policy import AddressPolicy
 
 __all__ = ["AddressRefused", "CheckedEndpoints", "IReactorTCPTime", "TLSFor"]
 
@@ -47,6 +47,10 @@ _GOODBYE: Final = 5
 
 #: Addresses of one name that are tried.
 _ADDRESSES: Final = 4
+
+#: Octets that may come in answer to one request, its header and the marks between
+#: chunks included: there is no other bound on how many fields a header has.
+_LARGEST_ANSWER: Final = 1024 * 1024
 
 
 class IReactorTCPTime(IReactorTCP, IReactorTime):
@@ -118,6 +122,25 @@ class _Closing(ProtocolWrapper):
     """
 
     _limit: IDelayedCall | None = None
+    _seen = 0
+
+    def write(self, data: bytes) -> None:
+        """A request, or part of it, whose answer is measured anew."""
+        self._seen = 0
+        super().write(data)  # type: ignore[no-untyped-call]  # Twisted gives it no types
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Likewise."""
+        self._seen = 0
+        super().writeSequence(data)  # type: ignore[no-untyped-call]  # Twisted gives it no types
+
+    def dataReceived(self, data: bytes) -> None:
+        """Part of an answer; one without end is hung up on."""
+        self._seen += len(data)
+        if self._seen > _LARGEST_ANSWER:
+            self.abortConnection()
+        else:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]  # Twisted gives it no types
 
     def loseConnection(self) -> None:
         """Say goodbye, and hang up if there is no answer."""

@@ -1,4 +1,4 @@
-"""Which addresses webhooks may call."""
+"""Which addresses may be called: by default none but public ones."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Requests over HTTP to strangers: webhooks, and policies of other domains."""
