@@ -41,6 +41,7 @@ from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
 from moxsmtp.receive.relay import Port25, Relay, Relays
 from moxsmtp.receive.session_log import SessionLog
+from moxsmtp.receive.signing import signature_of, signers_for_host
 from moxsmtp.receive.submission import Submission
 from moxsmtp.reloading import LiveAccounts
 from moxsmtp.smtp.reply_id import ReplyIds
@@ -173,6 +174,7 @@ class Parts:
             hostname=settings.hostname,
             randint=chance.randint,
             unique=lambda: secrets.token_hex(16),
+            sign=self._signature_of_host,
         )
         self.mail = Runner(
             reactor, self.job_store, mail, limit=settings.queue.max_deliveries, sole=sole
@@ -265,6 +267,11 @@ class Parts:
             return port25
 
         return maker
+
+    def _signature_of_host(self, content: bytes) -> bytes:
+        """The signature fields of a message that the server itself wrote."""
+        signers = signers_for_host(self.signers, self.settings.hostname)
+        return signature_of(content, signers, now=self.now(), metrics=self.metrics)
 
     # -- what wakes what ------------------------------------------------------------------
 

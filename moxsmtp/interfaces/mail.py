@@ -134,6 +134,7 @@ class NewMessage:
     @ivar author: The From address for people, empty if there is none.
     @ivar message_id: With angle brackets, empty if there is none.
     @ivar hand_over: It goes on to the account's Maildir.
+    @ivar flags: Maildir flag letters, sorted: C{S}, it counts as read.
     @ivar hook: The incoming webhook, stored in the same transaction.
     @ivar provenance: What is known of its sender.
     """
@@ -152,6 +153,7 @@ class NewMessage:
     message_id: str = ""
     is_dsn: bool = False
     hand_over: bool = False
+    flags: str = ""
     hook: NewHook | None = None
     provenance: Provenance = UNCHECKED
 

@@ -11,6 +11,7 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from moxsmtp.message.dates import format_date
@@ -56,6 +57,9 @@ _BEGINNINGS: Final = {
 _CLASSES: Final = {
     Action.FAILED: 5, Action.DELAYED: 4, Action.RELAYED: 2, Action.DELIVERED: 2,
 }  # fmt: skip
+
+#: Of durations, in seconds.
+_UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 # What utf-8-addr-xtext writes as a number; RFC 6533 section 3.
 _NOT_XTEXT: Final = re.compile(r"[^\0-\x7f]|[\\+= ]")
@@ -159,11 +163,27 @@ def _outlook(report: RecipientReport) -> Iterator[str]:
     elif report.action is not Action.DELAYED:
         return
     elif report.retry_until is not None:
+        if report.retry_intervals:
+            yield "It will be tried again after these times, each after the one before:"
+            yield ""
+            yield from _quoted(", ".join(map(_spelled, report.retry_intervals)), Form.ASCII)
+            yield ""
         yield f"It will be tried until {format_date(report.retry_until)}."
         yield "You need not send it again."
     else:
         yield "It will be tried again; you need not send it again."
     yield ""
+
+
+def _spelled(duration: timedelta) -> str:
+    """C{7 minutes 30 seconds}."""
+    seconds = max(int(duration.total_seconds()), 1)
+    parts: list[str] = []
+    for size, unit in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}{'s' if count > 1 else ''}")
+    return " ".join(parts)
 
 
 def _quoted(text: str, form: Form) -> Iterator[str]:

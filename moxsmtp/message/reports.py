@@ -7,7 +7,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from moxsmtp.names import Domain, Host, IPAddress
@@ -60,6 +60,7 @@ class RecipientReport:
     @ivar remote_name: Who answered; empty if nobody did.
     @ivar reply: All lines of the remote's answer joined by newlines.
     @ivar retry_until: Of a delay: when we shall give up.
+    @ivar retry_intervals: Of a delay: between the attempts still to come.
     """
 
     recipient: Path
@@ -72,6 +73,7 @@ class RecipientReport:
     reply: str = ""
     last_attempt: datetime | None = None
     retry_until: datetime | None = None
+    retry_intervals: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ deliver it, settle what became of each recipient.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -14,13 +14,25 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from moxsmtp.interfaces import IAccounts, StorageUnavailable
+from moxsmtp.interfaces import INBOX, IAccounts, RoleAddress, StorageUnavailable
 from moxsmtp.names import Domain
-from moxsmtp.queue.job import Attempt, Batch, Failed, Job, Lease, Retry, Settlement
+from moxsmtp.queue.job import (
+    Attempt,
+    Batch,
+    Delivered,
+    Failed,
+    Job,
+    Lease,
+    Outcome,
+    Retry,
+    Settlement,
+)
 from moxsmtp.queue.schedule import Randint, next_attempt
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.settle import (
+    SUPPRESSED,
     Circumstances,
+    asks_history,
     bounces,
     in_trouble,
     outcome_of,
@@ -29,6 +41,7 @@ from moxsmtp.queue.settle import (
     settle_silently,
 )
 from moxsmtp.queue.storage import IJobStore
+from moxsmtp.smtp.address import Path
 
 __all__ = ["MailWork"]
 
@@ -40,13 +53,15 @@ _RETURNED: Final = 4 << 20
 
 _PIECE: Final = 16 * 1024
 
+_POSTMASTER: Final = Path("postmaster", None)
+
 
 class MailWork:
     """Queued mail as work for a runner."""
 
     _log = Logger()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - ports and values that have nothing in common
         self,
         clock: IReactorTime,
         store: IJobStore,
@@ -57,12 +72,15 @@ class MailWork:
         hostname: Domain,
         randint: Randint,
         unique: Callable[[], str],
+        sign: Callable[[bytes], bytes] = lambda _: b"",
     ) -> None:
         """
         @param deliver: Tries once, and says what each job of the batch met; if
             it is cancelled, what is known of some.
         @param hostname: Who reports in DSNs.
         @param unique: Unguessable letters and digits, different in each call.
+        @param sign: The DKIM-Signature fields for a whole message from the
+            postmaster at C{hostname}; empty: it leaves unsigned.
         """
         self._clock = clock
         self._store = store
@@ -72,6 +90,7 @@ class MailWork:
         self._hostname = hostname
         self._randint = randint
         self._unique = unique
+        self._sign = sign
 
     async def take(self, lease: Lease) -> Batch | None:
         """What is due; counts and next times are saved first (Q-10)."""
@@ -83,16 +102,24 @@ class MailWork:
         )
 
     async def attempt(self, task: Batch) -> Attempt:
-        """Try to deliver.  Cancelled, it tells the fates that are known, if any."""
-        return await self._deliver(task)
+        """
+        Try to deliver.  Cancelled, it tells the fates that are known, if any.
+        Who is on the account's suppression list fails at once, each by himself
+        (Q-14, Q-17, Q-30).
+        """
+        suppressed = _suppressed(task)
+        if len(suppressed) == len(task.jobs):
+            return Attempt(suppressed)
+        wanted = tuple(job for job in task.jobs if job.id not in suppressed)
+        found = await self._deliver(replace(task, jobs=wanted))
+        return replace(found, outcomes={**found.outcomes, **suppressed}) if suppressed else found
 
     def unfinished(self, task: Batch, error: str, known: Attempt | None = None) -> Attempt:
         """An attempt that was cut or broke down: a transient failure for all the rest."""
         known = known or Attempt({})
+        fates = {**known.outcomes, **_suppressed(task)}
         failed = Failed(permanent=False, error=error)
-        return replace(
-            known, outcomes={job.id: known.outcomes.get(job.id, failed) for job in task.jobs}
-        )
+        return replace(known, outcomes={job.id: fates.get(job.id, failed) for job in task.jobs})
 
     async def settle(self, lease: Lease, task: Batch, found: Attempt) -> bool:
         """
@@ -103,15 +130,16 @@ class MailWork:
         """
         now = self._now()
         jobs = [job for job in task.jobs if job.id in found.outcomes]
-        header = b""
-        told = [job for job in jobs if bounces(job, outcome_of(job, found), self._settings)]
-        if told:
-            whole = returns_all(told[0]) and len(told) * told[0].size <= _RETURNED
-            header = await self._original(task.leader, whole=whole)
-        settlements = [
-            self._settlement(job, found, self._circumstances(job, task.started, now, header))
-            for job in jobs
-        ]
+        header = await self._returned(task.leader, jobs, found)
+        settlements = []
+        for job in jobs:
+            failed_before = False
+            if asks_history(job, outcome_of(job, found), self._settings):
+                failed_before = await self._store.failed_before(job)
+            around = replace(
+                self._circumstances(job, task.started, now, header), failed_before=failed_before
+            )
+            settlements.append(self._settlement(job, found, around))
         await self._store.settle(lease, settlements)
         for settlement in settlements:
             self._report(settlement)
@@ -127,16 +155,36 @@ class MailWork:
             now=now,
             account=self._accounts.account(job.account) if job.account else None,
             postmaster=self._accounts.postmaster(),
+            postmaster_mailbox=self._postmaster_mailbox(),
             header=header,
             unique=self._unique(),
         )
 
+    def _postmaster_mailbox(self) -> str:
+        """Where mail for the bare postmaster goes."""
+        found = self._accounts.recipient_of(_POSTMASTER)
+        return found.mailbox if isinstance(found, RoleAddress) else INBOX
+
     def _settlement(self, job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
         try:
-            return settle(job, attempt, around)
+            settlement = settle(job, attempt, around)
+            if settlement.report is not None:
+                new, content = settlement.report
+                new = replace(new, prefix=self._sign(content))
+                settlement = replace(settlement, report=(new, content))
         except Exception:  # noqa: BLE001 - what cannot be told must still be recorded
             self._log.failure("cannot compose DSN or webhook of job {job}", job=job.id)
             return settle_silently(job, attempt, around)
+        return settlement
+
+    async def _returned(self, leader: Job, jobs: Sequence[Job], found: Attempt) -> bytes:
+        """What reports on these jobs bring back; empty: there are none."""
+        told = [job for job in jobs if bounces(job, outcome_of(job, found), self._settings)]
+        if not told:
+            return b""
+        failed = any(not isinstance(outcome_of(job, found), Delivered) for job in told)
+        is_small = len(told) * told[0].size <= _RETURNED
+        return await self._original(leader, whole=failed and is_small and returns_all(told[0]))
 
     async def _original(self, job: Job, *, whole: bool) -> bytes:
         """
@@ -178,3 +226,8 @@ class MailWork:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)
+
+
+def _suppressed(task: Batch) -> dict[int, Outcome]:
+    """What those of a batch meet who are on the suppression list."""
+    return {job.id: SUPPRESSED for job in task.jobs if job.suppressed}

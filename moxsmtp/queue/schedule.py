@@ -11,7 +11,7 @@ from typing import Final
 
 from moxsmtp.queue.settings import QueueSettings
 
-__all__ = ["Randint", "gives_up", "interval", "next_attempt"]
+__all__ = ["Randint", "gives_up", "interval", "next_attempt", "remaining"]
 
 #: C{randint(low, high)}: a whole number, both ends included.
 Randint = Callable[[int, int], int]
@@ -24,6 +24,9 @@ _JITTER: Final = (-5, 4)
 
 #: No interval is longer, however often it was doubled.
 _LONGEST: Final = timedelta(days=365)
+
+#: Intervals that are told at most.
+_TOLD: Final = 20
 
 #: Where doubling ends: a first interval of one second has become half a year.
 _DOUBLINGS: Final = 24
@@ -51,6 +54,22 @@ def next_attempt(
     it fails.
     """
     return now + interval(attempts, settings.retry_after, randint)
+
+
+def remaining(attempts: int, max_attempts: int, settings: QueueSettings) -> tuple[timedelta, ...]:
+    """
+    The intervals still to come after attempt number C{attempts}, as they are
+    without jitter (Q-13); no more than anybody wants to read.
+    """
+    last = min(max_attempts or settings.max_attempts, attempts + _TOLD)
+    return tuple(
+        interval(number, settings.retry_after, _no_jitter) for number in range(attempts, last)
+    )
+
+
+def _no_jitter(low: int, high: int) -> int:  # noqa: ARG001 - the form of Randint
+    """None."""
+    return 0
 
 
 def gives_up(attempts: int, max_attempts: int, settings: QueueSettings, *, permanent: bool) -> bool:

@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 from moxsmtp.dkim.sign import CannotSign, Signer, Signing
 from moxsmtp.interfaces import IMetrics
-from moxsmtp.names import Domain
+from moxsmtp.names import Domain, parse_domain
 
-__all__ = ["Signature", "Signers", "signature_of"]
+__all__ = ["Signature", "Signers", "signature_of", "signers_for_host"]
 
 #: Every domain of ours, with what its mail is signed with, which may be nothing.
 Signers = Mapping[Domain, Sequence[Signer]]
@@ -84,6 +84,20 @@ class Signature:
 def _kind(signer: Signer) -> str:
     """C{rsa} or C{ed25519}."""
     return signer.algorithm.partition("-")[0]
+
+
+def signers_for_host(signers: Signers, host: Domain) -> Sequence[Signer]:
+    """
+    What mail from C{host} itself is signed with: as that domain or, for a host
+    seldom has keys of its own, as the nearest one above it, whose signature is
+    aligned with it unless a policy is strict.  RFC 9989.
+    """
+    labels = host.ascii.split(".")
+    for start in range(len(labels) - 1):
+        found = signers.get(parse_domain(".".join(labels[start:])))
+        if found:
+            return found
+    return ()
 
 
 def signature_of(

@@ -50,7 +50,7 @@ _INSERT: Final = (
             for name in (
                 "account", "mailbox", "content_id", "prefix", "size", "received", "remote_ip",
                 "hello", "tls", "mail_from", "rcpt_to", "author", "subject", "message_id",
-                "is_dsn", "hand_over", "hello_validation", "mail_from_validation",
+                "is_dsn", "flags", "hand_over", "hello_validation", "mail_from_validation",
                 "author_validation", "author_domain", "author_organization", "dmarc",
                 "dmarc_policy", "dmarc_rejects", "dkim_domains", "iprev", "reverse_name",
                 "require_tls",
@@ -194,6 +194,7 @@ def _inserted(tx: Transaction, new: NewMessage, content: int, size: int) -> int:
             "subject": write_text(new.subject),
             "message_id": write_text(new.message_id),
             "is_dsn": int(new.is_dsn),
+            "flags": new.flags,
             "hand_over": int(new.hand_over),
             **_write_provenance(new.provenance),
         },
