@@ -33,6 +33,7 @@ from moxsmtp.metrics import process_metrics
 from moxsmtp.names import AddressLiteral, Domain, Host, parse_domain
 from moxsmtp.operations import KEEP_OF_NOBODY
 from moxsmtp.outbound.attempt import Deliver, dialer
+from moxsmtp.outbound.route import Router
 from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
@@ -71,8 +72,8 @@ class Parts:
     All of them, by what they are for.
 
     @ivar accounts: Replaced by a reload, and so are C{signers}: what mail of
-        each domain is signed with, C{cram_md5}: whether it is there, and
-        C{delays}.
+        each domain is signed with, C{cram_md5}: whether it is there,
+        C{delays}, and C{routing}: what C{router} goes by.
     @ivar limiters: What one network may do (S-12).
     @ivar list_health: Which lists of addresses can be believed (I-73).
     @ivar mail: Delivers the queue; C{hooks} calls webhooks.
@@ -88,6 +89,8 @@ class Parts:
         self.metrics = process_metrics()
         self.accounts = LiveAccounts(settings.directory())
         self.signers = settings.signers()
+        self.routing = settings.routing
+        self.router = Router(lambda: self.routing)
         self.relays = Relays(settings.relays)
         self.limiters = Limiters(settings.limits)
         self.delays = settings.delays

@@ -334,6 +334,7 @@ class Server(Service):
         needs_restart += self._entrances.reload(settings, self._hall)
         self._parts.accounts.directory = settings.directory()
         self._parts.signers = settings.signers()
+        self._parts.routing = settings.routing
         self._parts.relays.settings = settings.relays
         self._parts.limiters.obey(settings.limits)
         self._parts.delays = settings.delays
