@@ -54,6 +54,7 @@ class WriteLock:
             self._files = turn, lock
         turn, lock = self._files
         due = time.monotonic() + (self._patience if patience is None else patience)
+        _take(turn, due)
         try:
             _take(lock, due)
             self.is_held = True
