@@ -27,6 +27,7 @@ class NewJob:
     @ivar next_attempt: L{None}: at once.
     @ivar future_release: As a DSN tells why it was held (RFC 4865).
     @ivar wishes: What the sender wants to hear (RFC 3461).
+    @ivar report: C{dmarc} or C{tls} if it is a report of ours of that kind (Q-6).
     """
 
     account: str
@@ -42,6 +43,7 @@ class NewJob:
     extra: Mapping[str, str] = field(default_factory=dict)
     future_release: str = ""
     wishes: Wishes = NO_WISHES
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,13 @@ class Allowance:
 
     @ivar messages: Counted per recipient; 0: as many as it likes.
     @ivar first_time_recipients: To whom it never wrote before; 0: likewise.
+    @ivar queued: How many jobs of its may wait (Q-95); 0: likewise.
     """
 
     account: str
     messages: int
     first_time_recipients: int
+    queued: int = 0
 
 
 class IQueue(Interface):
@@ -71,7 +75,7 @@ class IQueue(Interface):
         @param allowance: Checked and used up in the same transaction; L{None}:
             nobody counts.
         @return: The number of each job.
-        @raise LimitReached: More than the allowance.
+        @raise LimitReached: More than the allowance; L{QueueFull}: too many wait.
         @raise ValueError: No jobs (Q-4).
         @raise FromIdInUse: A from-id is known already (Q-4).
         @raise InsufficientStorage: There is no room.

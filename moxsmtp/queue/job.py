@@ -19,10 +19,28 @@ from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import NO_WISHES, Wishes
 
 __all__ = [
-    "TRACE_LINE", "TRACE_LINES",
-    "Attempt", "Batch", "Delivered", "Failed", "FromIdInUse", "Hook", "HookResult", "Job", "Lease",
-    "LeaseLost", "LimitReached", "MessageLimitReached", "Outcome", "RecipientLimitReached",
-    "RemoteMTA", "Result", "Retired", "Retry", "Settlement",
+    "TRACE_LINE",
+    "TRACE_LINES",
+    "Attempt",
+    "Batch",
+    "Delivered",
+    "Failed",
+    "FromIdInUse",
+    "Hook",
+    "HookResult",
+    "Job",
+    "Lease",
+    "LeaseLost",
+    "LimitReached",
+    "MessageLimitReached",
+    "Outcome",
+    "QueueFull",
+    "RecipientLimitReached",
+    "RemoteMTA",
+    "Result",
+    "Retired",
+    "Retry",
+    "Settlement",
 ]  # fmt: skip
 
 #: Lines of one attempt that are kept, and characters of each.
@@ -52,6 +70,14 @@ class MessageLimitReached(LimitReached):
 
 class RecipientLimitReached(LimitReached):
     """Of recipients to whom it never wrote before."""
+
+
+class QueueFull(LimitReached):
+    """
+    Too many of the account's jobs would wait (Q-95).
+
+    @ivar limit: How many may.
+    """
 
 
 class LeaseLost(Exception):

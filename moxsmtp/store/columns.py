@@ -165,6 +165,7 @@ def write_results(results: Sequence[Result]) -> str:
                 "code": result.code,
                 "status": result.status,
                 "error": result.error,
+                "trace": result.trace,
             }
             for result in results
         ]
@@ -183,6 +184,8 @@ def read_results(text: str) -> tuple[Result, ...]:
             code=each["code"],
             status=each["status"],
             error=each["error"],
+            # An older version wrote none.
+            trace=tuple(each.get("trace", ())),
         )
         for each in json.loads(text)
     )

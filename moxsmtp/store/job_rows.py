@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, insert, select, text
 
 from moxsmtp.interfaces import NewJob, OutgoingEvent, RequireTLS, Spooled
 from moxsmtp.queue.job import Job, Result, Retired
+from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 from moxsmtp.store.columns import (
     read_addresses,
@@ -28,9 +29,12 @@ from moxsmtp.store.schema import job, retired_job
 from moxsmtp.store.transaction import Transaction
 
 __all__ = [
-    "JOBS", "RetiredJob", "insert_job", "job_destination", "read_job", "read_retired_job",
-    "retire_job",
+    "CANCELED", "JOBS", "RetiredJob", "has_failed", "insert_job", "job_destination", "read_job",
+    "read_retired_job", "retire_job", "sender_domain",
 ]  # fmt: skip
+
+#: The error in the last result of a job that an administrator ended (Q-23).
+CANCELED: Final = "cancelled by admin"
 
 #: Mail, leased by recipient domain: one delivery to each at a time (Q-9).
 JOBS: Final = LeasedWork.over("mail", job, job.c.destination, waits=text("hold = 0"))
@@ -44,7 +48,7 @@ _INSERT: Final = (
                 "base_id", "account", "mail_from", "rcpt_to", "destination", "size", "has_8bit",
                 "smtputf8", "message_id", "subject", "require_tls", "queued", "from_id", "extra",
                 "future_release", "content_id", "prefix", "next_attempt", "dsn_return",
-                "envelope_id", "dsn_notify", "original_recipient",
+                "envelope_id", "dsn_notify", "original_recipient", "report", "sender_domain",
             )
         }
     )
@@ -92,6 +96,11 @@ def job_destination(new: NewJob) -> str:
     return new.forward_path.domain.ascii
 
 
+def sender_domain(path: Path | None) -> str:
+    """A-labels or C{[ip]}; empty for the null reverse-path and the bare postmaster."""
+    return "" if path is None or path.domain is None else path.domain.ascii
+
+
 def insert_job(
     tx: Transaction, new: NewJob, spooled: Spooled, *, content: int, base: int, now: int
 ) -> int:
@@ -125,6 +134,8 @@ def insert_job(
             "envelope_id": write_text(new.wishes.envelope_id),
             "dsn_notify": str(new.wishes.notify),
             "original_recipient": write_text(new.wishes.original_recipient),
+            "report": new.report,
+            "sender_domain": sender_domain(new.reverse_path),
         },
     )
     return int(number)
@@ -159,6 +170,7 @@ def read_job(row: Any) -> Job:
         extra=read_map(row.extra),
         future_release=row.future_release,
         wishes=_wishes(row),
+        report=row.report,
     )
 
 
@@ -189,6 +201,7 @@ def read_retired_job(row: Any) -> RetiredJob:
         extra=read_map(row.extra),
         future_release=row.future_release,
         wishes=_wishes(row),
+        report=row.report,
     )
     return RetiredJob(
         job=kept,
@@ -197,6 +210,19 @@ def read_retired_job(row: Any) -> RetiredJob:
         last_activity=last_activity,
         keep_until=read_time(row.keep_until),
     )
+
+
+def has_failed(row: Any) -> bool:
+    """
+    Whether a job of the history failed on its way: not one that an
+    administrator ended, or that was never sent as its recipient is suppressed.
+
+    @param row: C{success}, C{event} and C{results} of L{retired_job}.
+    """
+    if row.success or row.event in {OutgoingEvent.CANCELED.value, OutgoingEvent.SUPPRESSED.value}:
+        return False
+    results = read_results(row.results)
+    return not results or results[-1].error != CANCELED
 
 
 def _wishes(row: Any) -> Wishes:

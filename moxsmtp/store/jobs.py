@@ -16,35 +16,38 @@ from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
-from moxsmtp.interfaces import Allowance, IContent, IQueue, NewJob, NewMessage, Spooled
+from moxsmtp.interfaces import Allowance, IContent, IQueue, NewJob, Spooled
 from moxsmtp.names import IPAddress
 from moxsmtp.queue.job import Batch, FromIdInUse, Job, Lease, Result, Retired, Retry, Settlement
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.smtp.address import Path
-from moxsmtp.store.columns import read_time, write_addresses, write_results, write_time
-from moxsmtp.store.content import StoredContent, insert_content, release_content
+from moxsmtp.store.columns import (
+    read_time,
+    write_addresses,
+    write_path,
+    write_results,
+    write_time,
+)
+from moxsmtp.store.content import StoredContent, release_content
 from moxsmtp.store.database import Database
 from moxsmtp.store.hook_rows import add_hooks
-from moxsmtp.store.job_rows import JOBS, insert_job, job_destination, read_job, retire_job
+from moxsmtp.store.job_rows import JOBS, has_failed, job_destination, read_job, retire_job
 from moxsmtp.store.leases import Clock, Leases, add_due, database_clock, hold_fence
-from moxsmtp.store.message_rows import insert_messages
+from moxsmtp.store.queueing import (
+    check_from_ids,
+    check_quota,
+    composed,
+    first_due,
+    insert_all,
+    store_bounce,
+)
 from moxsmtp.store.schema import job, retired_job
 from moxsmtp.store.sending import use_up, within
 from moxsmtp.store.spool import Contents
+from moxsmtp.store.suppressions import add_suppression, is_suppressed
 from moxsmtp.store.transaction import Transaction
 
 __all__ = ["JobStore", "remove_job"]
-
-_FROM_ID: Final = (
-    select(job.c.id)
-    .where(job.c.from_id == bindparam("from_id"), text("from_id <> ''"))
-    .union_all(
-        select(retired_job.c.id).where(
-            retired_job.c.from_id == bindparam("from_id"), text("from_id <> ''")
-        )
-    )
-)
-_SET_BASE: Final = update(job).where(job.c.id == bindparam("id")).values(base_id=bindparam("id"))
 
 # As text where a partial index is to be used: SQLite matches it by literals only.
 _free = (text("hold = 0"), job.c.in_flight == 0, job.c.destination == bindparam("destination"))
@@ -94,6 +97,17 @@ _AGAIN: Final = (
         repeated=0,
     )
 )
+_TWO: Final = 2
+_LAST_TWO: Final = (
+    select(retired_job.c.success, retired_job.c.event, retired_job.c.results)
+    .where(
+        retired_job.c.account == bindparam("account"),
+        retired_job.c.rcpt_to == bindparam("rcpt_to"),
+        retired_job.c.id != bindparam("id"),
+    )
+    .order_by(retired_job.c.last_activity.desc(), retired_job.c.id.desc())
+    .limit(_TWO)
+)
 _DELETE: Final = delete(job).where(job.c.id == bindparam("id")).returning(job.c.content_id)
 
 
@@ -140,9 +154,10 @@ class JobStore(Leases):
             moment = self._clock(tx, now)
             if allowance is not None:
                 use_up(tx, allowance, [new.forward_path for new in jobs], moment)
-            _check_from_ids(tx, jobs)
-            numbers = _insert_all(tx, spooled, jobs, moment)
-            for name, due in sorted(_first_due(jobs, moment).items()):
+                check_quota(tx, allowance, len(jobs))
+            check_from_ids(tx, jobs)
+            numbers = insert_all(tx, spooled, jobs, moment)
+            for name, due in sorted(first_due(jobs, moment).items()):
                 add_due(tx, JOBS.kind, name, due, moment)
             return numbers
 
@@ -162,9 +177,12 @@ class JobStore(Leases):
     async def check(self, allowance: Allowance, recipients: Sequence[Path]) -> None:
         """See L{IQueue.check}."""
         now = self._now()
-        await self._database.read(
-            lambda tx: within(tx, allowance, recipients, self._clock(tx, now))
-        )
+
+        def work(tx: Transaction) -> None:
+            check_quota(tx, allowance, len(recipients))
+            within(tx, allowance, recipients, self._clock(tx, now))
+
+        await self._database.read(work)
 
     async def take(
         self, lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
@@ -217,8 +235,10 @@ class JobStore(Leases):
             # Jobs first, then the rest: rows are locked in one order everywhere.
             applied = [each for each in settlements if _applied(tx, each)]
             for each in applied:
+                if each.suppress is not None:
+                    add_suppression(tx, each.suppress)
                 if each.bounce is not None:
-                    _store_bounce(tx, *each.bounce, now=now)
+                    store_bounce(tx, *each.bounce, now=now)
                 if each.report is not None:
                     self._add_report(tx, *each.report)
             hooks = [each.hook for each in applied if each.hook is not None]
@@ -234,8 +254,21 @@ class JobStore(Leases):
 
     def _add_report(self, tx: Transaction, new: NewJob, octets: bytes) -> None:
         moment = self._clock(tx, self._now())
-        _insert_all(tx, _composed(octets), [new], moment)
+        insert_all(tx, composed(octets), [new], moment)
         add_due(tx, JOBS.kind, job_destination(new), moment, moment)
+
+    async def failed_before(self, job: Job) -> bool:
+        """
+        See L{IJobStore.failed_before}.  What an administrator ended or the
+        list itself says nothing of the recipient.
+        """
+        parameters = {
+            "account": job.account,
+            "rcpt_to": write_path(job.forward_path),
+            "id": job.id,
+        }
+        rows = await self._database.read(lambda tx: tx.execute(_LAST_TWO, parameters))
+        return len(rows) == _TWO and all(has_failed(row) for row in rows)
 
     def content(self, job: Job) -> IContent:
         """See L{IJobStore.content}."""
@@ -255,54 +288,13 @@ def remove_job(tx: Transaction, job: Job, results: tuple[Result, ...], fate: Ret
     return False
 
 
-def _check_from_ids(tx: Transaction, jobs: Sequence[NewJob]) -> None:
-    """@raise FromIdInUse: The queue, its history or C{jobs} has one twice (Q-4)."""
-    seen = set()
-    for new in jobs:
-        if not new.from_id:
-            continue
-        if new.from_id in seen or tx.execute(_FROM_ID, {"from_id": new.from_id}):
-            raise FromIdInUse("a from-id is in use")
-        seen.add(new.from_id)
-
-
-def _insert_all(
-    tx: Transaction, spooled: Spooled, jobs: Sequence[NewJob], now: int
-) -> Sequence[int]:
-    """Jobs of equal sender and prefix share the number of their first one (Q-15)."""
-    content = insert_content(tx, spooled, len(jobs))
-    firsts: dict[tuple[Path | None, bytes], int] = {}
-    shared = set()
-    numbers = []
-    for new in jobs:
-        first = firsts.get((new.reverse_path, new.prefix), 0)
-        number = insert_job(tx, new, spooled, content=content, base=first, now=now)
-        numbers.append(number)
-        if not first:
-            firsts[new.reverse_path, new.prefix] = number
-        elif first not in shared:
-            shared.add(first)
-            tx.execute(_SET_BASE, {"id": first})
-    return numbers
-
-
-def _first_due(jobs: Sequence[NewJob], now: int) -> Mapping[str, int]:
-    """By destination."""
-    first: dict[str, int] = {}
-    for new in jobs:
-        name = job_destination(new)
-        due = now if new.next_attempt is None else write_time(new.next_attempt)
-        first[name] = min(due, first.get(name, due))
-    return first
-
-
 def _begun(waiting: Job, now: int) -> Job:
     """A job with the attempt that begins counted."""
     return replace(waiting, attempts=waiting.attempts + 1, last_attempt=read_time(now))
 
 
 def _marked(tx: Transaction, begun: Job, now: int, next_attempt: datetime) -> Job:
-    """Mark a job before anything is sent (Q-10)."""
+    """Mark a job before anything is sent (Q-10), and see whether it may be (Q-30)."""
     tx.execute(
         _BEGIN,
         {
@@ -312,7 +304,7 @@ def _marked(tx: Transaction, begun: Job, now: int, next_attempt: datetime) -> Jo
             "next_attempt": write_time(next_attempt),
         },
     )
-    return replace(begun, next_attempt=next_attempt)
+    return replace(begun, next_attempt=next_attempt, suppressed=is_suppressed(tx, begun))
 
 
 def _applied(tx: Transaction, settlement: Settlement) -> bool:
@@ -343,14 +335,3 @@ def _joined(
     return {
         host: tuple(dict.fromkeys((*before.get(host, ()), *added.get(host, ())))) for host in hosts
     }
-
-
-def _store_bounce(tx: Transaction, new: NewMessage, octets: bytes, *, now: int) -> None:
-    spooled = _composed(octets)
-    content = insert_content(tx, spooled, 1)
-    insert_messages(tx, [new], content=content, size=spooled.size, now=now)
-
-
-def _composed(octets: bytes) -> Spooled:
-    """A DSN that we wrote."""
-    return Spooled(size=len(octets), header=b"", has_8bit=not octets.isascii(), inline=octets)

@@ -307,6 +307,18 @@ Index(
 Index("job_content", job.c.content_id)
 # The order in which people see the queue.
 Index("job_next", job.c.next_attempt, job.c.id)
+# All that jobs are looked for by, so that a search reads no prefixes; counts an account's.
+Index(
+    "job_search",
+    job.c.account,
+    job.c.id,
+    job.c.next_attempt,
+    job.c.queued,
+    job.c.hold,
+    job.c.transport,
+    job.c.mail_from,
+    job.c.rcpt_to,
+)
 Index(
     "job_from_id",
     job.c.from_id,

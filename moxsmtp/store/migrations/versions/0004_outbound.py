@@ -26,6 +26,12 @@ def upgrade() -> None:
             op.add_column(table, sa.Column(name, sa.Text(), server_default="", nullable=False))
         _find_sender_domains(table)
     op.create_index("job_next", "job", ["next_attempt", "id"], unique=False)
+    op.create_index(
+        "job_search",
+        "job",
+        ["account", "id", "next_attempt", "queued", "hold", "transport", "mail_from", "rcpt_to"],
+        unique=False,
+    )
     op.create_index("retired_job_activity", "retired_job", ["last_activity", "id"], unique=False)
     op.create_index(
         "retired_job_recipient",
