@@ -213,6 +213,7 @@ class _Assembly:
             keep_retired_webhooks=account.keep_retired_webhooks,
             max_outgoing_messages_per_day=account.max_outgoing_messages_per_day,
             max_first_time_recipients_per_day=account.max_first_time_recipients_per_day,
+            max_queued_messages=account.max_queued_messages,
             from_id_login_addresses=account.from_id_login_addresses,
             login_disabled=account.login_disabled,
         )

@@ -55,6 +55,7 @@ _SIZES: Final = {
 _MAY_BE_NONE: Final = {
     (AccountTable, "max_outgoing_messages_per_day"),
     (AccountTable, "max_first_time_recipients_per_day"),
+    (AccountTable, "max_queued_messages"),
     (RelaySettings, "max_messages_per_hour"),
     (RouteTable, "minimum_attempts"),
 }

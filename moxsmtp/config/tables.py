@@ -180,6 +180,7 @@ class AccountTable:
     keep_retired_webhooks: timedelta = timedelta()
     max_outgoing_messages_per_day: int = 1000
     max_first_time_recipients_per_day: int = 200
+    max_queued_messages: int = 0
     from_id_login_addresses: tuple[str, ...] = ()
     route: tuple[RouteTable, ...] = ()
     outgoing_webhook: OutgoingHookTable | None = None

@@ -87,6 +87,8 @@ class Account:
         zero keeps nothing.
     @ivar max_outgoing_messages_per_day: Recipients in 24 hours (S-94); 0: unlimited.
     @ivar max_first_time_recipients_per_day: Of these, never written to before.
+    @ivar max_queued_messages: Recipients whose mail may wait at one time (Q-95);
+        0: unlimited.
     @ivar from_id_login_addresses: Mail handed in by these gets an identifier
         into its sender (S-98).
     @ivar login_disabled: What to tell who gives the right password; empty:
@@ -103,6 +105,7 @@ class Account:
     login_disabled: str = ""
     max_outgoing_messages_per_day: int = 1000
     max_first_time_recipients_per_day: int = 200
+    max_queued_messages: int = 0
     from_id_login_addresses: tuple[str, ...] = ()
 
 

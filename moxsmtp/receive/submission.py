@@ -34,7 +34,12 @@ from moxsmtp.message.extra import BadExtra, extra_fields
 from moxsmtp.message.header import Header, parse_header
 from moxsmtp.message.submission import Acceptable, Unacceptable, examine
 from moxsmtp.names import AddressLiteral, Domain
-from moxsmtp.queue.job import FromIdInUse, MessageLimitReached, RecipientLimitReached
+from moxsmtp.queue.job import (
+    FromIdInUse,
+    MessageLimitReached,
+    QueueFull,
+    RecipientLimitReached,
+)
 from moxsmtp.receive.form import smtputf8_of
 from moxsmtp.receive.from_id import IdentifiedSender, identified_senders, wants_from_id
 from moxsmtp.receive.intake import HeaderTaken, Intake
@@ -230,6 +235,9 @@ class Submission(Receiver):
         except RecipientLimitReached as reached:
             self.count("recipientlimiterror")
             raise Refused(_too_much(reached.limit, "new recipients", _RECIPIENTS)) from None
+        except QueueFull as reached:
+            self.count("queuelimiterror")
+            raise Refused(_queue_full(reached.limit)) from None
 
     def _allowance(self, client: Client) -> Allowance | None:
         """What the account may send (S-94)."""
@@ -240,6 +248,7 @@ class Submission(Receiver):
             account.name,
             messages=account.max_outgoing_messages_per_day,
             first_time_recipients=account.max_first_time_recipients_per_day,
+            queued=account.max_queued_messages,
         )
 
     def _senders(self, client: Client) -> Sequence[IdentifiedSender]:
@@ -362,6 +371,16 @@ def _too_much(limit: int, what: str, setting: str) -> Reply:
         451,
         "7.1",
         f"no more than {limit} {what} in 24 hours (the account's setting {setting}), try later",
+    )
+
+
+def _queue_full(limit: int) -> Reply:
+    """Not the recipient's trouble nor the message's (Q-95).  RFC 3463 section 3.4."""
+    return Reply(
+        452,
+        "3.1",
+        f"no more than {limit} messages of the account may wait (its setting max_queued_messages),"
+        " try later",
     )
 
 

@@ -220,6 +220,14 @@ class AccountTests(ConfigTestCase):
         text = LEAST + "max_outgoing_messages_per_day = -1\n"
         self.assertMistake(text, 11, "account.alice.max_outgoing_messages_per_day", "between 0")
 
+    def test_queue_quota(self) -> None:
+        """Q-95: how much of an account's mail may wait is settable, and without limit by default."""
+        self.assertEqual(self.loaded(LEAST).accounts[0].max_queued_messages, 0)
+        text = LEAST + "max_queued_messages = 500\n"
+        self.assertEqual(self.loaded(text).accounts[0].max_queued_messages, 500)
+        text = LEAST + "max_queued_messages = -1\n"
+        self.assertMistake(text, 11, "account.alice.max_queued_messages", "between 0")
+
     def test_from_ids(self) -> None:
         """S-98: login addresses are the account's, in a domain with a separator."""
         wanted = 'from_id_login_addresses = ["ALICE@example.org"]\nkeep_retired_messages = "7d"\n'

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from moxsmtp.directory import AliasSettings, Directory, DomainSettings
 from moxsmtp.interfaces import Allowance
 from moxsmtp.names import parse_domain
-from moxsmtp.queue.job import FromIdInUse, MessageLimitReached, RecipientLimitReached
+from moxsmtp.queue.job import FromIdInUse, MessageLimitReached, QueueFull, RecipientLimitReached
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
 from tests.receive.houses import USER, HouseTestCase, session_log
@@ -141,6 +141,18 @@ class LimitTests(SendingCase):
                 {f'mox_smtpserver_submission_total{{result="{result}"}}': 1}, self.metrics.counts
             )
             self.metrics.counts.clear()
+
+    def test_queue_full(self) -> None:
+        """Who has as much waiting as may wait comes again later, and learns why (Q-95)."""
+        self.serve(max_queued_messages=9)
+        self.queue.trouble = QueueFull(9)
+        self.assertEqual("452 4.3.1", self.submit())
+        self.assertIn("no more than 9 messages", self.text)
+        self.assertIn("max_queued_messages", self.text)
+        self.assertEqual([allowance.queued for allowance in self.queue.allowances if allowance], [9])
+        self.assertEqual(
+            {'mox_smtpserver_submission_total{result="queuelimiterror"}': 1}, self.metrics.counts
+        )
 
     def test_reached_first(self) -> None:
         """A limit is told before what else is wrong with the message (S-94 before S-95, S-98)."""
