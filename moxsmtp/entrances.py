@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from moxsmtp.config import Settings
 from moxsmtp.interfaces import IMetrics, IReceiver, Role
 from moxsmtp.judge.limiters import Limiters
-from moxsmtp.names import Domain, parse_domain
+from moxsmtp.names import Domain, IPAddress, parse_domain
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.factory import ESMTPFactory
@@ -32,7 +33,7 @@ from moxsmtp.sockets import PassedSockets, Socket
 from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import CertificateError, Manners, ServerTLS
 
-__all__ = ["Entrances", "Hall", "ReceiverMaker"]
+__all__ = ["Door", "Entrances", "Hall", "Place", "ReceiverMaker"]
 
 #: Makes receivers for one socket: by role, the listener's host name, and whether
 #: RCPT needs TLS.
@@ -48,6 +49,8 @@ class Hall:
     @ivar session_ids: See L{Entrance}.
     @ivar random_bytes: So many octets that nobody can guess.
     @ivar limiters: What one network may do, over all listeners (S-12).
+    @ivar connections: Counts those of a listener, given its name and how many
+        may be open.
     """
 
     receivers: ReceiverMaker
@@ -57,15 +60,35 @@ class Hall:
     reactor: Any
     metrics: IMetrics
     limiters: Limiters
+    connections: Callable[[str, int], Connections] = lambda _, maximum: Connections(maximum)
+
+
+class Place(Protocol):
+    """
+    Where connections come from: a bound socket, or in a worker process the
+    parent that accepts them.
+    """
+
+    address: IPAddress
+    port: int
+
+    def serve(self, factory: IProtocolFactory, reactor: Any) -> None:
+        """Hand connections to C{factory}, those that wait first."""
+
+    def unbind(self) -> None:
+        """Let go of it, if it is not served yet.  May be repeated."""
+
+    async def close(self) -> None:
+        """Take no more connections.  May be repeated."""
 
 
 @dataclass(slots=True)
-class _Door:
-    """One bound socket and what serves it, once it is served."""
+class Door:
+    """One place and what serves it, once it is served."""
 
     listener: str
     role: Role
-    socket: Socket
+    socket: Place
     factory: ESMTPFactory | None = None
     proxies: ProxyFactory | None = None
     tls: ServerTLS | None = None
@@ -76,24 +99,38 @@ class Entrances:
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, passed: PassedSockets | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        passed: PassedSockets | None = None,
+        doors: Sequence[Door] | None = None,
+    ) -> None:
         """
         Bind them.
 
         @param passed: Taken where they are bound already.
+        @param doors: Nothing is to be bound: these are they.
         @raise CannotListenError: One cannot be bound; none stays bound.
         """
-        self._doors: list[_Door] = []
+        self._doors: list[Door] = []
         self._connections: dict[str, Connections] = {}
+        if doors is not None:
+            self._doors.extend(doors)
+            return
         try:
             for listener in settings.listeners:
                 for role, service in _services(listener):
                     for address in listener.addresses:
                         socket = Socket(address, service.port, passed)
-                        self._doors.append(_Door(listener.name, role, socket))
+                        self._doors.append(Door(listener.name, role, socket))
         except BaseException:
             self.unbind()
             raise
+
+    @property
+    def doors(self) -> Sequence[Door]:
+        """Each socket."""
+        return self._doors
 
     def unbind(self) -> None:
         """Let go of sockets that are not served yet."""
@@ -108,7 +145,9 @@ class Entrances:
         """
         secured = self._secured(settings)
         for listener in settings.listeners:
-            self._connections[listener.name] = Connections(listener.max_connections)
+            self._connections[listener.name] = hall.connections(
+                listener.name, listener.max_connections
+            )
         for door, tls in zip(self._doors, secured, strict=True):
             door.tls = tls
             listener = _named(settings, door.listener)
@@ -119,6 +158,7 @@ class Entrances:
             else:
                 door.proxies = ProxyFactory(door.factory, hall.reactor)
             door.proxies.networks = listener.proxy.networks
+            door.proxies.missed = self._connections[listener.name].missed
             door.socket.serve(door.proxies, hall.reactor)
 
     def reload(self, settings: Settings, hall: Hall) -> Sequence[str]:
@@ -142,6 +182,14 @@ class Entrances:
             door.factory.obey(self._entrance(settings, listener, door, hall))
             if door.proxies is not None:
                 door.proxies.networks = listener.proxy.networks
+        return self.unserved(settings)
+
+    def check(self, settings: Settings) -> None:
+        """@raise CertificateError: These settings could not be obeyed."""
+        self._secured(settings)
+
+    def unserved(self, settings: Settings) -> Sequence[str]:
+        """What of these settings needs a restart, in words."""
         wanted = {
             (listener.name, role, str(address), service.port)
             for listener in settings.listeners
@@ -199,7 +247,7 @@ class Entrances:
         ]
 
     def _entrance(
-        self, settings: Settings, listener: ListenerSettings, door: _Door, hall: Hall
+        self, settings: Settings, listener: ListenerSettings, door: Door, hall: Hall
     ) -> Entrance:
         role = door.role
         clear = {

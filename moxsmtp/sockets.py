@@ -153,6 +153,11 @@ class Socket:
         self._port = reactor.adoptStreamPort(self._socket.fileno(), self.family, factory)
         self._socket.close()
 
+    @property
+    def listening(self) -> socket.socket:
+        """The bound socket itself, until it is served: for who accepts by himself."""
+        return self._socket
+
     def unbind(self) -> None:
         """Let go of the port, if it is not served yet.  May be repeated."""
         self._socket.close()

@@ -34,3 +34,6 @@ class Connections:
     def release(self) -> None:
         """Give back what L{acquire} took."""
         self.open -= 1
+
+    def missed(self) -> None:
+        """A connection ended before it could L{acquire} anything."""

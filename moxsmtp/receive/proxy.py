@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
@@ -46,6 +47,7 @@ class ProxyFactory(Factory[Protocol]):
         nowhere else it is read, for anybody could write one.
     @ivar wrapped: Makes a connection's protocol: C{buildProtocol} gets a
         L{Relayed} where a proxy named a client.
+    @ivar missed: Called where a connection ended before that.
     """
 
     noisy = False
@@ -53,6 +55,7 @@ class ProxyFactory(Factory[Protocol]):
     def __init__(self, wrapped: Any, clock: IReactorTime) -> None:
         self.wrapped = wrapped
         self.networks: tuple[IPv4Network | IPv6Network, ...] = ()
+        self.missed: Callable[[], None] = _nothing
         self._clock = clock
 
     def doStart(self) -> None:
@@ -68,8 +71,12 @@ class ProxyFactory(Factory[Protocol]):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """One for each connection."""
         if self.networks and addr is not None and is_within(host_of(addr), self.networks):
-            return _Introduction(self.wrapped, self._clock)
+            return _Introduction(self.wrapped, self._clock, self.missed)
         return self.wrapped.buildProtocol(addr)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class _Introduction(Protocol):
@@ -81,7 +88,8 @@ class _Introduction(Protocol):
     #: TCP or a double: what delivers to its attribute C{protocol}.
     transport: Any
 
-    def __init__(self, factory: Any, clock: IReactorTime) -> None:
+    def __init__(self, factory: Any, clock: IReactorTime, missed: Callable[[], None]) -> None:
+        self._missed = missed
         self._factory = factory
         self._clock = clock
         self._octets = bytearray()
@@ -118,6 +126,7 @@ class _Introduction(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted passes it
         """It ended before anybody was introduced."""
         self._end()
+        self._missed()
 
     def _refuse(self, why: str) -> None:
         """Without a word: a proxy would only hand it to its client."""
