@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -421,7 +421,7 @@ class HostileScramTests(SynchronousTestCase):
             if client is self.client:
                 self.answered()
             for challenge in (one, b"r=" + self.nonce + one, b"v=" + other, other):
-                with suppress(SASLFailed):
+                with contextlib.suppress(SASLFailed):
                     client.respond(challenge)
                 self.assertFalse(client.is_done)
 
