@@ -14,13 +14,13 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.defer import TimeoutError as LookupTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, Record, RRType
+from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import AddressLiteral, Domain, Host, InvalidName, IPAddress, parse_domain
+from moxsmtp.outbound.lookups import ask, shortened, told
 from moxsmtp.outbound.transport import Families
 from moxsmtp.outbound.unreachable import Unreachable
 
@@ -30,17 +30,10 @@ __all__ = ["FixedRoute", "Located", "NextHop", "NextHops", "Unreachable", "in_or
 _LONGEST_CHAIN: Final = 16
 _LONGEST_HOST_CHAIN: Final = 11
 
-#: Seconds for one look-up (Q-47).
-_LOOKUP_LIMIT: Final = 30.0
-
 #: Hosts tried in one attempt, and addresses of one host: a domain that lists
 #: thousands gets no hours of ours.  RFC 5321 section 5.1 asks for two at least.
 _MOST_HOSTS: Final = 16
 _MOST_ADDRESSES: Final = 16
-
-#: Records, and characters, that one line tells of an answer.
-_MOST_TOLD: Final = 8
-_LONGEST_STEP: Final = 300
 
 #: Not one that was tried yet.
 _NONE_DIALED: Final[Mapping[str, tuple[IPAddress, ...]]] = {}
@@ -132,7 +125,7 @@ class _Trail:
         if not self.steps:
             self.first_authentic = answer.authentic
         self.authentic = self.authentic and answer.authentic
-        self.steps.append(_told(question, answer))
+        self.steps.append(told(question, answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +192,7 @@ class NextHops:
             if not answer.exists or not answer.records:
                 return _End(name, answer.exists, is_alias=number > 0)
             name = Question(str(answer.records[0]), RRType.CNAME).name
-        raise LookupFailed(f"the CNAMEs of {name[:_LONGEST_STEP]} lead too far")
+        raise LookupFailed(f"the CNAMEs of {name[:255]} lead too far")
 
     def _chosen(
         self, destination: Domain, name: str, answer: Answer, trail: _Trail
@@ -292,19 +285,13 @@ class NextHops:
                 found += [ip_address(str(record)) for record in outcome.records]
             elif outcome.check(LookupFailed):
                 errors.append(outcome.getErrorMessage())
-                trail.steps.append(_shortened(f"{question.type}: {errors[-1]}"))
+                trail.steps.append(shortened(f"{question.type}: {errors[-1]}"))
             else:
                 outcome.raiseException()
         return found, errors
 
     async def _lookup(self, question: Question) -> Answer:
-        asking = self._resolver.lookup(question).addTimeout(_LOOKUP_LIMIT, self._clock)
-        try:
-            return await asking
-        except LookupTimeout:
-            raise LookupFailed(
-                f"{question.type} of {question.name}: no answer in {_LOOKUP_LIMIT:g} s"
-            ) from None
+        return await ask(self._resolver, self._clock, question)
 
 
 def in_order(addresses: list[IPAddress], dialed: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
@@ -347,26 +334,3 @@ def _no_such(destination: Domain) -> Unreachable:
     return Unreachable(
         permanent=True, status="1.2", error=f"{destination} does not exist in the DNS"
     )
-
-
-def _told(question: Question, answer: Answer) -> str:
-    """An answer on one line."""
-    if not answer.exists:
-        said = "no such name"
-    elif not answer.records:
-        said = "none"
-    else:
-        said = ", ".join(map(_told_record, answer.records[:_MOST_TOLD]))
-        more = len(answer.records) - _MOST_TOLD
-        if more > 0:
-            said += f" and {more} more"
-    dnssec = "authentic" if answer.authentic else "not authentic"
-    return _shortened(f"{question.type} of {question.name}: {said} ({dnssec})")
-
-
-def _told_record(record: Record) -> str:
-    return f"{record.preference} {record.host or '.'}" if isinstance(record, MX) else str(record)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_STEP else f"{text[: _LONGEST_STEP - 3]}..."

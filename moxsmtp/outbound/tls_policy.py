@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from moxsmtp.dns.records import TLSA
 from moxsmtp.interfaces import RequireTLS
 from moxsmtp.names import Domain, Host
+from moxsmtp.outbound.transport import Smarthost, SmarthostTLS
+from moxsmtp.smtp.mailing import StartTLS
 
-__all__ = ["NO_DANE", "Dane", "Demand", "Refused", "StartTLS", "Sts", "decide", "plain"]
-
-
-class StartTLS(enum.Enum):
-    """When STARTTLS is issued."""
-
-    NEVER = "never"
-    IF_OFFERED = "if offered"
-    #: Even if it is not announced: who strips it from EHLO gains nothing.
-    ALWAYS = "always"
+__all__ = [
+    "NO_DANE", "Dane", "Demand", "Refused", "StartTLS", "Sts", "decide", "plain", "to_smarthost",
+]  # fmt: skip
 
 
 class Sts(enum.Enum):
@@ -68,7 +64,7 @@ class Dane:
         return bool(self.records)
 
 
-NO_DANE = Dane()
+NO_DANE: Final = Dane()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,13 +137,7 @@ def decide(
     if dane.error and not ignoring:
         return Refused(f"TLSA records of {host}: {dane.error}")
     if require_tls is RequireTLS.YES and not (dane.usable or sts is Sts.ENFORCED):
-        # RFC 8689 section 4.2.1.
-        return Refused(
-            f"REQUIRETLS, but neither MTA-STS nor DANE vouches for {host}",
-            permanent=True,
-            code=554,
-            status="7.30",
-        )
+        return _no_required_tls(f"REQUIRETLS, but neither MTA-STS nor DANE vouches for {host}")
     return _demand(host, sts, dane, require_tls, is_dmarc_report=is_dmarc_report)
 
 
@@ -174,6 +164,11 @@ def _demand(
     )
 
 
+def _no_required_tls(error: str) -> Refused:
+    """RFC 8689 section 4.2.1."""
+    return Refused(error, permanent=True, code=554, status="7.30")
+
+
 def _why(sts: Sts, dane: Dane, require_tls: RequireTLS, *, pkix: bool) -> str:
     reasons = []
     if dane.usable:
@@ -194,3 +189,27 @@ def _why(sts: Sts, dane: Dane, require_tls: RequireTLS, *, pkix: bool) -> str:
 def plain(host: Host) -> Demand:
     """No TLS: what follows a failed handshake where L{Demand.may_fall_back} (Q-60)."""
     return Demand(starttls=StartTLS.NEVER, host=host, mode="skip", why="TLS failed before")
+
+
+_MODES: Final = {
+    SmarthostTLS.IMMEDIATE: (StartTLS.IMMEDIATE, "immediate"),
+    SmarthostTLS.STARTTLS: (StartTLS.ALWAYS, "requiredstarttls"),
+    SmarthostTLS.STARTTLS_UNVERIFIED: (StartTLS.ALWAYS, "requiredstarttls"),
+    SmarthostTLS.NONE: (StartTLS.NEVER, "skip"),
+}
+
+
+def to_smarthost(transport: Smarthost, require_tls: RequireTLS) -> Demand | Refused:
+    """What a session with a smarthost needs: what is configured, no less (Q-45)."""
+    if require_tls is RequireTLS.YES and not transport.tls.is_verified:
+        return _no_required_tls(f"REQUIRETLS, but TLS with {transport.host} is not verified")
+    starttls, mode = _MODES[transport.tls]
+    return Demand(
+        starttls=starttls,
+        host=transport.host,
+        pkix=transport.tls.is_verified,
+        names=(transport.host.ascii,) if isinstance(transport.host, Domain) else (),
+        require_tls=require_tls is RequireTLS.YES,
+        mode=mode,
+        why=f"transport {transport.name}",
+    )

@@ -12,14 +12,12 @@ from __future__ import annotations
 from typing import Final
 
 from OpenSSL import SSL, crypto
-from service_identity import CertificateError, VerificationError
-from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
-from service_identity.pyopenssl import extract_patterns
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from moxsmtp.names import AddressLiteral, Domain, Host
+from moxsmtp.names import Domain, Host
+from moxsmtp.tls.identity import name_matches
 
 __all__ = ["OpportunisticTLS", "StrictTLS", "client_context", "name_matches"]
 
@@ -120,18 +118,3 @@ def _connection(context: SSL.Context, host: Host) -> SSL.Connection:
     if isinstance(host, Domain):
         connection.set_tlsext_host_name(host.ascii.encode("ascii"))
     return connection
-
-
-def name_matches(certificate: crypto.X509, host: Host) -> bool:
-    """Whether the certificate's subjectAltName has C{host}; nothing else counts."""
-    wanted: DNS_ID | IPAddress_ID
-    match host:
-        case Domain(ascii=name):
-            wanted = DNS_ID(name)
-        case AddressLiteral(address=address):
-            wanted = IPAddress_ID(address)
-    try:
-        verify_service_identity(extract_patterns(certificate), [wanted], [])
-    except (VerificationError, CertificateError, ValueError):
-        return False
-    return True
