@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,11 +25,11 @@ from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import IContent, IMetrics, RequireTLS
 from moxsmtp.names import Host, IPAddress
-from moxsmtp.outbound.connection import ESMTPClient
+from moxsmtp.outbound.connection import ESMTPClient, Unverified
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops, Unreachable
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, Outcome, RemoteMTA
 from moxsmtp.smtp.exchange import Exchange
-from moxsmtp.smtp.mailing import Accepted, Fate, Mailing, Refusal
+from moxsmtp.smtp.mailing import Accepted, Fate, Mailing, Refusal, StartTLS
 
 __all__ = ["Connect", "Deliver", "dialer"]
 
@@ -114,12 +114,18 @@ class _Work:
 
     def heed(self, fates: Sequence[Fate | None], remote: RemoteMTA) -> None:
         """What a host said to those that are left."""
-        told = [
-            (job, _outcome(fate, remote))
-            for job, fate in zip(self.left, fates, strict=True)
-            if fate is not None
-        ]
-        self.record([job for job, _ in told], [outcome for _, outcome in told])
+        for job, fate in zip(tuple(self.left), fates, strict=False):
+            if isinstance(fate, Refusal) and fate.elsewhere:
+                self._outcomes[job.id] = self._of_host(job, _outcome(fate, remote))
+            elif fate is not None:
+                self.record([job], [_outcome(fate, remote)])
+
+    def _of_host(self, job: Job, outcome: Outcome) -> Outcome:
+        """A host that wants no session is the last word if all before it said the same (Q-95)."""
+        before = self._outcomes.get(job.id)
+        if isinstance(outcome, Failed) and isinstance(before, Failed) and not before.permanent:
+            return replace(outcome, permanent=False)
+        return outcome
 
     def fail(self, failed: Failed) -> None:
         """For all that are left."""
@@ -242,7 +248,7 @@ class Deliver:
             "TLS with {host} failed, going on without: {error}", host=connection.name, error=failed
         )
         with self._measured(work, "skip") as ending:
-            client = self._client(work, connection, starttls=False)
+            client = self._client(connection, starttls=False)
             error = await self._dial(client, connection, _DIAL_LIMIT)
             if error:
                 ending.word = _unreached(work, error)
@@ -264,7 +270,7 @@ class Deliver:
         share = max(left / len(addresses), _SHORTEST_DIAL)
         for address in addresses:
             connection = _Connection(host, name, address, route.port)
-            client = self._client(work, connection, starttls=self._tls is not None)
+            client = self._client(connection, starttls=self._tls is not None)
             error = await self._dial(client, connection, share)
             if not error:
                 work.note_dialed(name, address)
@@ -292,21 +298,14 @@ class Deliver:
 
     # -- one session --
 
-    def _client(self, work: _Work, connection: _Connection, *, starttls: bool) -> ESMTPClient:
-        leader = work.batch.leader
-        mailing = Mailing(
-            reverse_path=leader.reverse_path,
-            forward_paths=tuple(job.forward_path for job in work.left),
-            size=leader.size,
-            has_8bit=leader.has_8bit or not leader.prefix.isascii(),
-            smtputf8=leader.smtputf8,
-        )
-        creator = self._tls(connection.host) if starttls and self._tls is not None else None
+    def _client(self, connection: _Connection, *, starttls: bool) -> ESMTPClient:
+        security = None
+        if starttls and self._tls is not None:
+            security = Unverified(self._tls(connection.host))
+        wanted = StartTLS.NEVER if security is None else StartTLS.IF_OFFERED
         return ESMTPClient(
-            exchange=Exchange(mailing, hostname=self._hostname, starttls=creator is not None),
-            prefix=leader.prefix,
-            content=self._content(leader),
-            creator=creator,
+            exchange=Exchange(hostname=self._hostname, starttls=wanted),
+            security=security,
             clock=self._clock,
         )
 
@@ -315,11 +314,13 @@ class Deliver:
     ) -> None:
         """Fates are recorded, when this is cancelled those that are known; not if TLS failed."""
         work.sessions.append(client)
+        leader = work.batch.leader
         try:
-            await client.over
+            await client.deliver(_mailing(work), leader.prefix, self._content(leader))
         finally:
             if not client.exchange.tls_failed:
                 work.heed(client.exchange.fates, connection.remote)
+        client.leave()
         fates = client.exchange.fates
         ending.word = "timeout" if client.is_late else _result(fates)
 
@@ -356,6 +357,18 @@ class Deliver:
                 )
 
 
+def _mailing(work: _Work) -> Mailing:
+    leader = work.batch.leader
+    return Mailing(
+        reverse_path=leader.reverse_path,
+        forward_paths=tuple(job.forward_path for job in work.left),
+        size=leader.size,
+        has_8bit=leader.has_8bit or not leader.prefix.isascii(),
+        smtputf8=leader.smtputf8,
+        wishes=tuple(job.wishes for job in work.left),
+    )
+
+
 def _keep_from_clear_text(work: _Work) -> None:
     """
     What demands TLS all the way does not leave: nothing here makes sure of the
@@ -380,7 +393,13 @@ def _unreached(work: _Work, error: str) -> str:
 def _outcome(fate: Fate, remote: RemoteMTA) -> Outcome:
     match fate:
         case Accepted(reply=reply, status=status):
-            return Delivered(remote, code=reply.code, status=status, reply=reply.text)
+            return Delivered(
+                remote,
+                code=reply.code,
+                status=status,
+                reply=reply.text,
+                handed_on=fate.handed_on,
+            )
         case Refusal():
             return Failed(
                 permanent=fate.permanent,

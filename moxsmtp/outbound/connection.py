@@ -5,10 +5,13 @@ limits kept, its content streamed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import TimeoutError as TooLate
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -16,44 +19,91 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from moxsmtp.interfaces import IContent
+from moxsmtp.interfaces import ChannelBinding, IContent
 from moxsmtp.smtp.exchange import Exchange
-from moxsmtp.smtp.mailing import AwaitReply, BeginTLS, Over, Refusal, SendContent, Write
+from moxsmtp.smtp.mailing import (
+    AwaitReply,
+    BeginTLS,
+    Fate,
+    Idle,
+    Mailing,
+    Over,
+    Refusal,
+    SendContent,
+    Write,
+)
 from moxsmtp.smtp.stuffing import BareLineEnd, DotStuffer
 
-__all__ = ["PIECE", "ESMTPClient"]
+__all__ = ["PIECE", "ESMTPClient", "Security", "Unverified"]
 
 #: Octets of content read and sent at a time.
 PIECE: Final = 65_536
 
 # Q-68.
-_SESSION_LIMIT: Final = timedelta(minutes=30)
+_SESSION_LIMIT: Final = 1800.0
 _HANDSHAKE_LIMIT: Final = timedelta(seconds=60)
 _WRITE_LIMIT: Final = timedelta(seconds=30)
-# From the last fate to the end of the session; nothing depends on it.
-_LEAVE_LIMIT: Final = timedelta(seconds=5)
+# From the wish to leave to the end of the session; nothing depends on it.
+_LEAVE_LIMIT: Final = 5.0
 # A peer may never answer our close_notify.
-_CLOSE_LIMIT: Final = timedelta(seconds=5)
+_CLOSE_LIMIT: Final = 5.0
+
+_LOCAL_ERROR: Final = Refusal(permanent=False, error="local error", status="3.0")
+
+
+class Security(Protocol):
+    """What one connection's TLS has to be."""
+
+    @property
+    def creator(self) -> IOpenSSLClientConnectionCreator:
+        """Begins it."""
+
+    def verdict(self, transport: Any) -> str:
+        """After the handshake: why it is not good enough; empty if it is."""
+
+    def handshake_failed(self, reason: Failure, timed_out: bool) -> None:
+        """The connection ended before the server had spoken under TLS."""
+
+
+class Unverified:
+    """Any certificate will do.  RFC 7435."""
+
+    def __init__(self, creator: IOpenSSLClientConnectionCreator) -> None:
+        self.creator = creator
+
+    def verdict(self, transport: Any) -> str:
+        """See L{Security}."""
+        del transport
+        return ""
+
+    def handshake_failed(self, reason: Failure, timed_out: bool) -> None:
+        """See L{Security}."""
 
 
 class _ShortContent(Exception):
     """The store gave less than it promised."""
 
 
-@implementer(IHandshakeListener, IPushProducer)
-class ESMTPClient(Protocol):
-    """
-    One session, from connecting to QUIT.
+async def _read(content: IContent, offset: int, length: int) -> bytes:
+    """@raise _ShortContent: See there."""
+    read = await content.read(offset, length)
+    if not read:
+        raise _ShortContent(f"it ends after {offset} of {content.size} octets")
+    return read
 
-    @ivar exchange: What is said, and the fates of the recipients.
-    @ivar over: Fires once every fate is known, and never fails; cancelling it
-        cuts the connection.  QUIT is answered, or not, after that: a result
-        that waits for it is one that a crash forgets (Q-68).
+
+@implementer(IHandshakeListener, IPushProducer)
+class ESMTPClient(TwistedProtocol):
+    """
+    One session, from connecting to QUIT, with one mailing after the other.
+
+    @ivar exchange: What is said, and the fates of the latest mailing.
+    @ivar closed: Fires when the connection is gone, for whatever reason.
     @ivar is_late: A time limit ended the session.
     """
 
@@ -65,30 +115,88 @@ class ESMTPClient(Protocol):
         self,
         *,
         exchange: Exchange,
-        prefix: bytes,
-        content: IContent,
-        creator: IOpenSSLClientConnectionCreator | None,
+        security: Security | None,
         clock: IReactorTime,
+        binding: Callable[[SSL.Connection], ChannelBinding | None] | None = None,
     ) -> None:
         """
-        @param prefix: Sent before the content.
-        @param creator: For STARTTLS, where the exchange may use it.
+        @param security: For TLS, where the exchange may use it.
+        @param binding: Finds what ties a login to its TLS connection.
         """
         self.exchange = exchange
-        self.over: Deferred[None] = Deferred(self._cancel)
+        self.closed: Deferred[None] = Deferred()
         self.is_late = False
-        self._prefix = prefix
-        self._content = content
-        self._creator = creator
+        self._security = security
         self._clock = clock
+        self._binding = binding
+        self._prefix = b""
+        self._content: IContent | None = None
+        self._decided: Deferred[None] | None = None
         self._awaited: AwaitReply | None = None
         self._timer: IDelayedCall | None = None
-        self._session_timer: IDelayedCall | None = None
-        self._busy = False
+        self._deadline: float | None = None
+        self._session_deadline = 0.0
+        self._error = ""
+        self._busy = True
+        self._shaking_hands = False
         self._sending: Deferred[None] | None = None
         self._writable: Deferred[None] | None = None
         self._is_finished = False
         self._is_connected = False
+
+    # -- the caller's side --
+
+    @property
+    def is_reusable(self) -> bool:
+        """L{deliver} may be called; the connection is not known to be gone."""
+        return not self._is_finished and self.exchange.is_reusable
+
+    async def deliver(self, mailing: Mailing, prefix: bytes, content: IContent) -> list[Fate]:
+        """
+        Hand one message over, behind those before it.  Known as soon as every
+        recipient has its fate: what is still to be said then, QUIT above all, is
+        nothing that a result should wait for and be forgotten in a crash (Q-68).
+
+        Cancelling it cuts the connection; what the server has said by then
+        stands in C{exchange.fates}.
+
+        @param prefix: Sent before the content.
+        """
+        whole: bytes | None = None
+        objection: Refusal | None = None
+        try:
+            if len(prefix) + content.size <= PIECE:
+                whole, objection = await self._whole(prefix, content)
+            self.exchange.begin(mailing, whole, objection=objection)
+            self._prefix, self._content = prefix, content
+            self._session_deadline = self._clock.seconds() + _SESSION_LIMIT
+            if not self._busy:
+                self._advance()
+            if not self.exchange.is_decided:
+                self._decided = Deferred()
+                await self._decided
+        except CancelledError:
+            self._cut()
+            raise
+        return [fate for fate in self.exchange.fates if fate is not None]
+
+    def leave(self) -> None:
+        """QUIT.  The server has a moment to answer what it still owes and this."""
+        if self._is_finished or not self._is_connected:
+            self._cut()
+            return
+        self.exchange.leave()
+        self._session_deadline = self._clock.seconds() + _LEAVE_LIMIT
+        self._set_timer()
+        if not self._busy:
+            self._advance()
+
+    def abort(self) -> None:
+        """Cut the connection, whatever is under way; what is awaited is cancelled."""
+        decided, self._decided = self._decided, None
+        self._cut()
+        if decided is not None:
+            decided.cancel()
 
     # -- Twisted's side --
 
@@ -98,7 +206,7 @@ class ESMTPClient(Protocol):
         if self._is_finished:
             self.transport.abortConnection()
             return
-        self._session_timer = self._later(_SESSION_LIMIT, "the session took too long")
+        self._session_deadline = self._clock.seconds() + _SESSION_LIMIT
         self._advance()
 
     def dataReceived(self, data: bytes) -> None:
@@ -111,30 +219,36 @@ class ESMTPClient(Protocol):
 
     def handshakeCompleted(self) -> None:
         """See C{IHandshakeListener}."""
-        if self._is_finished:
+        if self._is_finished or self._security is None:
             return
-        self.exchange.secured()
-        self._busy = False
+        self._shaking_hands = False
+        objection = self._security.verdict(self.transport)
+        binding = None
+        if self._binding is not None and not objection:
+            binding = self._binding(self.transport.getHandle())
+        self.exchange.secured(objection, binding)
         self._advance()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # always given
         """See C{IProtocol}."""
         self._is_connected = False
-        self._stop_timers()
+        self._stop_timer()
         if not self._is_finished:
+            self._tell_security(reason)
             self._give_up(f"the connection was lost: {reason.getErrorMessage()}")
+        self.closed.callback(None)
 
     def pauseProducing(self) -> None:
         """See C{IPushProducer}: the peer reads more slowly than we write."""
         if self._writable is None:
             self._writable = Deferred()
-            self._set_timer(_WRITE_LIMIT, "the server does not take the message")
+            self._limit(_WRITE_LIMIT, "the server does not take the message")
 
     def resumeProducing(self) -> None:
         """See C{IPushProducer}."""
         writable, self._writable = self._writable, None
         if writable is not None:
-            self._stop_timer()
+            self._deadline = None
             writable.callback(None)
 
     def stopProducing(self) -> None:
@@ -153,17 +267,18 @@ class ESMTPClient(Protocol):
                 case AwaitReply(limit):
                     if step is not self._awaited:
                         self._awaited = step
-                        self._set_timer(limit, "no reply in time")
-                    self._busy = False
-                    if self.exchange.is_decided and not self.over.called:
-                        self._take_leave()
+                        self._limit(limit, "no reply in time")
+                    self._rest()
+                    return
+                case Idle():
+                    self._deadline = None
+                    self._rest()
                     return
                 case BeginTLS():
-                    self._set_timer(_HANDSHAKE_LIMIT, "no TLS handshake in time")
-                    self.transport.startTLS(self._creator)
+                    self._begin_tls()
                     return
                 case SendContent():
-                    self._stop_timer()
+                    self._deadline = None
                     self._sending = Deferred.fromCoroutine(self._send())
                     _ = self._sending.addErrback(self._broken)
                     return
@@ -171,19 +286,52 @@ class ESMTPClient(Protocol):
                     self._finish(clean=clean)
                     return
 
+    def _rest(self) -> None:
+        """The server has to speak, or the caller, who hears now what is known."""
+        self._busy = False
+        if self._decided is not None and self.exchange.is_decided:
+            decided, self._decided = self._decided, None
+            decided.callback(None)
+
+    def _begin_tls(self) -> None:
+        if self._security is None:
+            raise RuntimeError("an exchange that may use TLS needs to know which")
+        self._limit(_HANDSHAKE_LIMIT, "no TLS handshake in time")
+        self._shaking_hands = True
+        self.transport.startTLS(self._security.creator)
+
+    # -- content --
+
+    async def _whole(self, prefix: bytes, content: IContent) -> tuple[bytes | None, Refusal | None]:
+        """A content so short that one write will do."""
+        text = prefix
+        try:
+            left = content.size
+            while left:
+                read = await _read(content, content.size - left, left)
+                left -= len(read)
+                text += read
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 -- whatever the store's trouble is, it is not the peer's; cancelling passes
+            self._log.failure("the content of a message cannot be read")
+            return None, _LOCAL_ERROR
+        return text, None
+
     async def _send(self) -> None:
         """Prefix and content in pieces; there is never more than one in memory."""
+        content = self._content
+        if content is None:
+            raise RuntimeError("there is no content to be sent")
         stuffer = DotStuffer()
         self.transport.registerProducer(self, True)
         try:
             piece = self._prefix
-            offset, size = 0, self._content.size
+            offset, size = 0, content.size
             while offset < size:
                 # One write for what is small.
                 wanted = min(size - offset, max(1, PIECE - len(piece)))
-                read = await self._content.read(offset, wanted)
-                if not read:
-                    raise _ShortContent(f"it ends after {offset} of {size} octets")
+                read = await _read(content, offset, wanted)
                 offset += len(read)
                 piece += read
                 if offset < size:
@@ -191,7 +339,8 @@ class ESMTPClient(Protocol):
                     piece = b""
                     if self._writable is not None:
                         await self._writable
-            self.transport.write(stuffer.encode(piece) + stuffer.finish())
+            # The exchange says the dot, if the server has been silent.
+            self.transport.write(stuffer.encode(piece) + stuffer.finish().removesuffix(b".\r\n"))
             if self._writable is not None:
                 await self._writable
         finally:
@@ -212,23 +361,18 @@ class ESMTPClient(Protocol):
             )
         else:
             self._log.failure("the content of a message cannot be read", failure)
-            refusal = Refusal(permanent=False, error="local error", status="3.0")
+            refusal = _LOCAL_ERROR
         self._abandon(refusal)
 
     # -- the end --
 
-    def abort(self) -> None:
-        """Cut the connection, whatever is under way."""
-        if not self.over.called:
-            self.over.cancel()
-        elif self._is_connected:
-            self.transport.abortConnection()
-
-    def _take_leave(self) -> None:
-        """Nobody has to wait any more; what is left to be said has little time."""
-        self._stop_session_timer()
-        self._session_timer = self._later(_LEAVE_LIMIT, "the session took too long")
-        self.over.callback(None)
+    def _tell_security(self, reason: Failure) -> None:
+        """Nothing came under TLS, although it was begun: RFC 8460 wants to know why."""
+        opening = self.exchange.opening
+        begun = self._shaking_hands or (opening.is_secured and not opening.uses_tls)
+        self._shaking_hands = False
+        if begun and not opening.tls_failed and self._security is not None:
+            self._security.handshake_failed(reason, reason.check(TooLate) is not None)
 
     def _give_up(self, error: str) -> None:
         self._abandon(Refusal(permanent=False, error=error, status="4.2"))
@@ -242,25 +386,22 @@ class ESMTPClient(Protocol):
         if self._is_finished:
             return
         self._is_finished = True
-        self._stop_timers()
+        self._stop_timer()
         if self._sending is not None:
             self._sending.cancel()
         if self._is_connected:
             if clean:
                 self.transport.loseConnection()
-                self._timer = self._clock.callLater(
-                    _CLOSE_LIMIT.total_seconds(), self.transport.abortConnection
-                )
+                self._timer = self._clock.callLater(_CLOSE_LIMIT, self.transport.abortConnection)
             else:
                 self.transport.abortConnection()
-        if not self.over.called:
-            self.over.callback(None)
+        self._rest()
 
-    def _cancel(self, over: Deferred[None]) -> None:
-        del over
+    def _cut(self) -> None:
+        """We end it ourselves; what the server has not told stays unknown."""
         self.exchange.drop()
         self._is_finished = True
-        self._stop_timers()
+        self._stop_timer()
         if self._sending is not None:
             self._sending.cancel()
         if self._is_connected:
@@ -268,27 +409,44 @@ class ESMTPClient(Protocol):
 
     # -- time --
 
-    def _later(self, limit: timedelta, error: str) -> IDelayedCall:
-        return self._clock.callLater(limit.total_seconds(), self._late, error)
+    def _limit(self, limit: timedelta, error: str) -> None:
+        """What is waited for now has so long."""
+        self._deadline = self._clock.seconds() + limit.total_seconds()
+        self._error = error
+        self._set_timer()
 
-    def _late(self, error: str) -> None:
+    def _set_timer(self) -> None:
+        """
+        One delayed call serves all limits: a later one is seen when it is due,
+        so that a session of many messages makes few of them.
+        """
+        due = self._due
+        timer = self._timer
+        if timer is not None and timer.active():
+            if timer.getTime() <= due:
+                return
+            timer.cancel()
+        self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
+
+    @property
+    def _due(self) -> float:
+        if self._deadline is None:
+            return self._session_deadline
+        return min(self._deadline, self._session_deadline)
+
+    def _look(self) -> None:
+        """Whether the time is really up."""
+        now = self._clock.seconds()
+        if now < self._due:
+            self._set_timer()
+            return
+        is_session = self._deadline is None or now < self._deadline
+        error = "the session took too long" if is_session else self._error
         self.is_late = not self.exchange.is_decided
+        self._tell_security(Failure(TooLate(error)))
         self._give_up(error)
-
-    def _set_timer(self, limit: timedelta, error: str) -> None:
-        self._stop_timer()
-        self._timer = self._later(limit, error)
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _stop_timers(self) -> None:
-        self._stop_timer()
-        self._stop_session_timer()
-
-    def _stop_session_timer(self) -> None:
-        timer, self._session_timer = self._session_timer, None
         if timer is not None and timer.active():
             timer.cancel()

@@ -1,5 +1,5 @@
 """
-What a server says it can do.  RFC 5321 section 4.1.1.1, RFC 1870, RFC 9422.
+What a server says it can do.  RFC 5321 section 4.1.1.1, RFC 1870, RFC 4954, RFC 9422.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Capabilities:
     @ivar size: The largest message in octets, 0 for no limit; L{None} if SIZE
         was not announced.
     @ivar recipients: How many one transaction may have; L{None}: not said.
+    @ivar auth: Names of SASL mechanisms, in upper case.
     """
 
     starttls: bool = False
@@ -34,8 +35,12 @@ class Capabilities:
     eight_bit: bool = False
     smtputf8: bool = False
     enhanced_status: bool = False
+    chunking: bool = False
+    dsn: bool = False
+    require_tls: bool = False
     size: int | None = None
     recipients: int | None = None
+    auth: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, reply: RemoteReply) -> Self:
@@ -51,8 +56,12 @@ class Capabilities:
             eight_bit="8BITMIME" in words,
             smtputf8="SMTPUTF8" in words,
             enhanced_status="ENHANCEDSTATUSCODES" in words,
+            chunking="CHUNKING" in words,
+            dsn="DSN" in words,
+            require_tls="REQUIRETLS" in words,
             size=None if size is None else int(size) if _SIZE.fullmatch(size) else 0,
             recipients=_limits(words.get("LIMITS", "")).get("RCPTMAX"),
+            auth=frozenset(words.get("AUTH", "").upper().split()),
         )
 
 

@@ -5,18 +5,31 @@ the values of L{moxsmtp.smtp.exchange}.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from datetime import timedelta
 
 from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import Wishes
 from moxsmtp.smtp.remote_reply import RemoteReply
 
 __all__ = [
-    "Accepted", "AwaitReply", "BeginTLS", "Fate", "Mailing", "Over", "Refusal", "SendContent",
-    "Step", "Write",
+    "Accepted", "AwaitReply", "BeginTLS", "Fate", "Idle", "Mailing", "Over", "Refusal",
+    "SendContent", "StartTLS", "Step", "Write",
 ]  # fmt: skip
 
 # -- what is to be sent ----------------------------------------------------------------
+
+
+class StartTLS(enum.Enum):
+    """Whether a session is to be encrypted; how well, is judged after the handshake."""
+
+    NEVER = "never"
+    IF_OFFERED = "if offered"
+    #: The command is given even where it is not announced: who hides it gains nothing.
+    ALWAYS = "always"
+    #: Before the greeting.  RFC 8314 section 3.
+    IMMEDIATE = "immediate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,10 @@ class Mailing:
 
     @ivar size: Octets of the content.
     @ivar smtputf8: The message needs SMTPUTF8 whatever its addresses are.
+    @ivar wishes: What the sender wants to hear of each recipient, in their
+        order; empty: of none anything.  What concerns the message stands in
+        the first.
+    @ivar require_tls: It must travel under REQUIRETLS (RFC 8689).
     """
 
     reverse_path: Path | None
@@ -33,6 +50,12 @@ class Mailing:
     size: int
     has_8bit: bool = False
     smtputf8: bool = False
+    wishes: tuple[Wishes, ...] = ()
+    require_tls: bool = False
+
+    def __post_init__(self) -> None:
+        if self.wishes and len(self.wishes) != len(self.forward_paths):
+            raise ValueError("wishes are for each recipient, or there are none")
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -46,10 +69,15 @@ class Mailing:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """@ivar status: Subject and detail of the enhanced status code, or empty."""
+    """
+    @ivar status: Subject and detail of the enhanced status code, or empty.
+    @ivar handed_on: The server was told the sender's wishes, and reports from
+        now on.  RFC 3461 section 5.2.2.
+    """
 
     reply: RemoteReply
     status: str = ""
+    handed_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +88,8 @@ class Refusal:
     @ivar code: The server's, or one of ours; 0 if there is none.
     @ivar status: Subject and detail of the enhanced status code, or empty.
     @ivar reply: L{None} if the server did not say it.
+    @ivar elsewhere: It is this host that will not.  However permanent that is,
+        the other hosts of the destination are to be asked (Q-61, Q-95).
     """
 
     permanent: bool
@@ -67,6 +97,7 @@ class Refusal:
     code: int = 0
     status: str = ""
     reply: RemoteReply | None = None
+    elsewhere: bool = False
 
 
 Fate = Accepted | Refusal
@@ -99,7 +130,12 @@ class BeginTLS:
 
 @dataclass(frozen=True, slots=True)
 class SendContent:
-    """Send the content and its end, dots stuffed."""
+    """Send the content in whole lines, dots stuffed, but not yet its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing, until there is another mailing or the session is to be left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +145,4 @@ class Over:
     clean: bool
 
 
-Step = Write | AwaitReply | BeginTLS | SendContent | Over
+Step = Write | AwaitReply | BeginTLS | SendContent | Idle | Over

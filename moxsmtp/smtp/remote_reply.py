@@ -23,6 +23,12 @@ MAXIMUM_REPLY: Final = 16_384
 #: Octets that may wait unread: the replies to a long pipelined transaction.
 _MAXIMUM_UNREAD: Final = 262_144
 
+#: Octets that one part of a session may bring, with as many again as RFC 5321
+#: section 4.5.3.1.5 has in a line for each reply that is due: replies are kept
+#: for the sender to read, and a thousand of the longest are not.
+_MAXIMUM_HEARD: Final = 131_072
+_USUAL_REPLY: Final = 512
+
 # Reply-line = %x32-35 2DIGIT [ ("-" / SP) textstring ]; RFC 5321 section 4.2,
 # with first digits as in section 4.2.1 and more for the second than the
 # grammar has, since servers invent codes.
@@ -89,6 +95,11 @@ class ReplyReader:
         self._code = 0
         self._lines: list[str] = []
         self._size = 0
+        self._allowed = _MAXIMUM_HEARD
+
+    def allow(self, replies: int) -> None:
+        """Another part of the session begins, in which so many replies are due."""
+        self._allowed = _MAXIMUM_HEARD + replies * _USUAL_REPLY
 
     @property
     def has_unread(self) -> bool:
@@ -118,7 +129,8 @@ class ReplyReader:
             del self._buffer[: end + 1]
             self._scanned = 0
             self._size += end + 1
-            if self._size > MAXIMUM_REPLY:
+            self._allowed -= end + 1
+            if self._size > MAXIMUM_REPLY or self._allowed < 0:
                 raise ProtocolError("the reply is too long")
             if self._is_last(line.removesuffix(b"\r")):
                 reply = RemoteReply(self._code, tuple(self._lines))

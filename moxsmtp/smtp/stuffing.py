@@ -5,11 +5,29 @@ and 4.5.2.
 
 from __future__ import annotations
 
-__all__ = ["BareLineEnd", "DotStuffer"]
+__all__ = ["BareLineEnd", "DotStuffer", "in_lines", "stuffed"]
 
 
 class BareLineEnd(ValueError):
     """The content has a CR or an LF by itself, which must never be sent."""
+
+
+def in_lines(text: bytes) -> bytes:
+    """
+    A whole content that ends as its last line does.
+
+    @raise BareLineEnd: It is not made of lines.
+    """
+    ends = text.count(b"\r\n")
+    if text.count(b"\r") != ends or text.count(b"\n") != ends:
+        raise BareLineEnd("the content has a bare CR or LF")
+    return text if not text or text.endswith(b"\n") else text + b"\r\n"
+
+
+def stuffed(text: bytes) -> bytes:
+    """What is sent behind DATA for content that is L{in_lines}, its end included."""
+    first = b"." if text.startswith(b".") else b""
+    return b"".join((first, text.replace(b"\r\n.", b"\r\n.."), b".\r\n"))
 
 
 class DotStuffer:

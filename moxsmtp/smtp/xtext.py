@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["InvalidXtext", "decode_utf8_address", "decode_xtext", "is_xtext"]
+__all__ = [
+    "InvalidXtext", "decode_utf8_address", "decode_xtext", "encode_utf8_address", "encode_xtext",
+    "is_xtext",
+]  # fmt: skip
 
 # xtext = *( xchar / hexchar ); xchar = %d33-42 / %d44-60 / %d62-126;
 # hexchar = "+" two upper-case hexadecimal digits
@@ -52,6 +55,38 @@ def decode_xtext(text: str) -> str:
     if not (decoded.isascii() and decoded.isprintable()):
         raise InvalidXtext("more than printable ASCII in xtext")
     return decoded
+
+
+#: What xtext writes as numbers: all but xchar.
+_NO_XCHAR: Final = re.compile(r"[^!-*,-<>-~]")
+
+
+def encode_xtext(text: str) -> str:
+    """
+    Write printable ASCII as xtext.
+
+    @raise InvalidXtext: It is something else.
+    """
+    if not (text.isascii() and text.isprintable()):
+        raise InvalidXtext("more than printable ASCII for xtext")
+    return _NO_XCHAR.sub(lambda match: f"+{ord(match[0]):02X}", text)
+
+
+def encode_utf8_address(text: str, *, smtputf8: bool) -> str:
+    """
+    Write an address as utf-8-addr-unitext where C{smtputf8} goes, else as
+    utf-8-addr-xtext.
+
+    @raise InvalidXtext: It holds control characters.
+    """
+    if _CONTROL.search(text):
+        raise InvalidXtext("control characters in an address")
+    return "".join(
+        character
+        if ord(character) not in _ESCAPED and (smtputf8 or character.isascii())
+        else f"\\x{{{ord(character):X}}}"
+        for character in text
+    )
 
 
 def decode_utf8_address(text: str) -> str:
