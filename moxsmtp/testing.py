@@ -164,12 +164,21 @@ class MemoryStore:
     Mail that is kept in memory.
 
     @ivar messages: What was delivered, with its content, in order.
+    @ivar sent: What left the queue, for mail that comes back to its from-id;
+        what such mail says is added to its results (Q-40).
+    @ivar failed: Numbers of those of C{sent} that failed, by whatever is known.
+    @ivar failed_before: Numbers of those before which two others failed (Q-31).
+    @ivar suppressions: What such mail has put on lists, in order.
     @ivar trouble: Raised instead of storing anything, while it is set.
     @ivar room: Octets that a spool may hold.
     """
 
     def __init__(self) -> None:
         self.messages: list[tuple[NewMessage, bytes]] = []
+        self.sent: list[Job] = []
+        self.failed: set[int] = set()
+        self.failed_before: set[int] = set()
+        self.suppressions: list[Suppression] = []
         self.trouble: Exception | None = None
         self.room = 1 << 30
 
@@ -186,8 +195,25 @@ class MemoryStore:
         if self.trouble is not None:
             raise self.trouble
         first = len(self.messages) + 1
-        self.messages += [(message, _content(spooled)) for message in messages]
+        self.messages += [(self._matched(message), _content(spooled)) for message in messages]
         return range(first, len(self.messages) + 1)
+
+    def _matched(self, message: NewMessage) -> NewMessage:
+        """With the webhook that is called: for what it says of one sent before, if it does."""
+        echo = message.echo
+        for place, job in enumerate(self.sent):
+            if echo is None or (job.account, job.from_id) != (message.account, echo.from_id):
+                continue
+            found = reported(
+                job, echo, message.received, failed_before=job.id in self.failed_before
+            )
+            self.sent[place] = replace(job, results=results_with(job.results, found.result))
+            if found.failed:
+                self.failed.add(job.id)
+            if found.suppress is not None:
+                self.suppressions.append(found.suppress)
+            return replace(message, hook=found.hook)
+        return message
 
 
 @implementer(IQueue)

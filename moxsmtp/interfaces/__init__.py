@@ -39,6 +39,7 @@ from moxsmtp.interfaces.credentials import (
 from moxsmtp.interfaces.lookups import IOwnResolver, IResolver
 from moxsmtp.interfaces.mail import (
     UNCHECKED,
+    Echo,
     IMailStore,
     NewHook,
     NewMessage,
@@ -52,10 +53,11 @@ from moxsmtp.interfaces.session import IMetrics, IReceiver
 
 __all__ = [
     "INBOX", "UNCHECKED", "Account", "AddressRole", "Alias", "Allowance", "CertificateAttempt",
-    "ChannelBinding", "Client", "Hello", "HookTarget", "IAccounts", "IClientKeys", "IContent",
-    "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes", "IPolicies",
-    "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage", "LocalRecipient", "Login",
-    "LoginSecrets", "MailboxKind", "Maildir", "Member", "NewHook", "NewJob", "NewMessage",
-    "OutgoingEvent", "PasswordAttempt", "PasswordSecrets", "Provenance", "RequireTLS", "Role",
-    "RoleAddress", "Spooled", "StorageUnavailable", "StsFound", "TLSInfo", "Validation",
+    "ChannelBinding", "Client", "Echo", "Hello", "HookTarget", "IAccounts", "IClientKeys",
+    "IContent", "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes",
+    "IPolicies", "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage",
+    "LocalRecipient", "Login", "LoginSecrets", "MailboxKind", "Maildir", "Member", "NewHook",
+    "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt", "PasswordSecrets", "Provenance",
+    "RequireTLS", "Role", "RoleAddress", "Spooled", "StorageUnavailable", "StsFound", "TLSInfo",
+    "Validation",
 ]  # fmt: skip

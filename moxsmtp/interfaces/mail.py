@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from mmap import mmap
 from typing import Final, TypeVar
 
@@ -14,11 +14,13 @@ from zope.interface import Interface
 from moxsmtp.interfaces.accounts import INBOX, HookTarget, OutgoingEvent
 from moxsmtp.interfaces.clients import TLSInfo
 from moxsmtp.interfaces.content import ISpool, Spooled
+from moxsmtp.message.delivery_status import RecipientStatus
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.smtp.address import Path
 
 __all__ = [
     "UNCHECKED",
+    "Echo",
     "IMailStore",
     "NewHook",
     "NewMessage",
@@ -124,6 +126,27 @@ class NewHook:
 
 
 @dataclass(frozen=True, slots=True)
+class Echo:
+    """
+    What came to the from-id of a message that the account may have sent (Q-39,
+    Q-40).
+
+    @ivar from_id: As the recipient has it; whether it is one, the history knows.
+    @ivar is_dsn: It reports on delivery, understood or not.
+    @ivar status: What it says of the recipient; L{None}: nothing that we
+        understand.
+    @ivar target: Where the account hears what becomes of its messages.
+    @ivar keep_hooks: How long its history has a call whose place another takes.
+    """
+
+    from_id: str
+    is_dsn: bool
+    status: RecipientStatus | None
+    target: HookTarget | None
+    keep_hooks: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
     """
     A message for one mailbox of one account.
@@ -137,6 +160,8 @@ class NewMessage:
     @ivar flags: Maildir flag letters, sorted: C{S}, it counts as read.
     @ivar hook: The incoming webhook, stored in the same transaction.
     @ivar provenance: What is known of its sender.
+    @ivar echo: If it proves to be about a message that the account sent, this
+        is told in C{hook}'s place.
     """
 
     account: str
@@ -156,6 +181,7 @@ class NewMessage:
     flags: str = ""
     hook: NewHook | None = None
     provenance: Provenance = UNCHECKED
+    echo: Echo | None = None
 
 
 T = TypeVar("T")

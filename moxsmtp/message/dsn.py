@@ -50,12 +50,14 @@ _BEGINNINGS: Final = {
     Action.FAILED: "Your message could not be delivered to",
     Action.DELAYED: "Your message has not been delivered yet to",
     Action.RELAYED: "Your message was handed to a server that reports no deliveries, for",
+    Action.EXPANDED: "Your message was passed on to all who are behind",
     Action.DELIVERED: "Your message was delivered to",
 }
 
 #: The class of an enhanced status code.  RFC 3463 section 3.1.
 _CLASSES: Final = {
-    Action.FAILED: 5, Action.DELAYED: 4, Action.RELAYED: 2, Action.DELIVERED: 2,
+    Action.FAILED: 5, Action.DELAYED: 4, Action.RELAYED: 2, Action.EXPANDED: 2,
+    Action.DELIVERED: 2,
 }  # fmt: skip
 
 #: Of durations, in seconds.

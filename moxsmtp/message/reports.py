@@ -23,6 +23,7 @@ class Action(enum.StrEnum):
     DELAYED = "delayed"
     DELIVERED = "delivered"
     RELAYED = "relayed"
+    EXPANDED = "expanded"
 
 
 #: The worst that is told gives the subject.
@@ -30,6 +31,7 @@ SUBJECTS: Final[Mapping[Action, str]] = {
     Action.FAILED: "Mail delivery failed",
     Action.DELAYED: "Mail delivery delayed",
     Action.RELAYED: "Mail relayed",
+    Action.EXPANDED: "Mail passed on to several",
     Action.DELIVERED: "Mail delivered",
 }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from mmap import mmap
 
-from moxsmtp.interfaces import HookTarget, IMailStore, NewHook, NewMessage, Provenance
+from moxsmtp.directory import split_local_part
+from moxsmtp.interfaces import Echo, HookTarget, IMailStore, NewHook, NewMessage, Provenance
 from moxsmtp.message.addresses import Mailbox
+from moxsmtp.message.delivery_status import RecipientStatus, status_in
 from moxsmtp.message.parameters import media_type
 from moxsmtp.message.structure import is_dsn, parse_structure
 from moxsmtp.names import Domain
@@ -36,7 +38,7 @@ async def new_messages(
     @param hostname: The listener's; the house has the server's.
     """
     client = arrival.client
-    report = await _is_report(house.store, arrival)
+    report, status = await _report(house.store, arrival)
     known = provenance(
         authentication,
         author.path if author else None,
@@ -76,17 +78,38 @@ async def new_messages(
                 hand_over=account.maildir is not None,
                 hook=hook,
                 provenance=known,
+                echo=_echo(house, copy, is_dsn=report, status=status),
             )
         )
     return messages
 
 
-async def _is_report(store: IMailStore, arrival: Incoming) -> bool:
-    """Whether it is a delivery status notification."""
+async def _report(store: IMailStore, arrival: Incoming) -> tuple[bool, RecipientStatus | None]:
+    """Whether it is a delivery status notification, and what it says, if that is understood."""
     # Only a multipart/report is worth looking for its parts.
     if media_type(arrival.header) != "multipart/report":
-        return False
-    return await store.examine(arrival.spooled, lambda content: is_dsn(parse_structure(content)))
+        return False, None
+
+    def read(content: bytes | mmap) -> tuple[bool, RecipientStatus | None]:
+        structure = parse_structure(content)
+        return is_dsn(structure), status_in(content, structure)
+
+    return await store.examine(arrival.spooled, read)
+
+
+def _echo(house: House, copy: Copy, *, is_dsn: bool, status: RecipientStatus | None) -> Echo | None:
+    """What it may mean for a message that the account sent; L{None}: there is no from-id (Q-39)."""
+    separators = house.accounts.separators_of(copy.path.domain)
+    _, _, from_id = split_local_part(copy.path.local_part, separators)
+    if not from_id:
+        return None
+    return Echo(
+        from_id,
+        is_dsn=is_dsn,
+        status=status,
+        target=copy.account.outgoing_webhook,
+        keep_hooks=copy.account.keep_retired_webhooks,
+    )
 
 
 async def _hook(

@@ -47,7 +47,7 @@ from moxsmtp.store.spool import Contents
 from moxsmtp.store.suppressions import add_suppression, is_suppressed
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["JobStore", "remove_job"]
+__all__ = ["JobStore", "has_failed_before", "remove_job"]
 
 # As text where a partial index is to be used: SQLite matches it by literals only.
 _free = (text("hold = 0"), job.c.in_flight == 0, job.c.destination == bindparam("destination"))
@@ -262,17 +262,22 @@ class JobStore(Leases):
         See L{IJobStore.failed_before}.  What an administrator ended or the
         list itself says nothing of the recipient.
         """
-        parameters = {
-            "account": job.account,
-            "rcpt_to": write_path(job.forward_path),
-            "id": job.id,
-        }
-        rows = await self._database.read(lambda tx: tx.execute(_LAST_TWO, parameters))
-        return len(rows) == _TWO and all(has_failed(row) for row in rows)
+        return await self._database.read(lambda tx: has_failed_before(tx, job))
 
     def content(self, job: Job) -> IContent:
         """See L{IJobStore.content}."""
         return StoredContent(self._database, job.content, job.size - len(job.prefix))
+
+
+def has_failed_before(tx: Transaction, job: Job) -> bool:
+    """See L{IJobStore.failed_before}."""
+    parameters = {
+        "account": job.account,
+        "rcpt_to": write_path(job.forward_path),
+        "id": job.id,
+    }
+    rows = tx.execute(_LAST_TWO, parameters)
+    return len(rows) == _TWO and all(has_failed(row) for row in rows)
 
 
 def remove_job(tx: Transaction, job: Job, results: tuple[Result, ...], fate: Retired) -> bool:

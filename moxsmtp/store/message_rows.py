@@ -164,14 +164,14 @@ def insert_messages(
     """
     numbers = [_inserted(tx, new, content, size) for new in messages]
     calls = [
-        (new.hook, number)
+        # One for incoming mail takes nobody's place (Q-76), so there is none to keep.
+        (new.hook, timedelta() if new.echo is None else new.echo.keep_hooks, number)
         for new, number in zip(messages, numbers, strict=True)
         if new.hook is not None
     ]
     # In the order of their destinations, as L{add_due} demands.
-    for hook, number in sorted(calls, key=lambda call: call[0].target.url):
-        # One for incoming mail takes nobody's place (Q-76), so there is none to keep.
-        add_hook(tx, hook, now=now, keep=timedelta(), message=number)
+    for hook, keep, number in sorted(calls, key=lambda call: call[0].target.url):
+        add_hook(tx, hook, now=now, keep=keep, message=number)
     return numbers
 
 

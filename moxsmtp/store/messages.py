@@ -20,6 +20,7 @@ from moxsmtp.interfaces import IContent, IMailStore, ISpool, NewMessage, Spooled
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.content import StoredContent, insert_content, release_content
 from moxsmtp.store.database import Database
+from moxsmtp.store.echoes import matched
 from moxsmtp.store.message_rows import COLUMNS, StoredMessage, insert_messages, read_message
 from moxsmtp.store.schema import message
 from moxsmtp.store.spool import Contents
@@ -109,12 +110,15 @@ class MailStore:
         """
         if not messages:
             raise ValueError("no messages")
-        now = write_time(self._now())
+        moment = self._now()
+        now = write_time(moment)
         taken = self._contents.custody(spooled)
+        echoes = any(new.echo is not None for new in messages)
 
         def work(tx: Transaction) -> Sequence[int]:
             content = insert_content(tx, spooled, len(messages))
-            return insert_messages(tx, messages, content=content, size=spooled.size, now=now)
+            told = matched(tx, messages, moment) if echoes else messages
+            return insert_messages(tx, told, content=content, size=spooled.size, now=now)
 
         def settled(committed: bool) -> None:
             taken(committed)

@@ -56,7 +56,8 @@ def outgoing_payload(
     What became of a queued message (Q-70).
 
     @param queued: When the call is queued.
-    @param failure: Codes and error are for errors; a delivery has none.
+    @param failure: Codes and error are for errors, and for what a DSN claims; a
+        delivery of ours has none.
     @param suppressing: The address goes on the suppression list.
     @param is_dsn: We know it from a DSN.
     """
