@@ -31,6 +31,9 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import Domain
 from moxsmtp.queue.job import LimitReached
+from moxsmtp.queue.job import Job
+from moxsmtp.queue.reported import reported, results_with
+from moxsmtp.queue.suppression import Suppression
 from moxsmtp.reachability import Reachability
 from moxsmtp.receive.checks import Checks, SignatureCheck
 from moxsmtp.smtp.address import Path
