@@ -43,6 +43,8 @@ COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("mox_dkim_sign", "Signatures put on mail of our domains.", ("key",)),
     ("mox_queue_connection", "Connections made to deliver mail.", ("result",)),
     ("mox_webhook_results", "Answers to webhook calls.", ("code",)),
+    ("moxsmtp_mtasts_fetches", "MTA-STS policies fetched over HTTPS.", ("result",)),
+    ("moxsmtp_mtasts_refreshes", "Kept MTA-STS policies looked at.", ("result",)),
     ("moxsmtp_early_talkers", "Clients on port 25 that did not wait for the greeting.", ()),
     ("moxsmtp_store_missing_content", "Stored messages whose content is gone.", ()),
     ("moxsmtp_handed_over", "Messages put into a Maildir.", ()),
@@ -117,6 +119,15 @@ FROM_START: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         (reason,) for reason in ("eof", "sslv2", "unsupportedversions", "nottls", "other")
     ),
     "mox_authentication_ratelimited": (("submission",),),
+    "moxsmtp_mtasts_fetches": tuple(
+        (result,)
+        for result in (
+            "ok", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid",
+        )
+    ),
+    "moxsmtp_mtasts_refreshes": tuple(
+        (result,) for result in ("unchanged", "replaced", "removed", "failed")
+    ),
     "mox_panic": tuple(
         (package,)
         for package in (

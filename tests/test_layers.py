@@ -102,6 +102,8 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.mtasts.cache": SHELL,
     "moxsmtp.mtasts.fetch": SHELL,
     "moxsmtp.mtasts.policy": LANGUAGE,
+    "moxsmtp.mtasts.refresh": SHELL,
+    "moxsmtp.mtasts.storage": LANGUAGE,
     "moxsmtp.metrics": EDGE,
     "moxsmtp.config": EDGE,
     "moxsmtp.bridge": EDGE,
