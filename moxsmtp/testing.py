@@ -30,8 +30,7 @@ from moxsmtp.interfaces import (
     Spooled,
 )
 from moxsmtp.names import Domain
-from moxsmtp.queue.job import LimitReached
-from moxsmtp.queue.job import Job
+from moxsmtp.queue.job import Job, LimitReached
 from moxsmtp.queue.reported import reported, results_with
 from moxsmtp.queue.suppression import Suppression
 from moxsmtp.reachability import Reachability
