@@ -126,6 +126,7 @@ class _Assembly:
             selectors=keys,
             cram_md5=table.cram_md5,
             pedantic=table.pedantic,
+            workers=table.workers,
         )
 
     def _outbound(self) -> OutboundSettings:
@@ -226,7 +227,31 @@ class _Assembly:
             name = self._file(hook.authorization_file)
             authorization = secret(name, (*at, "authorization_file"), self._findings)
         events = hook.events if isinstance(hook, OutgoingHookTable) else frozenset()
-        return HookTarget(url=hook.url, authorization=authorization, events=events)
+        return HookTarget(
+            url=hook.url,
+            authorization=authorization,
+            events=events,
+            secrets=self._hook_secrets(hook, at),
+        )
+
+    def _hook_secrets(self, hook: IncomingHookTable, at: KeyPath) -> tuple[bytes, ...]:
+        """Keys, in the order given: those of the file itself, then those of others."""
+        given = [((*at, "secrets", place), text) for place, text in enumerate(hook.secrets)]
+        for place, file in enumerate(hook.secret_files):
+            where: KeyPath = (*at, "secret_files", place)
+            given.append((where, secret(self._file(file), where, self._findings)))
+        keys: dict[bytes, None] = {}
+        for where, text in given:
+            if not text and "secret_files" in where:
+                continue  # reported by who read it
+            try:
+                keys[parse_secret(text)] = None
+            except InvalidSecret as error:
+                self._findings.add(where, f"{error}; make one with: {_MAKE_SECRET}")
+        if len(keys) > _MOST_SECRETS:
+            text = f"at most {_MOST_SECRETS} secrets sign a call; drop those that nobody uses now"
+            self._findings.add((*at, "secrets"), text)
+        return tuple(keys)
 
 
 def _report(role: AddressRole, table: HostReportTable, domain: str) -> ReportSettings:

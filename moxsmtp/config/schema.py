@@ -45,6 +45,9 @@ __all__ = ["file_table", "known_keys"]
 # The types made here are made of types found at run time; none has a static name.
 _Type = Any
 
+#: Nobody has that many processors for mail.
+_MOST_WORKERS: Final = 64
+
 _SIZES: Final = {
     (ListenerSettings, "max_message_size"),
     (StoreSettings, "minimum_free"),
@@ -132,6 +135,8 @@ def _leaf(owner: type, name: str, hint: _Type) -> _Type:
 def _whole_number(owner: type, name: str) -> _Type:
     if (owner, name) in _SIZES:
         return Annotated[int, PlainValidator(values.octets)]
+    if (owner, name) == (FileTable, "workers"):
+        return Annotated[int, Strict(), _between(1, _MOST_WORKERS)]
     if name == "maildir_mode":
         return Annotated[int, Strict(), AfterValidator(_permission_bits)]
     least = 0 if (owner, name) in _MAY_BE_NONE else 1

@@ -106,6 +106,7 @@ class Settings:
         any may be left out.
     @ivar cram_md5: Users may log in with CRAM-MD5, and what it needs is kept.
     @ivar pedantic: What many clients do against the standards is refused (S-111).
+    @ivar workers: Processes that speak with clients; 1: all is done in one process.
     """
 
     hostname: Domain
@@ -132,6 +133,7 @@ class Settings:
     selectors: Mapping[Domain, tuple[Selector, ...]] = field(default_factory=dict)
     cram_md5: bool = True
     pedantic: bool = False
+    workers: int = 1
 
     def signers(self) -> Mapping[Domain, tuple[Signer, ...]]:
         """Every domain of ours with what its mail is signed with now, which may be nothing."""

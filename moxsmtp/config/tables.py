@@ -153,6 +153,8 @@ class IncomingHookTable:
     url: str
     authorization: str = field(default="", repr=False)
     authorization_file: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secret_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +207,7 @@ class FileTable:
     maildir_mode: int = 0o700
     cram_md5: bool = True
     pedantic: bool = False
+    workers: int = 1
     listener: Mapping[int, ListenerSettings] = field(default_factory=dict)
     domain: Mapping[str, DomainTable] = field(default_factory=dict)
     account: Mapping[str, AccountTable] = field(default_factory=dict)
