@@ -215,7 +215,7 @@ class HostOrderTests(AttemptTestCase):
     def test_permanent_ends(self) -> None:
         """A permanent refusal ends the loop (Q-34)."""
         attempt = self.begin()
-        self.play(self.wires[0], GREETING, b"554 5.7.1 no\r\n221 bye\r\n")
+        self.play(self.wires[0], GREETING, b"554 5.7.1 no\r\n" * 3)
         self.assertEqual(
             self.successResultOf(attempt).outcomes,
             {
@@ -223,6 +223,7 @@ class HostOrderTests(AttemptTestCase):
                     permanent=True,
                     error="the server said: 554 5.7.1 no",
                     code=554,
+                    status="7.1",
                     remote=RemoteMTA("mx1.example", ONE),
                     reply="554 5.7.1 no",
                 )

@@ -13,9 +13,10 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import IContent
 from moxsmtp.names import parse_domain
-from moxsmtp.outbound.connection import PIECE, ESMTPClient
+from moxsmtp.outbound.connection import PIECE, ESMTPClient, Security, Unverified
 from moxsmtp.smtp.exchange import Exchange
-from moxsmtp.smtp.mailing import Mailing, Refusal
+from moxsmtp.smtp.mailing import Fate, Mailing, Refusal, StartTLS
+from moxsmtp.tls.binding import client_channel_binding
 from moxsmtp.tls.client import OpportunisticTLS, client_context
 from tests.outbound.servers import ServerCreator, Text, TLSServer, Wire
 from tests.smtp.test_exchange import brief, mailing
@@ -25,7 +26,10 @@ ACCEPTED = b"250 ok\r\n250 ok\r\n354 go\r\n"
 
 
 class Session:
-    """A client and the wire it is on."""
+    """
+    A client, the wire it is on, and a first mailing; it is left once the fates
+    of that are known, unless it C{stays}.
+    """
 
     def __init__(
         self,
@@ -34,18 +38,39 @@ class Session:
         prefix: bytes = b"",
         starttls: bool = False,
         message: Mailing | None = None,
+        stays: bool = False,
+        security: Security | None = None,
     ) -> None:
         self.clock = Clock()
         host = parse_domain("mx.there.example")
         self.creator = OpportunisticTLS(client_context(strict=False), host)
+        wanted = StartTLS.IF_OFFERED if starttls else StartTLS.NEVER
         self.client = ESMTPClient(
-            exchange=Exchange(message or mailing(), hostname="client.example", starttls=starttls),
-            prefix=prefix,
-            content=content or Text(b"hello\r\n"),
-            creator=self.creator if starttls else None,
+            exchange=Exchange(hostname="client.example", starttls=wanted),
+            security=security or Unverified(self.creator),
             clock=self.clock,
+            binding=client_channel_binding,
         )
         self.wire = Wire(self.client, self.clock)
+        self.delivered = self.deliver(content, prefix=prefix, message=message)
+        if not stays:
+            _ = self.delivered.addCallback(self._leave)
+
+    def deliver(
+        self,
+        content: IContent | None = None,
+        *,
+        prefix: bytes = b"",
+        message: Mailing | None = None,
+    ) -> Deferred[list[Fate]]:
+        """Hand another message over."""
+        return Deferred.fromCoroutine(
+            self.client.deliver(message or mailing(), prefix, content or Text(b"hello\r\n"))
+        )
+
+    def _leave(self, fates: list[Fate]) -> list[Fate]:
+        self.client.leave()
+        return fates
 
     def until_content(self) -> None:
         """Up to the answer to DATA, with nothing of the content before."""
@@ -65,7 +90,7 @@ class ConnectionTestCase(SynchronousTestCase):
 
     def assertOver(self, session: Session, fate: str, closed: str) -> None:
         """The result is there, and no timer runs on once the connection is gone."""
-        self.assertIsNone(self.successResultOf(session.client.over))
+        self.successResultOf(session.delivered)
         self.assertEqual((session.fates, session.wire.closed), ([fate], closed))
         session.wire.lose()
         self.assertEqual(session.clock.getDelayedCalls(), [])
@@ -85,7 +110,7 @@ class DeliveryTests(ConnectionTestCase):
         session = Session(Text(b".a\r\nb\r\n"), prefix=b"X: y\r\n")
         session.until_content()
         self.assertEqual(session.wire.take(), b"X: y\r\n..a\r\nb\r\n.\r\n")
-        self.assertNoResult(session.client.over)
+        self.assertNoResult(session.delivered)
         session.wire.say(b"250 queued\r\n")
         self.assertEqual(session.wire.take(), b"QUIT\r\n")
         self.assertEqual(session.wire.closed, "")
@@ -167,7 +192,7 @@ class BackPressureTests(ConnectionTestCase):
         session.wire.blocked = True
         session.until_content()
         session.clock.advance(29)
-        self.assertNoResult(session.client.over)
+        self.assertNoResult(session.delivered)
         session.clock.advance(1)
         self.assertTrue(session.client.is_late)
         self.assertOver(session, "transient 0 4.2", "aborted")
@@ -192,12 +217,19 @@ class BadContentTests(ConnectionTestCase):
     """Content that cannot be sent."""
 
     def test_bare_line_feed(self) -> None:
-        """A bare LF or CR never leaves, nor does the end of data: permanent 554 5.6.0 (Q-68)."""
-        for text in (b"a\nb\r\n", b"a\rb\r\n", b"a\r"):
-            session = Session(Text(text))
-            session.until_content()
-            self.assertEqual(session.wire.take(), b"")
-            self.assertOver(session, "permanent 554 6.0", "aborted")
+        """
+        A short content with a bare LF or CR is refused before a word of it is
+        said, permanent 554 5.6.0, and leaves the session for others (Q-68).
+        """
+        for text in (b"a\nb\r\n", b"a\rb\r\n", b"a\r", b"a\r\n.\n", b"\n"):
+            session = Session(Text(text), stays=True)
+            self.successResultOf(session.delivered)
+            self.assertEqual(session.fates, ["permanent 554 6.0"])
+            for data in OPENING:
+                session.wire.say(data)
+            self.assertEqual(session.wire.take(), b"EHLO client.example\r\n")
+            session.deliver()
+            self.assertIn(b"MAIL FROM", session.wire.take())
 
     def test_late_bare_line_feed(self) -> None:
         """Found in a later piece, the end of data still never leaves."""
@@ -208,29 +240,43 @@ class BadContentTests(ConnectionTestCase):
 
     def test_short(self) -> None:
         """Content shorter than its size is not passed off as whole; that is ours to mend."""
-        session = Session(Text(b"hello\r\n", size=100))
+        session = Session(Text(b"hello\r\n" * 10_000, size=100_000))
         session.until_content()
         self.assertNotIn(b".\r\n", session.wire.take())
         self.assertOver(session, "transient 0 3.0", "aborted")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
+    def test_short_and_small(self) -> None:
+        """The same of what fits into one write: nothing of it is said."""
+        session = Session(Text(b"hello\r\n", size=100))
+        self.successResultOf(session.delivered)
+        self.assertEqual(session.fates, ["transient 0 3.0"])
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
     def test_unreadable(self) -> None:
         """A store that fails is a transient failure, logged, and not told in detail."""
+        for size in (10, 100_000):
+            session = Session(_Broken(size))
+            session.until_content()
+            self.successResultOf(session.delivered)
+            self.assertEqual(session.fates, ["transient 0 3.0"])
+            self.assertNotIn(b".\r\n", session.wire.take())
+            self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+            fate = session.client.exchange.fates[0]
+            assert isinstance(fate, Refusal)
+            self.assertEqual(fate.error, "local error")
 
-        @implementer(IContent)
-        class Broken:
-            size = 10
 
-            async def read(self, offset: int, length: int) -> bytes:
-                raise OSError(offset, length)
+@implementer(IContent)
+class _Broken:
+    """Cannot be read."""
 
-        session = Session(Broken())
-        session.until_content()
-        self.assertOver(session, "transient 0 3.0", "aborted")
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
-        fate = session.client.exchange.fates[0]
-        assert isinstance(fate, Refusal)
-        self.assertEqual(fate.error, "local error")
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """See L{IContent.read}."""
+        raise OSError(offset, length)
 
 
 class TimeTests(ConnectionTestCase):
@@ -244,7 +290,7 @@ class TimeTests(ConnectionTestCase):
             for reply in replies[:stage]:
                 session.wire.say(reply)
             session.clock.advance(60 * minutes - 1)
-            self.assertNoResult(session.client.over)
+            self.assertNoResult(session.delivered)
             session.clock.advance(1)
             self.assertTrue(session.client.is_late)
             self.assertOver(session, "transient 0 4.2", "aborted")
@@ -265,9 +311,9 @@ class TimeTests(ConnectionTestCase):
         for _ in range(6):
             session.clock.advance(299)
             session.wire.say(b"250 ok\r\n")
-        self.assertNoResult(session.client.over)
+        self.assertNoResult(session.delivered)
         session.clock.advance(6)
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         self.assertEqual(set(session.fates), {"transient 0 4.2"})
 
     def test_quit(self) -> None:
@@ -278,7 +324,7 @@ class TimeTests(ConnectionTestCase):
         session = Session()
         session.until_content()
         session.wire.say(b"250 queued\r\n")
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         self.assertEqual(session.wire.take()[-6:], b"QUIT\r\n")
         session.clock.advance(4.9)
         self.assertEqual(session.wire.closed, "")
@@ -291,7 +337,7 @@ class TimeTests(ConnectionTestCase):
         session = Session()
         for data in (*OPENING, b"250 ok\r\n550 who\r\n"):
             session.wire.say(data)
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         self.assertEqual(session.wire.closed, "")
         session.clock.advance(5)
         self.assertOver(session, "permanent 550", "aborted")
@@ -300,7 +346,8 @@ class TimeTests(ConnectionTestCase):
         """A peer that never closes is cut off."""
         session = Session()
         session.until_content()
-        session.wire.say(b"250 queued\r\n221 bye\r\n")
+        session.wire.say(b"250 queued\r\n")
+        session.wire.say(b"221 bye\r\n")
         self.assertEqual(session.wire.closed, "closed")
         session.wire.closed = ""
         session.clock.advance(5)
@@ -319,7 +366,7 @@ class EndTests(ConnectionTestCase):
                 for data in stages[:stage]:
                     session.wire.say(data)
                 session.wire.lose(clean=clean)
-                self.successResultOf(session.client.over)
+                self.successResultOf(session.delivered)
                 self.assertEqual(session.fates, ["transient 0 4.2"])
                 self.assertEqual(session.clock.getDelayedCalls(), [])
 
@@ -330,9 +377,9 @@ class EndTests(ConnectionTestCase):
         session.wire.blocked = True
         session.until_content()
         session.wire.say(b"552 5.3.4 too big\r\n")
-        self.assertNoResult(session.client.over)
+        self.assertNoResult(session.delivered)
         session.wire.lose(clean=False)
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         self.assertEqual(session.fates, ["permanent 552"])
         self.assertEqual(len(content.reads), 1)
         self.assertEqual(session.clock.getDelayedCalls(), [])
@@ -354,8 +401,8 @@ class EndTests(ConnectionTestCase):
             session.wire.blocked = stage == 3
             for data in stages[:stage]:
                 session.wire.say(data)
-            session.client.over.cancel()
-            self.failureResultOf(session.client.over, CancelledError)
+            session.delivered.cancel()
+            self.failureResultOf(session.delivered, CancelledError)
             self.assertEqual(session.wire.closed, "aborted")
             session.wire.lose()
             self.assertEqual(session.clock.getDelayedCalls(), [])
@@ -374,8 +421,8 @@ class EndTests(ConnectionTestCase):
         session = Session(message=mailing("b", "c"))
         for data in (*OPENING, b"250 ok\r\n250 ok\r\n452 many\r\n354 go\r\n", b"250 queued\r\n"):
             session.wire.say(data)
-        session.client.over.cancel()
-        self.failureResultOf(session.client.over, CancelledError)
+        session.delivered.cancel()
+        self.failureResultOf(session.delivered, CancelledError)
         self.assertEqual(session.fates, ["ok 250", "none"])
 
 
@@ -405,7 +452,7 @@ class TLSTests(ConnectionTestCase):
         self.assertEqual(server.take(), b"QUIT\r\n")
         server.say(b"221 bye\r\n")
         self.assertEqual(session.fates, ["ok 250"])
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         assert creator.connection is not None
         self.assertEqual(creator.connection.get_servername(), b"mx.there.example")
         self.assertEqual(creator.connection.get_protocol_version_name(), "TLSv1.3")
@@ -415,7 +462,7 @@ class TLSTests(ConnectionTestCase):
         """A server that does not shake hands within 60 s has failed at TLS (Q-68)."""
         session = self.begun()
         session.clock.advance(59)
-        self.assertNoResult(session.client.over)
+        self.assertNoResult(session.delivered)
         session.clock.advance(1)
         self.assertNotEqual(session.client.exchange.tls_failed, "")
         self.assertOver(session, "transient 0 4.2", "aborted")
@@ -426,7 +473,7 @@ class TLSTests(ConnectionTestCase):
         session.wire.say(b"454 4.7.0 TLS not available\r\n" * 4)
         session.clock.advance(0)
         session.wire.lose(clean=False)
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         self.assertNotEqual(session.client.exchange.tls_failed, "")
 
     def test_lost_right_after(self) -> None:
@@ -435,7 +482,7 @@ class TLSTests(ConnectionTestCase):
         server = TLSServer(session.wire, ServerCreator())
         self.assertEqual(server.take(), b"EHLO client.example\r\n")
         session.wire.lose(clean=False)
-        self.successResultOf(session.client.over)
+        self.successResultOf(session.delivered)
         self.assertNotEqual(session.client.exchange.tls_failed, "")
 
     def test_injected(self) -> None:
