@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moxsmtp.config.checks import check, maildir_path
-from moxsmtp.config.files import check_authorities, check_tls, secret
+from moxsmtp.config.files import check_authorities, check_tls
 from moxsmtp.config.folders import default_data_directory
 from moxsmtp.config.mistakes import ConfigError, Findings, KeyPath, Mistake
 from moxsmtp.config.routing import routing
@@ -18,15 +18,10 @@ from moxsmtp.config.schema import file_table
 from moxsmtp.config.settings import Selector, Settings
 from moxsmtp.config.signing import selectors
 from moxsmtp.config.sources import read
-from moxsmtp.config.tables import (
-    AccountTable,
-    FileTable,
-    HostReportTable,
-    IncomingHookTable,
-    OutgoingHookTable,
-)
+from moxsmtp.config.tables import AccountTable, FileTable, HostReportTable
+from moxsmtp.config.webhooks import hook_target
 from moxsmtp.directory import AliasSettings, ReportSettings
-from moxsmtp.interfaces import Account, AddressRole, HookTarget, MailboxKind, Maildir
+from moxsmtp.interfaces import Account, AddressRole, MailboxKind, Maildir
 from moxsmtp.names import Domain, InvalidName, parse_domain
 from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.receive.settings import ListenerSettings, TLSFiles
@@ -208,8 +203,12 @@ class _Assembly:
             name=name,
             addresses=account.addresses,
             maildir=maildir,
-            outgoing_webhook=self._hook(account.outgoing_webhook, (*at, "outgoing_webhook")),
-            incoming_webhook=self._hook(account.incoming_webhook, (*at, "incoming_webhook")),
+            outgoing_webhook=hook_target(
+                account.outgoing_webhook, self._file, (*at, "outgoing_webhook"), self._findings
+            ),
+            incoming_webhook=hook_target(
+                account.incoming_webhook, self._file, (*at, "incoming_webhook"), self._findings
+            ),
             keep_retired_messages=account.keep_retired_messages,
             keep_retired_webhooks=account.keep_retired_webhooks,
             max_outgoing_messages_per_day=account.max_outgoing_messages_per_day,
@@ -218,40 +217,6 @@ class _Assembly:
             from_id_login_addresses=account.from_id_login_addresses,
             login_disabled=account.login_disabled,
         )
-
-    def _hook(self, hook: IncomingHookTable | None, at: KeyPath) -> HookTarget | None:
-        if hook is None:
-            return None
-        authorization = hook.authorization
-        if hook.authorization_file and not authorization:
-            name = self._file(hook.authorization_file)
-            authorization = secret(name, (*at, "authorization_file"), self._findings)
-        events = hook.events if isinstance(hook, OutgoingHookTable) else frozenset()
-        return HookTarget(
-            url=hook.url,
-            authorization=authorization,
-            events=events,
-            secrets=self._hook_secrets(hook, at),
-        )
-
-    def _hook_secrets(self, hook: IncomingHookTable, at: KeyPath) -> tuple[bytes, ...]:
-        """Keys, in the order given: those of the file itself, then those of others."""
-        given = [((*at, "secrets", place), text) for place, text in enumerate(hook.secrets)]
-        for place, file in enumerate(hook.secret_files):
-            where: KeyPath = (*at, "secret_files", place)
-            given.append((where, secret(self._file(file), where, self._findings)))
-        keys: dict[bytes, None] = {}
-        for where, text in given:
-            if not text and "secret_files" in where:
-                continue  # reported by who read it
-            try:
-                keys[parse_secret(text)] = None
-            except InvalidSecret as error:
-                self._findings.add(where, f"{error}; make one with: {_MAKE_SECRET}")
-        if len(keys) > _MOST_SECRETS:
-            text = f"at most {_MOST_SECRETS} secrets sign a call; drop those that nobody uses now"
-            self._findings.add((*at, "secrets"), text)
-        return tuple(keys)
 
 
 def _report(role: AddressRole, table: HostReportTable, domain: str) -> ReportSettings:

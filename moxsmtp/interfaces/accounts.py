@@ -51,12 +51,14 @@ class HookTarget:
 
     @ivar url: http or https.
     @ivar authorization: The Authorization header verbatim, empty for none.
+    @ivar secrets: Keys that each call is signed with (Q-92); none: unsigned.
     @ivar events: Only these; empty means all.  Unused for incoming mail.
     """
 
     url: str
     authorization: str = field(default="", repr=False)
     events: frozenset[OutgoingEvent] = frozenset()
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class MailboxKind(enum.StrEnum):

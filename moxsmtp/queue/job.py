@@ -185,10 +185,13 @@ class Batch:
     Jobs that one transaction may carry: equal content, sender, prefix and demands.
 
     @ivar jobs: At least one; the first is the leader, the longest due.
+    @ivar body: All that stands behind the prefix, where it is small enough to
+        have been read along with the jobs.
     """
 
     jobs: tuple[Job, ...]
     started: datetime
+    body: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def leader(self) -> Job:
@@ -256,11 +259,14 @@ class Attempt:
         that was cancelled, those that are known for good.
     @ivar dialed: Addresses connected to in this attempt, by host.
     @ivar trace: As in L{Result}.
+    @ivar rests_until: It was not made after all, as the destination has no room
+        before then (Q-93): whoever has no outcome is put back, uncounted.
     """
 
     outcomes: Mapping[int, Outcome]
     dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     trace: tuple[str, ...] = ()
+    rests_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +340,7 @@ class Hook:
     @ivar queue_id: 0 for incoming mail.
     @ivar event: L{None} for incoming mail.
     @ivar attempts: Those begun, the one under way included.
+    @ivar secrets: What its call is signed with: those in force when it is made.
     """
 
     id: int
@@ -351,3 +358,4 @@ class Hook:
     extra: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
     results: tuple[HookResult, ...] = ()
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)

@@ -6,7 +6,7 @@ record it (Q-73 to Q-76).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final
@@ -65,8 +65,9 @@ class HookWork:
         return Call(hook, now) if hook is not None else None
 
     async def attempt(self, task: Call) -> HookResult:
-        """Make the call."""
-        return await self._post(task.hook)
+        """Make the call, signed with the secrets in force now (Q-92)."""
+        secrets = self._secrets(task.hook)
+        return await self._post(replace(task.hook, secrets=secrets) if secrets else task.hook)
 
     def unfinished(self, task: Call, error: str, known: HookResult | None = None) -> HookResult:
         """A call that was cut or broke down: a failure, unless it ended all the same."""
@@ -105,6 +106,13 @@ class HookWork:
         self._log.warn(
             text, hook=hook.id, event=event, attempt=hook.attempts, error=found.error, url=found.url
         )
+
+    def _secrets(self, hook: Hook) -> tuple[bytes, ...]:
+        account = self._accounts.account(hook.account)
+        if account is None:
+            return ()
+        target = account.outgoing_webhook if hook.event else account.incoming_webhook
+        return target.secrets if target is not None else ()
 
     def _keep(self, name: str) -> timedelta | None:
         """How long the history of an account's calls stays (Q-77)."""

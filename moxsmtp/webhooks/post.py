@@ -17,6 +17,7 @@ from moxsmtp.https.endpoint import IReactorTCPTime, TLSFor
 from moxsmtp.interfaces import IResolver
 from moxsmtp.queue.job import Hook, HookResult
 from moxsmtp.webhooks.settings import WebhookSettings
+from moxsmtp.webhooks.signing import signature_headers
 
 __all__ = ["Poster"]
 
@@ -103,6 +104,9 @@ class Poster:
                 "X-Mox-Webhook-Attempt": [str(hook.attempts)],
             }
         )
+        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        for name, value in signature_headers(hook, now).items():
+            headers.addRawHeader(name, value)
         if hook.authorization:
             headers.addRawHeader("Authorization", hook.authorization)
         return headers
