@@ -57,6 +57,7 @@ from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.store.sending import Sending
+from moxsmtp.sts import StsParts, policy_client
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.client import OpportunisticTLS, StrictTLS, client_context
 from moxsmtp.webhooks.calls import HookWork
@@ -109,6 +110,7 @@ class Parts:
         # Names this process among all that use the database.
         owner = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
         self._make_stores(owner)
+        self._make_policies()
         self._make_runners()
 
     def now(self) -> datetime:
@@ -155,6 +157,27 @@ class Parts:
             engine.database, now=self.now, stored=self._stored, keep_hooks=self._keep_hooks
         )
 
+    def _make_policies(self) -> None:
+        outbound, reactor = self.settings.outbound, self.reactor
+        strict = client_context(strict=True, certificates=outbound.certificates or None)
+        self._tls_for = lambda host: StrictTLS(strict, _host(host))
+        client = policy_client(
+            reactor,
+            self.resolver,
+            self._tls_for,
+            outbound,
+            allow_loopback=self.surroundings.allow_loopback,
+        )
+        self.sts = StsParts(
+            resolver=self.resolver,
+            database=self.engine.database,
+            client=client,
+            metrics=self.metrics,
+            reactor=reactor,
+            shuffle=SystemRandom().shuffle,
+            user_agent=_USER_AGENT,
+        )
+
     def _make_runners(self) -> None:
         settings, reactor, sole = self.settings, self.reactor, self.engine.is_sole
         chance = SystemRandom()
@@ -182,11 +205,10 @@ class Parts:
         self.mail = Runner(
             reactor, self.job_store, mail, limit=settings.queue.max_deliveries, sole=sole
         )
-        strict = client_context(strict=True)
         self.poster = Poster(
             reactor,
             self.resolver,
-            lambda host: StrictTLS(strict, _host(host)),
+            self._tls_for,
             settings.webhooks,
             user_agent=_USER_AGENT,
             allow_loopback=self.surroundings.allow_loopback,

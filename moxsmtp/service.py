@@ -184,6 +184,7 @@ class Server(Service):
             parts.hooks,
             parts.hand_over,
             parts.watch,
+            parts.sts.service(),
             *self._housekeeping(),
             self._control(reply_ids),
         ]
@@ -373,6 +374,7 @@ class Server(Service):
         await gatherResults([Deferred.fromCoroutine(self._entrances.close()), *http])
         await gatherResults([maybeDeferred(service.stopService) for service in self._services])
         await parts.poster.close()
+        await parts.sts.close()
         await maybeDeferred(parts.resolver.close)
         await parts.engine.close()
 
