@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from twisted.internet.defer import TimeoutError as LookupTimeout
@@ -10,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from moxsmtp.dns.records import MX, TLSA, Answer, LookupFailed, Question, Record
 from moxsmtp.interfaces import IResolver
 
-__all__ = ["LOOKUP_LIMIT", "ask", "shortened", "told"]
+__all__ = ["LOOKUP_LIMIT", "ask", "is_bogus", "shortened", "told"]
 
 #: Seconds for one look-up (Q-47).
 LOOKUP_LIMIT: Final = 30.0
@@ -19,6 +20,10 @@ LOOKUP_LIMIT: Final = 30.0
 _MOST_TOLD: Final = 8
 _LONGEST_ASSOCIATION: Final = 16
 _LONGEST_STEP: Final = 300
+
+# What validators call signatures that are wrong, or missing where there have to be
+# some; RFC 8914 sections 4.6 to 4.13.
+_BOGUS = re.compile(r"\b(?:[5-9]|1[0-2]) \((?:DNSSEC|Signature|DNSKEY|RRSIGs|No Zone|NSEC)")
 
 
 async def ask(resolver: IResolver, clock: IReactorTime, question: Question) -> Answer:
@@ -65,3 +70,8 @@ def _record(record: Record) -> str:
 def shortened(text: str) -> str:
     """At most so much of it as one line of a trace has."""
     return text if len(text) <= _LONGEST_STEP else f"{text[: _LONGEST_STEP - 3]}..."
+
+
+def is_bogus(error: str) -> bool:
+    """Whether a look-up failed as signatures are wrong, by what its L{LookupFailed} says."""
+    return _BOGUS.search(error) is not None

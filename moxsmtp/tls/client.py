@@ -9,6 +9,7 @@ subjectAltName it accepts any name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from OpenSSL import SSL, crypto
@@ -24,6 +25,8 @@ __all__ = ["OpportunisticTLS", "StrictTLS", "client_context", "name_matches"]
 _OPTIONS: Final = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION
 #: Many mail servers still use 1024-bit DH parameters; clear text is no better.
 _OPPORTUNISTIC_CIPHERS: Final = b"DEFAULT@SECLEVEL=1"
+#: Certificates that a server's chain may have above its own; each costs a signature.
+_LONGEST_CHAIN: Final = 12
 #: An alert that ends the connection.  RFC 8446 section 6.2.
 _FATAL: Final = 2
 
@@ -41,6 +44,7 @@ def client_context(*, strict: bool, certificates: str | None = None) -> SSL.Cont
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_verify_depth(_LONGEST_CHAIN)
     if not strict:
         context.set_cipher_list(_OPPORTUNISTIC_CIPHERS)
     if certificates is None:
@@ -58,17 +62,26 @@ class OpportunisticTLS:
     @ivar errors: What was wrong with the certificates: OpenSSL's X.509 error
         and how far above the leaf.
     @ivar alerts: Fatal alerts, each with C{"local"} or C{"remote"}.
+    @ivar ends: The TLS connection that was made, whose ends are those of TCP.
     """
 
-    def __init__(self, context: SSL.Context, host: Host) -> None:
-        """@param host: Whom we ask for, in SNI (RFC 6066 section 3: names only)."""
+    def __init__(
+        self, context: SSL.Context, host: Host, alerted: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        @param host: Whom we ask for, in SNI (RFC 6066 section 3: names only).
+        @param alerted: Told of each fatal alert of the server.
+        """
         self._context = context
+        self._alerted = alerted
+        self.ends: TLSMemoryBIOProtocol | None = None
         self._host = host
         self.errors: list[tuple[int, int]] = []
         self.alerts: list[tuple[str, int]] = []
 
-    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002 -- the interface passes it
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See C{IOpenSSLClientConnectionCreator}."""
+        self.ends = tlsProtocol
         connection = _connection(self._context, self._host)
         connection.set_verify(SSL.VERIFY_PEER, self._verify)
         connection.set_info_callback(self._note)
@@ -87,6 +100,8 @@ class OpportunisticTLS:
         if where & SSL.SSL_CB_ALERT and value >> 8 == _FATAL:
             side = "remote" if where & SSL.SSL_CB_READ else "local"
             self.alerts.append((side, value & 0xFF))
+            if side == "remote":
+                self._alerted()
 
 
 @implementer(IOpenSSLClientConnectionCreator)
