@@ -142,7 +142,8 @@ def _host(table: TransportTable, at: KeyPath, findings: Findings) -> Host | None
 
 def _socks(name: str, table: TransportTable, at: KeyPath, findings: Findings) -> Transport | None:
     host = _host(table, at, findings)
-    if table.remote_hostname is None:
+    is_missing = table.remote_hostname is None
+    if is_missing and not findings.touches(*at, "remote_hostname"):
         text = 'is missing; write the name of the host that the proxy is on, "mx.example.net"'
         findings.add((*at, "remote_hostname"), text)
     if host is None or table.remote_hostname is None:
