@@ -176,6 +176,7 @@ class ESMTPClient(TwistedProtocol):
                 self._decided = Deferred()
                 await self._decided
         except CancelledError:
+            self._decided = None
             self._cut()
             raise
         return [fate for fate in self.exchange.fates if fate is not None]

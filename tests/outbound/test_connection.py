@@ -19,7 +19,7 @@ from moxsmtp.smtp.mailing import Fate, Mailing, Refusal, StartTLS
 from moxsmtp.tls.binding import client_channel_binding
 from moxsmtp.tls.client import OpportunisticTLS, client_context
 from tests.outbound.servers import ServerCreator, Text, TLSServer, Wire
-from tests.smtp.test_exchange import brief, mailing
+from tests.smtp.talk import brief, mailing
 
 OPENING = (b"220 mx\r\n", b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
 ACCEPTED = b"250 ok\r\n250 ok\r\n354 go\r\n"
@@ -228,7 +228,7 @@ class BadContentTests(ConnectionTestCase):
             for data in OPENING:
                 session.wire.say(data)
             self.assertEqual(session.wire.take(), b"EHLO client.example\r\n")
-            session.deliver()
+            self.assertNoResult(session.deliver())
             self.assertIn(b"MAIL FROM", session.wire.take())
 
     def test_late_bare_line_feed(self) -> None:
