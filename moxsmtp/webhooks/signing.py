@@ -9,13 +9,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from moxsmtp.queue.job import Hook
 
-__all__ = ["InvalidSecret", "parse_secret", "signature_headers"]
+__all__ = ["InvalidSecret", "parse_secret", "signature", "signature_headers"]
 
 #: What a secret begins with, so that people know one when they see it.
 _PREFIX: Final = "whsec_"
@@ -60,20 +60,24 @@ def signature_headers(hook: Hook, now: datetime) -> Mapping[str, str]:
     """
     if not hook.secrets:
         return {}
-    identifier = _identifier(hook)
-    timestamp = str(int(now.timestamp()))
-    signed = f"{identifier}.{timestamp}.".encode("ascii") + hook.payload
+    identifier, timestamp = _identifier(hook), int(now.timestamp())
+    signatures = (signature(secret, identifier, timestamp, hook.payload) for secret in hook.secrets)
     return {
         "webhook-id": identifier,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": " ".join(_signatures(hook.secrets, signed)),
+        "webhook-timestamp": str(timestamp),
+        # One with each, so that a receiver may know the old secret or the new one.
+        "webhook-signature": " ".join(signatures),
     }
 
 
-def _signatures(secrets: Sequence[bytes], signed: bytes) -> list[str]:
-    """One with each, so that a receiver may know the old secret or the new one."""
-    made = (hmac.digest(secret, signed, "sha256") for secret in secrets)
-    return [f"v1,{base64.b64encode(signature).decode('ascii')}" for signature in made]
+def signature(secret: bytes, identifier: str, timestamp: int, body: bytes) -> str:
+    """
+    One signature, its version before it.
+
+    @param timestamp: Seconds since the epoch.
+    """
+    signed = f"{identifier}.{timestamp}.".encode("ascii") + body
+    return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode("ascii")
 
 
 def _identifier(hook: Hook) -> str:

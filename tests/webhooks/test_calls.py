@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from moxsmtp.interfaces import Account
+from moxsmtp.interfaces import Account, HookTarget
 from moxsmtp.queue.job import Hook, HookResult, Lease
 from moxsmtp.queue.runner import Runner
 from moxsmtp.testing import MemoryMetrics
@@ -31,6 +31,11 @@ class KeepingAccounts(FewAccounts):
         """By name."""
         return {
             "alice": Account("alice", keep_retired_webhooks=timedelta(days=2)),
+            "carol": Account(
+                "carol",
+                outgoing_webhook=HookTarget("https://out.example/", secrets=(b"out", b"old")),
+                incoming_webhook=HookTarget("https://in.example/", secrets=(b"in",)),
+            ),
             "bob": Account("bob"),
         }.get(name)
 
@@ -100,6 +105,19 @@ class CallsTests(unittest.SynchronousTestCase):
         """Q-77: kept as the account says, not at all by default, a week for accounts gone."""
         kept = {name: self.call(account=name)[1] for name in ("alice", "bob", "gone")}
         self.assertEqual(kept, {"alice": timedelta(days=2), "bob": None, "gone": timedelta(days=7)})
+
+    def test_secrets_in_force(self) -> None:
+        """
+        Q-92: a call is signed with the secrets that its account's webhook of that
+        kind has when it is made; the store never sees them.
+        """
+        self.call(account="carol")
+        self.call(account="carol", event=None)
+        self.call(account="bob")
+        self.call(account="gone")
+        self.assertEqual(
+            [hook.secrets for hook in self.posted], [(b"out", b"old"), (b"in",), (), ()]
+        )
 
     def test_broken(self) -> None:
         """A call that breaks down is a failure, and is repeated."""

@@ -16,10 +16,12 @@ from twisted.trial import unittest
 
 from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import OutgoingEvent
+from moxsmtp.message.header import parse_header
 from moxsmtp.queue.job import Hook, HookResult
 from moxsmtp.testing import MemoryResolver
 from moxsmtp.webhooks.post import Poster
 from moxsmtp.webhooks.settings import WebhookSettings
+from moxsmtp.webhooks.signing import signature
 from tests.https.wire import PUBLIC, Handshakes, Line, refuse, take
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -84,6 +86,27 @@ class PostTestCase(unittest.SynchronousTestCase):
     def refuse_call(self, number: int = -1) -> None:
         """Do not take it."""
         refuse(self.reactor, number)
+
+
+class SignedTests(PostTestCase):
+    """A call with secrets."""
+
+    def test_signed(self) -> None:
+        """Q-92: the request has the fields of Standard Webhooks, which fit its body."""
+        secrets = (b"s" * 24, b"t" * 24)
+        done = self.post(secrets=secrets)
+        line = self.answer_call()
+        head, _, body = line.transport.value().partition(b"\r\n\r\n")
+        line.say(OK)
+        self.assertTrue(self.successResultOf(done).success)
+        sent = parse_header(head.partition(b"\r\n")[2] + b"\r\n\r\n")
+        seconds = int(sent.text("webhook-timestamp"))
+        self.assertEqual(seconds, int(NOON.timestamp()))
+        identifier = sent.text("webhook-id")
+        self.assertEqual(
+            sent.text("webhook-signature").split(" "),
+            [signature(secret, identifier, seconds, body) for secret in secrets],
+        )
 
 
 class RequestTests(PostTestCase):
