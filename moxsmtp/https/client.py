@@ -292,11 +292,11 @@ class _Reading(StreamProtocol):
 
     @ivar start: What was kept.
     @ivar ended: Fires when enough was read, or when the body ends in
-        whichever way.
+        whichever way.  Cancelling it hangs up.
     """
 
     def __init__(self, *, kept: int, read: int) -> None:
-        self.ended: Deferred[Ending] = Deferred()
+        self.ended: Deferred[Ending] = Deferred(lambda _: self._hang_up())
         self.start = bytearray()
         self._kept = kept
         self._left = read
@@ -306,15 +306,18 @@ class _Reading(StreamProtocol):
         self._left -= len(data)
         self.start += data[: max(self._kept - len(self.start), 0)]
         if self._left < 0:
-            transport: _Closable | None = self.transport
-            if transport is not None:
-                transport.loseConnection()
+            self._hang_up()
             self._finish(Ending.LARGE)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """No more."""
         ending = reason.check(ResponseDone, PotentialDataLoss)
         self._finish(_ENDINGS.get(ending, Ending.BROKEN))
+
+    def _hang_up(self) -> None:
+        transport: _Closable | None = self.transport
+        if transport is not None:
+            transport.loseConnection()
 
     def _finish(self, ending: Ending) -> None:
         if not self.ended.called:
