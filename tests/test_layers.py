@@ -62,6 +62,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.outbound.lookups": SHELL,
     "moxsmtp.outbound.next_hop": SHELL,
     "moxsmtp.outbound.route": DECISION,
+    "moxsmtp.outbound.smarthost_terms": DECISION,
     "moxsmtp.outbound.socks": SHELL,
     "moxsmtp.outbound.socks_reply": DECISION,
     "moxsmtp.outbound.security": SHELL,
