@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from moxsmtp.names import Domain, Host
-from moxsmtp.outbound.transport import DIRECT, Route, Transport
+from moxsmtp.outbound.transport import DIRECT, Fail, Route, Transport
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.queue.job import Job
 
-__all__ = ["NO_ROUTING", "Chosen", "Consignment", "Router", "Routing", "matches"]
+__all__ = ["NO_ROUTING", "Chosen", "Consignment", "Router", "Routing", "failure_of", "matches"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,19 @@ class Router:
             if _applies(route, consignment):
                 return _named(routing, route.transport, f"a route of {whose} matches")
         return Chosen(DIRECT, "no route matches")
+
+
+def failure_of(transport: Fail) -> Unreachable:
+    """
+    What everything meets that takes a transport that fails (Q-43).  The code
+    is ours: it says nothing of the recipient.
+    """
+    return Unreachable(
+        permanent=transport.code >= 500,
+        status="7.0",
+        error=transport.message or f'transport "{transport.name}" sends nothing',
+        code=transport.code,
+    )
 
 
 def matches(pattern: str, host: Host | None) -> bool:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from moxsmtp.interfaces import INBOX, IAccounts, RoleAddress, StorageUnavailable
 from moxsmtp.names import Domain
+from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.queue.job import (
     Attempt,
     Batch,
@@ -73,6 +74,7 @@ class MailWork:
         randint: Randint,
         unique: Callable[[], str],
         sign: Callable[[bytes], bytes] = lambda _: b"",
+        detained: Callable[[Job], Unreachable | None] = lambda _: None,
     ) -> None:
         """
         @param deliver: Tries once, and says what each job of the batch met; if
@@ -81,6 +83,7 @@ class MailWork:
         @param unique: Unguessable letters and digits, different in each call.
         @param sign: The DKIM-Signature fields for a whole message from the
             postmaster at C{hostname}; empty: it leaves unsigned.
+        @param detained: Why a job's sender may send nothing at present (Q-14).
         """
         self._clock = clock
         self._store = store
@@ -91,6 +94,7 @@ class MailWork:
         self._randint = randint
         self._unique = unique
         self._sign = sign
+        self._detained = detained
 
     async def take(self, lease: Lease) -> Batch | None:
         """What is due; counts and next times are saved first (Q-10)."""
@@ -104,9 +108,13 @@ class MailWork:
     async def attempt(self, task: Batch) -> Attempt:
         """
         Try to deliver.  Cancelled, it tells the fates that are known, if any.
-        Who is on the account's suppression list fails at once, each by himself
-        (Q-14, Q-17, Q-30).
+        What may not leave fails before all else.  Who is on the account's
+        suppression list fails at once, each by himself (Q-14, Q-17, Q-30).
         """
+        detained = self._detained(task.leader)
+        if detained is not None:
+            failed = Failed(permanent=False, error=detained.error, status=detained.status)
+            return Attempt(dict.fromkeys((job.id for job in task.jobs), failed))
         suppressed = _suppressed(task)
         if len(suppressed) == len(task.jobs):
             return Attempt(suppressed)

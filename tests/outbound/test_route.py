@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.names import AddressLiteral, Domain, Host, parse_domain
-from moxsmtp.outbound.route import NO_ROUTING, Chosen, Consignment, Router, Routing, matches
+from moxsmtp.outbound.route import (
+    NO_ROUTING,
+    Chosen,
+    Consignment,
+    Router,
+    Routing,
+    failure_of,
+    matches,
+)
 from moxsmtp.outbound.transport import DIRECT, Direct, Fail, Families, Route, Transport
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.queue.job import Job
@@ -141,6 +149,20 @@ class ForcedTests(RouterTestCase):
         four = Direct("four", Families.IPV4)
         self.routing = replace(self.routing, transports={**TRANSPORTS, "four": four})
         self.assertEqual(four, self.router.transport_for(lost))
+
+
+class FailTests(SynchronousTestCase):
+    """A transport that sends nothing."""
+
+    def test_failures(self) -> None:
+        """4xx is transient and 5xx permanent, with x.7.0 and the text that is configured (Q-43)."""
+        self.assertEqual(
+            [
+                Unreachable(True, "7.0", 'transport "stop" sends nothing', 554),
+                Unreachable(False, "7.0", "not today", 450),
+            ],
+            [failure_of(Fail("stop")), failure_of(Fail("stop", 450, "not today"))],
+        )
 
 
 class DisabledTests(RouterTestCase):

@@ -11,6 +11,7 @@ from twisted.trial import unittest
 
 from moxsmtp.interfaces import Account, OutgoingEvent, StorageUnavailable
 from moxsmtp.names import Domain, Host, parse_domain
+from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, LeaseLost, Retired, Retry
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
@@ -321,3 +322,37 @@ class MailWorkTests(MailTestCase):
             attempt,
             Attempt({17: Failed(permanent=False, error="cut"), 18: DELIVERED}, {"mx.example": ()}),
         )
+
+
+class DetainedTests(MailTestCase):
+    """Mail of senders that may send nothing at present."""
+
+    def test_before_all_else(self) -> None:
+        """
+        A transient failure for every recipient, without a connection, also for
+        one who is on the suppression list (Q-14).
+        """
+        reason = Unreachable(permanent=False, status="3.2", error="example is disabled")
+        detained: list[Job] = []
+
+        def why(job: Job) -> Unreachable:
+            detained.append(job)
+            return reason
+
+        work = MailWork(
+            self.clock,
+            self.store,
+            self.deliver,
+            FewAccounts(),  # type: ignore[arg-type]  # has its methods
+            settings=QueueSettings(),
+            hostname=self.hostname,
+            randint=lambda low, high: min(max(0, low), high),
+            unique=lambda: "u1",
+            detained=why,
+        )
+        jobs = (job(), job(id=18, suppressed=True))
+        attempting = Deferred.fromCoroutine(work.attempt(Batch(jobs, NOW)))
+        failed = Failed(permanent=False, error="example is disabled", status="3.2")
+        self.assertEqual(Attempt({17: failed, 18: failed}), self.successResultOf(attempting))
+        self.assertEqual([], self.attempted)
+        self.assertEqual([jobs[0]], detained)
