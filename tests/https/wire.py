@@ -43,6 +43,9 @@ class Wire(StringTransport):
 
     aborted: Callable[[], None]
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """As a TCP connection has it."""
+
     def abortConnection(self) -> None:
         """The connection is lost, at once."""
         self.aborted()
