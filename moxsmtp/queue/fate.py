@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from moxsmtp.interfaces import INBOX, Account, OutgoingEvent
 from moxsmtp.names import Domain
@@ -15,6 +16,10 @@ from moxsmtp.queue.schedule import gives_up
 from moxsmtp.queue.settings import QueueSettings
 
 __all__ = ["Circumstances", "event_of", "in_trouble", "outcome_of"]
+
+#: How often a report of ours is tried, if its own row does not say: the next one
+#: comes tomorrow (Q-12).
+_ATTEMPTS_OF_REPORTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ def event_of(job: Job, outcome: Outcome, settings: QueueSettings) -> OutgoingEve
         return OutgoingEvent.DELIVERED
     if job.suppressed:
         return OutgoingEvent.SUPPRESSED
-    if gives_up(job.attempts, job.max_attempts, settings, permanent=outcome.permanent):
+    limit = job.max_attempts or (_ATTEMPTS_OF_REPORTS if job.report else 0)
+    if gives_up(job.attempts, limit, settings, permanent=outcome.permanent):
         return OutgoingEvent.FAILED
     return OutgoingEvent.DELAYED

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from moxsmtp.queue.schedule import gives_up, interval, next_attempt
+from moxsmtp.queue.schedule import gives_up, interval, next_attempt, remaining
 from moxsmtp.queue.settings import QueueSettings
 
 USUAL = QueueSettings()
@@ -98,3 +98,33 @@ class GivesUpTests(unittest.SynchronousTestCase):
         patient = QueueSettings(max_attempts=20)
         self.assertFalse(gives_up(19, 0, patient, permanent=False))
         self.assertTrue(gives_up(20, 0, patient, permanent=False))
+
+
+class RemainingTests(unittest.SynchronousTestCase):
+    """What is still to come."""
+
+    def test_default(self) -> None:
+        """Q-13: after attempt 5 come 2, 4 and 8 hours, 14 in all."""
+        hours = [wait / timedelta(hours=1) for wait in remaining(5, 0, USUAL)]
+        self.assertEqual(hours, [2, 4, 8])
+
+    def test_as_they_come(self) -> None:
+        """Q-13: the intervals told are those that are kept, but for jitter."""
+        told = remaining(1, 0, USUAL)
+        self.assertEqual(
+            told, tuple(interval(number, USUAL.retry_after, nothing) for number in range(1, 8))
+        )
+
+    def test_own_limit(self) -> None:
+        """Q-13: a job's own limit counts; at its last attempt nothing is to come."""
+        self.assertEqual(remaining(5, 6, USUAL), (timedelta(hours=2),))
+        self.assertEqual(remaining(6, 6, USUAL), ())
+        self.assertEqual(remaining(9, 6, USUAL), ())
+
+    @given(st.integers(min_value=0, max_value=10**6), st.integers(min_value=0, max_value=10**6))
+    @settings(max_examples=100, deadline=None)
+    def test_bounded(self, attempts: int, limit: int) -> None:
+        """However many attempts are allowed, a handful is told, and its end is a date."""
+        told = remaining(attempts, limit, QueueSettings(retry_after=timedelta(days=300)))
+        self.assertLessEqual(len(told), 20)
+        self.assertLess((NOON + sum(told, timedelta())).year, 2100)

@@ -27,7 +27,9 @@ from moxsmtp.queue.job import (
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.settle import (
     MAXIMUM_RETURNED,
+    SUPPRESSED,
     Circumstances,
+    asks_history,
     bounces,
     in_trouble,
     returns_all,
@@ -262,6 +264,28 @@ class BounceTests(unittest.SynchronousTestCase):
         self.assertIsNotNone(settled(UNREACHED, last).bounce)
         self.assertTrue(bounces(last, UNREACHED, QueueSettings()))
 
+    def test_report_in_ascii(self) -> None:
+        """
+        Q-36: a report that leaves is in ASCII, so that every host takes it, unless
+        its reader's address needs SMTPUTF8 anyhow.  RFC 6533 section 6.
+        """
+        wide = Path("jürgen", parse_domain("theirs.example"))
+        for sender, is_wide in ((SENDER, False), (wide, True)):
+            one = job(account="", smtputf8=True, forward_path=wide, reverse_path=sender)
+            report = settled(PERMANENT, one, account=None).report
+            assert report is not None
+            new, content = report
+            self.assertEqual(
+                (new.smtputf8, content.isascii(), b"message/global" in content),
+                (is_wide, not is_wide, is_wide),
+            )
+
+    def test_report_on_reports(self) -> None:
+        """A report asks for no report on itself.  RFC 3461 section 6.2."""
+        report = settled(PERMANENT, job(account=""), account=None).report
+        assert report is not None
+        self.assertEqual(str(report[0].wishes.notify), "NEVER")
+
     def read(self, outcome: Outcome, one: Job) -> tuple[email.message.Message, str, str]:
         """A DSN as others read it: header, fields for programs, what is sent back."""
         bounce = settled(outcome, one).bounce
@@ -357,6 +381,31 @@ class WishesTests(unittest.SynchronousTestCase):
         self.assertEqual(found, expected)
         self.assertEqual({self.told(notify, TRANSIENT) for notify in expected}, {b""})
 
+    def test_handed_on(self) -> None:
+        """
+        S-68: who was handed the wishes reports success by himself, so that nothing
+        is said of relaying.  RFC 3461 section 5.2.2.
+        """
+        handed = replace(DELIVERED, handed_on=True)
+        self.assertEqual(self.told("SUCCESS", handed), b"")
+        self.assertEqual(self.told("SUCCESS", handed, account=""), b"")
+
+    def test_envelope(self) -> None:
+        """
+        S-68: ENVID and ORCPT come back in every report.  RFC 3461 sections 4.2,
+        4.4 and 6.3.
+        """
+        wishes = Wishes(
+            envelope_id="QQ314159",
+            original_recipient="rfc822;Bob@old.example",
+            notify=Notify.parse("SUCCESS,FAILURE,DELAY"),
+        )
+        for outcome, attempts in ((PERMANENT, 1), (DELIVERED, 1), (TRANSIENT, 5)):
+            bounce = settled(outcome, job(wishes=wishes, attempts=attempts)).bounce
+            assert bounce is not None
+            self.assertIn(b"Original-Envelope-ID: QQ314159\r\n", bounce[1])
+            self.assertIn(b"Original-Recipient: rfc822;Bob@old.example\r\n", bounce[1])
+
     def test_null_sender(self) -> None:
         """Q-35: whatever NOTIFY asks for, the null sender is told nothing."""
         for outcome in (PERMANENT, DELIVERED):
@@ -409,6 +458,200 @@ class WishesTests(unittest.SynchronousTestCase):
         wishes = Wishes(returns=ReturnContent.FULL)
         self.assertTrue(returns_all(job(wishes=wishes, size=MAXIMUM_RETURNED)))
         self.assertFalse(returns_all(job(wishes=wishes, size=MAXIMUM_RETURNED + 1)))
+
+
+class DelayTests(unittest.SynchronousTestCase):
+    """One notice of a long delay."""
+
+    def test_once(self) -> None:
+        """Q-13: after attempt 5 that failed, and no other, the sender hears of the delay."""
+        told = [
+            number
+            for number in range(1, 9)
+            if (bounce := settled(TRANSIENT, job(attempts=number)).bounce) is not None
+            and b"Action: delayed" in bounce[1]
+        ]
+        self.assertEqual(told, [5])
+        self.assertIsInstance(settled(TRANSIENT, job(attempts=5)).fate, Retry)
+
+    def test_only_if_more_attempts_remain(self) -> None:
+        """Q-13: whose attempt 5 is the last hears of the failure instead."""
+        bounce = settled(TRANSIENT, job(attempts=5, max_attempts=5)).bounce
+        assert bounce is not None
+        self.assertIn(b"Action: failed", bounce[1])
+
+    def test_until(self) -> None:
+        """
+        Q-13: Will-Retry-Until is the last attempt and the intervals to come, 14
+        hours, and the text lists the same intervals.
+        """
+        late = job(attempts=5, last_attempt=NOON - timedelta(seconds=3))
+        bounce = settled(TRANSIENT, late).bounce
+        assert bounce is not None
+        message, content = bounce
+        self.assertEqual(message.subject, "Mail delivery delayed")
+        self.assertIn(b"Will-Retry-Until: 2 Mar 2026 01:59:57 +0000\r\n", content)
+        self.assertIn(b"\r\n    2 hours, 4 hours, 8 hours\r\n", content)
+        self.assertIn(b"It will be tried until 2 Mar 2026 01:59:57 +0000.", content)
+        self.assertIn(b"Status: 4.7.1 (greylisted)", content)
+
+    def test_odd_intervals(self) -> None:
+        """Q-13: with another first interval other times are told."""
+        quick = QueueSettings(retry_after=timedelta(seconds=100))
+        bounce = settled(TRANSIENT, job(attempts=5), settings=quick).bounce
+        assert bounce is not None
+        self.assertIn(
+            b"26 minutes 40 seconds, 53 minutes 20 seconds, 1 hour 46 minutes 40\r\n", bounce[1]
+        )
+
+    def test_notify(self) -> None:
+        """Q-13: who asked not to hear of delays does not.  RFC 3461 section 4.1."""
+        expected = {"": True, "NEVER": False, "FAILURE,SUCCESS": False, "DELAY": True}
+        found = {
+            notify: settled(
+                TRANSIENT, job(attempts=5, wishes=Wishes(notify=Notify.parse(notify)))
+            ).bounce
+            is not None
+            for notify in expected
+        }
+        self.assertEqual(found, expected)
+
+    def test_not_of_reports(self) -> None:
+        """Q-35: reports of ours never have notices of a delay."""
+        for kind in ("dmarc", "tls"):
+            one = job(attempts=5, report=kind, account="", max_attempts=8)
+            settlement = settled(TRANSIENT, one, account=None)
+            self.assertEqual((settlement.bounce, settlement.report), (None, None))
+
+
+class ReportTests(unittest.SynchronousTestCase):
+    """Reports of ours that did not arrive."""
+
+    def test_folder(self) -> None:
+        """Q-35: such failures go, marked seen, into a folder below the postmaster's mailbox."""
+        for kind, folder in (("dmarc", "dmarc"), ("tls", "tlsrpt")):
+            for owner in ("", "alice"):
+                one = job(report=kind, account=owner)
+                settlement = settled(PERMANENT, one, postmaster_mailbox="Admin")
+                self.assertIsNone(settlement.report)
+                assert settlement.bounce is not None
+                message, content = settlement.bounce
+                self.assertEqual(
+                    (message.account, message.mailbox, message.flags),
+                    ("postmaster", f"Admin/{folder}", "S"),
+                )
+                self.assertIn(b"Action: failed", content)
+
+    def test_attempts(self) -> None:
+        """Q-12: reports are tried five times, unless their row says otherwise."""
+        self.assertIsInstance(settled(TRANSIENT, job(report="tls", attempts=4)).fate, Retry)
+        self.assertIsInstance(settled(TRANSIENT, job(report="tls", attempts=5)).fate, Retired)
+        own = job(report="tls", attempts=5, max_attempts=6)
+        self.assertIsInstance(settled(TRANSIENT, own).fate, Retry)
+
+    def test_other_mail(self) -> None:
+        """Q-35: other mail is not marked; the postmaster reads it in his own mailbox."""
+        bounce = settled(PERMANENT).bounce
+        assert bounce is not None
+        self.assertEqual((bounce[0].mailbox, bounce[0].flags), ("Inbox", ""))
+        bounce = settled(PERMANENT, account=None, postmaster_mailbox="Admin").bounce
+        assert bounce is not None
+        self.assertEqual((bounce[0].account, bounce[0].mailbox), ("postmaster", "Admin"))
+
+
+class SuppressionTests(unittest.SynchronousTestCase):
+    """The list of addresses that nothing is sent to."""
+
+    def suppressed(self, outcome: Outcome, one: Job | None = None, **changes: object) -> str | None:
+        """The base address that is added, if one is."""
+        suppress = settled(outcome, one, **changes).suppress
+        return suppress.base_address if suppress is not None else None
+
+    def test_refusal(self) -> None:
+        """Q-31: a remote's final word on an address puts it on the account's list."""
+        one = job(forward_path=Path("Bo.b+x", RECIPIENT.domain))
+        suppress = settled(PERMANENT, one).suppress
+        assert suppress is not None
+        self.assertEqual(
+            (suppress.account, suppress.base_address, suppress.original_address, suppress.manual),
+            ("alice", "bob@theirs.example", "Bo.b+x@theirs.example", False),
+        )
+        self.assertEqual((suppress.created, suppress.reason), (NOON, "550 5.1.1 no such user"))
+
+    def test_codes_of_ours(self) -> None:
+        """Q-31: codes that were made here never count, whichever they are."""
+        for made in (
+            Failed(permanent=True, error="fail transport", code=550, status="7.0"),
+            Failed(permanent=True, error="no REQUIRETLS", code=554, status="7.1", remote=REMOTE),
+            Failed(permanent=True, error="null MX", status="1.10"),
+            Failed(permanent=True, error="cancelled by admin"),
+        ):
+            self.assertIsNone(self.suppressed(made))
+            self.assertFalse(asks_history(job(), made, QueueSettings()))
+            self.assertIsNone(self.suppressed(made, failed_before=True))
+
+    def test_only_what_is_final(self) -> None:
+        """Q-31: neither delay nor delivery suppresses; the last of many delays may."""
+        self.assertIsNone(self.suppressed(TRANSIENT, failed_before=True))
+        self.assertIsNone(self.suppressed(DELIVERED, failed_before=True))
+        last = job(attempts=8)
+        self.assertIsNone(self.suppressed(TRANSIENT, last))
+        self.assertEqual(self.suppressed(TRANSIENT, last, failed_before=True), "bob@theirs.example")
+
+    def test_history(self) -> None:
+        """Q-31: history is asked only of a final code that alone does not suffice."""
+        content = replace(PERMANENT, code=554, status="6.0")
+        settings = QueueSettings()
+        self.assertTrue(asks_history(job(), content, settings))
+        self.assertTrue(asks_history(job(attempts=8), TRANSIENT, settings))
+        for outcome in (PERMANENT, TRANSIENT, DELIVERED, UNREACHED):
+            self.assertFalse(asks_history(job(), outcome, settings))
+        self.assertFalse(asks_history(job(attempts=8), UNREACHED, settings))
+        self.assertIsNone(self.suppressed(content))
+        self.assertIsNotNone(self.suppressed(content, failed_before=True))
+
+    def test_login(self) -> None:
+        """Q-31: a smarthost that refuses our password suppresses nobody."""
+        refused = replace(PERMANENT, code=535, status="7.8", reply="535 5.7.8 no")
+        for one in (job(), job(attempts=8)):
+            self.assertIsNone(self.suppressed(refused, one, failed_before=True))
+            self.assertFalse(asks_history(one, refused, QueueSettings()))
+
+    def test_nobody(self) -> None:
+        """Q-28: a list is an account's: the server's own mail and accounts gone have none."""
+        self.assertIsNone(self.suppressed(PERMANENT, job(account=""), account=None))
+        self.assertIsNone(self.suppressed(PERMANENT, account=None))
+
+    def test_told(self) -> None:
+        """Q-31: the webhook says when the address goes on the list."""
+        account = Account("alice", outgoing_webhook=HookTests.ALL)
+        for outcome, is_told in ((PERMANENT, True), (replace(PERMANENT, reply=""), False)):
+            hook = settled(outcome, account=account).hook
+            assert hook is not None
+            self.assertIs(json.loads(hook.payload)["Suppressing"], is_told)
+
+    def test_hostile_reason(self) -> None:
+        """What the remote said is kept on one line, and bounded."""
+        error = "no\r\nsuch " * 1000
+        suppress = settled(replace(PERMANENT, error=error)).suppress
+        assert suppress is not None
+        self.assertLessEqual(len(suppress.reason), 500)
+        self.assertEqual(len(suppress.reason.splitlines()), 1)
+
+    def test_fails_at_once(self) -> None:
+        """Q-30: who is on it fails for good, as suppressed, with a DSN of failure and no code."""
+        listed = job(attempts=1, suppressed=True)
+        account = Account("alice", outgoing_webhook=HookTests.ALL)
+        settlement = settled(SUPPRESSED, listed, account=account)
+        self.assertEqual(settlement.fate, Retired(OutgoingEvent.SUPPRESSED, None))
+        self.assertEqual((settlement.result.success, settlement.result.code), (False, 0))
+        assert settlement.bounce is not None
+        self.assertIn(b"Action: failed", settlement.bounce[1])
+        self.assertIn(b"suppression list", settlement.bounce[1])
+        assert settlement.hook is not None
+        body = json.loads(settlement.hook.payload)
+        self.assertEqual((body["Event"], body["SMTPCode"]), ("suppressed", 0))
+        self.assertIsNone(settlement.suppress)
 
 
 class HookTests(unittest.SynchronousTestCase):
