@@ -250,8 +250,7 @@ class Exchange:
                     self._talk.heed_unasked()
             self._current = self._begun
             if self._current is not None:
-                yield from self._current.run(reset=reset)
-                reset = True
+                reset = yield from self._current.run(reset=reset)
 
     def _quit(self) -> Part:
         """Take leave; whatever comes back, all is decided.  RFC 5321 section 4.1.1.10."""

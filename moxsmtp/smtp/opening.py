@@ -26,6 +26,9 @@ ClientLogin = Callable[[frozenset[str], ChannelBinding | None], ClientMechanism 
 #: No mechanism of ours has so many challenges.
 _MOST_CHALLENGES: Final = 8
 
+#: The only success.  RFC 4954 section 6.
+_LOGGED_IN: Final = 235
+
 #: Octets of an AUTH command that any server reads.  RFC 5321 section 4.5.3.1.4.
 _COMMAND_LENGTH: Final = 512
 
@@ -202,7 +205,7 @@ def _answer(mechanism: ClientMechanism, reply: RemoteReply, initial: bytes | Non
 
 def _judge(mechanism: ClientMechanism, reply: RemoteReply, status: str) -> None:
     """@raise Ended: It was in vain."""
-    if not reply.is_success:
+    if reply.code != _LOGGED_IN:
         # Without the server's words: some repeat the command, and our secret with it.
         said = f"{reply.code} {reply.code // 100}.{status}" if status else str(reply.code)
         raise _not_logged_in(f"the server answered {said} to {mechanism.name}")

@@ -130,7 +130,7 @@ class Transactions:
         """
         One transaction after the other, until every recipient has its fate (Q-18).
 
-        @param reset: RSET has to come first.
+        @param reset: Something was said before, and RSET has to come first.
         @return: The same for whatever comes next.
         """
         self._is_stale = reset
@@ -146,7 +146,7 @@ class Transactions:
         while left:
             yield from self._transaction(left[: self._most])
             left = [number for number in left if self.fates[number] is None]
-        return self._is_stale
+        return True
 
     def _objection(self) -> Refusal | None:
         """

@@ -28,6 +28,8 @@ _EMBEDDED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
 #: ASCII that utf-8-addr-xtext writes as numbers.
 _ESCAPED: Final = frozenset(map(ord, " +=\\"))
 
@@ -77,9 +79,9 @@ def encode_utf8_address(text: str, *, smtputf8: bool) -> str:
     Write an address as utf-8-addr-unitext where C{smtputf8} goes, else as
     utf-8-addr-xtext.
 
-    @raise InvalidXtext: It holds control characters.
+    @raise InvalidXtext: It holds what is no character, or controls something.
     """
-    if _CONTROL.search(text):
+    if _CONTROL.search(text) or _SURROGATE.search(text):
         raise InvalidXtext("control characters in an address")
     return "".join(
         character

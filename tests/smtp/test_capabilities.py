@@ -24,10 +24,12 @@ class CapabilitiesTests(SynchronousTestCase):
             capabilities(
                 "pipelining", "SIZE 1000", "8BITMIME", "SMTPUTF8", "STARTTLS",
                 "ENHANCEDSTATUSCODES", "LIMITS MAILMAX=9 RCPTMAX=20", "X-OTHER a b",
+                "chunking", "DSN", "REQUIRETLS", "AUTH plain SCRAM-SHA-1",
             ),
             Capabilities(
                 starttls=True, pipelining=True, eight_bit=True, smtputf8=True,
-                enhanced_status=True, size=1000, recipients=20,
+                enhanced_status=True, chunking=True, dsn=True, require_tls=True, size=1000,
+                recipients=20, auth=frozenset({"PLAIN", "SCRAM-SHA-1"}),
             ),
         )  # fmt: skip
 

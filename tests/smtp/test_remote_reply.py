@@ -115,6 +115,26 @@ class HostileTests(SynchronousTestCase):
             for _ in range(1000):
                 reader.feed(b"250 ok\r\n" * 100)
 
+    def test_together(self) -> None:
+        """
+        Replies of allowed length are refused when they are too much together: a
+        part of the session gets 128 KiB, and 512 octets for each reply due.
+        """
+        for due in (0, 1000):
+            reader = ReplyReader()
+            reader.allow(due)
+            read = 0
+            with self.assertRaises(ProtocolError):
+                for _ in range(1000):
+                    reader.feed(b"250-" + b"x" * 1000 + b"\r\n" + b"250 ok\r\n")
+                    self.assertIsNotNone(reader.next_reply())
+                    read += 1014
+            self.assertLessEqual(read, 131_072 + 512 * due)
+            self.assertGreater(read, 131_072 + 512 * due - 1014)
+            reader.allow(0)
+            reader.feed(b"250 ok\r\n")
+            self.assertIsNotNone(reader.next_reply())
+
     def test_unread(self) -> None:
         """It knows whether octets wait: a whole reply, part of one, part of a line."""
         states = []

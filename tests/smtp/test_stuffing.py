@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxsmtp.smtp.stuffing import BareLineEnd, DotStuffer
+from moxsmtp.smtp.stuffing import BareLineEnd, DotStuffer, in_lines, stuffed
 
 
 def stuff(*pieces: bytes) -> bytes:
@@ -82,3 +82,27 @@ class StuffingTests(SynchronousTestCase):
         with self.assertRaises(BareLineEnd):
             stuffer.encode(b"bad\nworse\r\n")
         self.assertEqual(sent, b"fine\r\n")
+
+
+class WholeTests(SynchronousTestCase):
+    """The same for content that is in one piece."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"\r", b"\n"]), max_size=12))
+    def test_same(self, tokens: list[bytes]) -> None:
+        """In one piece it is refused, or leaves, exactly as in several (Q-68)."""
+        content = b"".join(tokens)
+        try:
+            wire = stuff(content)
+        except BareLineEnd:
+            with self.assertRaises(BareLineEnd):
+                in_lines(content)
+            return
+        self.assertEqual(stuffed(in_lines(content)), wire)
+
+    def test_chunk(self) -> None:
+        """As a chunk it has no dots doubled, but ends with a line (RFC 3030)."""
+        self.assertEqual(
+            {content: in_lines(content) for content in (b"", b".", b".\r\n.\r\n")},
+            {b"": b"", b".": b".\r\n", b".\r\n.\r\n": b".\r\n.\r\n"},
+        )

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from moxsmtp.smtp.xtext import InvalidXtext, decode_utf8_address, decode_xtext, is_xtext
+from moxsmtp.smtp.xtext import (
+    InvalidXtext,
+    decode_utf8_address,
+    decode_xtext,
+    encode_utf8_address,
+    encode_xtext,
+    is_xtext,
+)
 
 #: Any character, those that matter here more often than others.
 TEXT = st.text(
@@ -123,3 +130,48 @@ class UTF8AddressTests(unittest.SynchronousTestCase):
             for decode in (decode_xtext, decode_utf8_address):
                 read(decode, unit * (1_000_000 // len(unit)) + "=")
         self.assertLess(process_time() - begun, 3)
+
+
+class EncodeTests(unittest.SynchronousTestCase):
+    """The same, written."""
+
+    def test_examples(self) -> None:
+        """Only what has to be is written as numbers, in upper case."""
+        self.assertEqual(encode_xtext("a b+c=d~!"), "a+20b+2Bc+3Dd~!")
+        self.assertEqual(
+            encode_utf8_address("ä+b=c\\ d", smtputf8=True), r"ä\x{2B}b\x{3D}c\x{5C}\x{20}d"
+        )
+        self.assertEqual(encode_utf8_address("ä\U0001f600", smtputf8=False), r"\x{E4}\x{1F600}")
+
+    @settings(max_examples=150, deadline=None)
+    @given(TEXT)
+    def test_xtext(self, text: str) -> None:
+        """What is written is xtext and reads as it was; what has no such form is refused."""
+        try:
+            written = encode_xtext(text)
+        except InvalidXtext:
+            self.assertFalse(text.isascii() and text.isprintable())
+            return
+        self.assertTrue(is_xtext(written) or not text)
+        if text:
+            self.assertEqual(decode_xtext(written), text)
+
+    def test_no_characters(self) -> None:
+        """Half of a surrogate pair is no character, and cannot be sent."""
+        for smtputf8 in (True, False):
+            with self.assertRaises(InvalidXtext):
+                encode_utf8_address("a\ud800", smtputf8=smtputf8)
+
+    @settings(max_examples=150, deadline=None)
+    @given(TEXT, st.booleans())
+    def test_utf8_address(self, text: str, smtputf8: bool) -> None:
+        """Addresses read as they were, and are ASCII where they have to be."""
+        try:
+            written = encode_utf8_address(text, smtputf8=smtputf8)
+        except InvalidXtext:
+            self.assertIsNone(read(decode_utf8_address, f"a{text}"))
+            return
+        self.assertTrue(smtputf8 or written.isascii())
+        self.assertNotIn(" ", written)
+        if text:
+            self.assertEqual(read(decode_utf8_address, written), text)

@@ -1,0 +1,340 @@
+"""One mailing after the other: reuse, chunks, content at hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxsmtp.smtp.exchange import Exchange
+from moxsmtp.smtp.mailing import Accepted, Idle, Mailing, Over, Refusal, StartTLS
+from tests.smtp.talk import LOST, Talk, brief, mailing
+
+ENVELOPE = b"MAIL FROM:<a@here.example>\r\nRCPT TO:<b@there.example>\r\n"
+
+
+def opened(*extensions: str, stays: bool = True, chunking: bool = True) -> Talk:
+    """A session behind EHLO."""
+    exchange = Exchange(hostname="client.example", starttls=StartTLS.NEVER, chunking=chunking)
+    talk = Talk(exchange, stays=stays)
+    talk.hear(b"220 mx\r\n")
+    words = ("mx", *extensions)
+    talk.hear(
+        b"".join(
+            f"250{' ' if number == len(extensions) else '-'}{word}\r\n".encode()
+            for number, word in enumerate(words)
+        )
+    )
+    talk.take()
+    return talk
+
+
+def begin(talk: Talk, whole: bytes | None = b"hi\r\n", message: Mailing | None = None) -> bytes:
+    """Hand over; what is said."""
+    talk.exchange.begin(message or mailing(), whole)
+    talk.pump()
+    return talk.take()
+
+
+def answer(talk: Talk, *replies: bytes) -> bytes:
+    """The server says these; what is said to the last."""
+    for reply in replies:
+        talk.take()
+        talk.hear(reply + b"\r\n")
+    return talk.take()
+
+
+class ReuseTests(SynchronousTestCase):
+    """Several mailings on one session (Q-94)."""
+
+    def test_two(self) -> None:
+        """The second goes where the first went, behind RSET, and both have their own fates."""
+        talk = opened()
+        self.assertEqual(talk.step, Idle())
+        self.assertTrue(talk.exchange.is_reusable)
+        begin(talk)
+        self.assertFalse(talk.exchange.is_reusable)
+        answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 first")
+        self.assertTrue(talk.exchange.is_reusable)
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+        self.assertEqual(begin(talk), b"RSET\r\n")
+        self.assertEqual(talk.exchange.fates, [None])
+        self.assertEqual(answer(talk, b"250 ok"), b"MAIL FROM:<a@here.example>\r\n")
+        answer(talk, b"250 ok", b"550 no")
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 550"])
+        talk.exchange.leave()
+        talk.pump()
+        self.assertEqual(talk.take(), b"QUIT\r\n")
+        talk.hear(b"221 bye\r\n")
+        self.assertEqual(talk.step, Over(clean=True))
+        self.assertFalse(talk.exchange.is_reusable)
+
+    def test_pipelined(self) -> None:
+        """With PIPELINING, RSET goes with what follows it, and costs no round trip."""
+        talk = opened("PIPELINING")
+        self.assertEqual(begin(talk), ENVELOPE + b"DATA\r\n")
+        self.assertEqual(answer(talk, b"250 ok\r\n250 ok\r\n354 go"), b"hi\r\n.\r\n")
+        answer(talk, b"250 first")
+        self.assertEqual(begin(talk, b"ho\r\n"), b"RSET\r\n" + ENVELOPE + b"DATA\r\n")
+        self.assertEqual(answer(talk, b"250 ok\r\n250 ok\r\n250 ok\r\n354 go"), b"ho\r\n.\r\n")
+        answer(talk, b"251 second")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 251"])
+
+    def test_after_refusal(self) -> None:
+        """After a transaction that was broken off the session goes on, with RSET (Q-68)."""
+        talk = opened("PIPELINING")
+        begin(talk)
+        answer(talk, b"250 ok\r\n550 who")
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 550"])
+        # The answer to DATA is due; whoever comes next waits for it.
+        self.assertTrue(talk.exchange.is_reusable)
+        self.assertEqual(begin(talk), b"")
+        self.assertTrue(answer(talk, b"554 nobody").startswith(b"RSET\r\nMAIL"))
+        answer(talk, b"250 ok\r\n250 ok\r\n250 ok\r\n354 go", b"250 ok")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+
+    def test_after_objection(self) -> None:
+        """A message that the server cannot take leaves the session to others, unsaid."""
+        talk = opened("SIZE 10")
+        begin(talk)
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 0 3.4"])
+        self.assertEqual(talk.step, Idle())
+        self.assertFalse(talk.exchange.is_unheard)
+        self.assertEqual(
+            begin(talk, message=mailing(size=4)), b"MAIL FROM:<a@here.example> SIZE=4\r\n"
+        )
+
+    def test_reset_refused(self) -> None:
+        """A refused RSET ends the session and says nothing of the message: transient (Q-94)."""
+        for extensions, last in (((), b"QUIT\r\n"), (("PIPELINING",), b"")):
+            talk = opened(*extensions)
+            begin(talk)
+            answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 first")
+            begin(talk)
+            self.assertEqual(answer(talk, b"550 5.1.1 what"), last)
+            self.assertEqual(brief(talk.exchange.fates), ["transient 0 5.0"])
+            self.assertFalse(talk.exchange.is_reusable)
+
+    def test_unheard(self) -> None:
+        """
+        An old session that ends before the server has answered anything of the
+        mailing is known as such: a new one may do better (Q-94).
+        """
+        unheard = {}
+        for name, replies in {
+            "lost": [],
+            "closing": [b"421 idle for too long"],
+            "after reset": [b"250 ok"],
+            "closing after reset": [b"250 ok\r\n421 bye"],
+            "mail refused": [b"250 ok\r\n550 no\r\n503 no\r\n503 no"],
+            "mail taken": [b"250 ok\r\n250 ok"],
+        }.items():
+            talk = opened("PIPELINING")
+            begin(talk)
+            answer(talk, b"250 ok\r\n250 ok\r\n354 go", b"250 first")
+            begin(talk)
+            answer(talk, *replies)
+            talk.exchange.abandon(LOST)
+            self.assertTrue(talk.exchange.is_decided)
+            unheard[name] = talk.exchange.is_unheard
+        self.assertEqual(
+            unheard,
+            {
+                "lost": True, "closing": True, "after reset": True, "closing after reset": True,
+                "mail refused": False, "mail taken": False,
+            },
+        )  # fmt: skip
+
+    def test_idle(self) -> None:
+        """A server that speaks or hangs up while nothing is under way ends the session."""
+        for said in (b"421 4.4.2 idle\r\n", b"250 hello?\r\n", b"4"):
+            talk = opened()
+            talk.hear(said)
+            self.assertTrue(talk.exchange.is_over)
+            begin(talk)
+            self.assertEqual(brief(talk.exchange.fates)[0][:9], "transient")
+            self.assertTrue(talk.exchange.is_unheard)
+            self.assertEqual(talk.take(), b"")
+
+    def test_before_and_after(self) -> None:
+        """A mailing given before the greeting waits for it; one given too late fails at once."""
+        exchange = Exchange(hostname="client.example", starttls=StartTLS.NEVER)
+        exchange.begin(mailing(), b"")
+        with self.assertRaises(RuntimeError):
+            exchange.begin(mailing(), b"")
+        talk = Talk(exchange, stays=True)
+        answer(talk, b"554 go away")
+        self.assertEqual(brief(exchange.fates), ["permanent 554"])
+        exchange.begin(mailing("b", "c"), b"")
+        self.assertEqual(brief(exchange.fates), ["permanent 554"] * 2)
+        talk = opened()
+        talk.exchange.leave()
+        talk.exchange.begin(mailing(), b"")
+        self.assertEqual(brief(talk.exchange.fates), ["transient 0"])
+
+    def test_heard(self) -> None:
+        """What was heard is kept for people: of the opening, and of the latest mailing."""
+        talk = opened()
+        begin(talk)
+        answer(talk, b"250 ok", b"550 who")
+        begin(talk)
+        answer(talk, b"250 ok", b"250 ok")
+        self.assertEqual(
+            [(command, reply.code) for command, reply in talk.exchange.heard],
+            [("", 220), ("EHLO", 250), ("RSET", 250), ("MAIL", 250)],
+        )
+
+
+class ChunkTests(SynchronousTestCase):
+    """CHUNKING.  RFC 3030."""
+
+    def test_one_write(self) -> None:
+        """With PIPELINING all of a short message leaves at once, as it is, dots and all."""
+        talk = opened("PIPELINING", "CHUNKING")
+        self.assertEqual(begin(talk, b".\r\na"), ENVELOPE + b"BDAT 6 LAST\r\n.\r\na\r\n")
+        answer(talk, b"250 ok\r\n250 ok\r\n250 queued")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+        self.assertEqual(begin(talk, b""), b"RSET\r\n" + ENVELOPE + b"BDAT 0 LAST\r\n")
+
+    def test_one_by_one(self) -> None:
+        """Without PIPELINING the chunk follows the last RCPT, if one was accepted."""
+        talk = opened("CHUNKING")
+        begin(talk)
+        self.assertEqual(answer(talk, b"250 ok", b"250 ok"), b"BDAT 4 LAST\r\nhi\r\n")
+        answer(talk, b"250 ok")
+        begin(talk)
+        self.assertEqual(answer(talk, b"250 ok", b"250 ok", b"550 no"), b"")
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 550"])
+
+    def test_long(self) -> None:
+        """Content that is not at hand goes by DATA, and so does all where it is not wanted."""
+        talk = opened("PIPELINING", "CHUNKING")
+        self.assertEqual(begin(talk, None), ENVELOPE + b"DATA\r\n")
+        talk = opened("PIPELINING", "CHUNKING", chunking=False)
+        self.assertEqual(begin(talk), ENVELOPE + b"DATA\r\n")
+
+    def test_nobody(self) -> None:
+        """A chunk for nobody is answered, and what it says is nobody's fate."""
+        for last in (b"503 nobody", b"554 no", b"250 ok"):
+            talk = opened("PIPELINING", "CHUNKING")
+            begin(talk)
+            answer(talk, b"250 ok\r\n550 who\r\n" + last)
+            self.assertEqual(brief(talk.exchange.fates), ["permanent 550"])
+            self.assertTrue(begin(talk).startswith(b"RSET\r\n"))
+
+    def test_refused(self) -> None:
+        """A refused chunk is the fate of the message; the next begins with RSET (Q-68)."""
+        talk = opened("PIPELINING", "CHUNKING", "ENHANCEDSTATUSCODES")
+        begin(talk)
+        answer(talk, b"250 ok\r\n250 ok\r\n552 5.3.4 big")
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 552 3.4"])
+        self.assertTrue(begin(talk).startswith(b"RSET\r\n"))
+
+    def test_unknown(self) -> None:
+        """
+        A server that announced chunks and does not know BDAT has taken the
+        content for commands: the session is cut, and nothing is bounced.
+        """
+        for code in (b"500", b"501", b"502"):
+            talk = opened("PIPELINING", "CHUNKING")
+            begin(talk)
+            answer(talk, b"250 ok\r\n250 ok\r\n" + code + b" what")
+            self.assertEqual(talk.step, Over(clean=False))
+            self.assertEqual(brief(talk.exchange.fates), ["transient 0"])
+
+    def test_too_many(self) -> None:
+        """Recipients that were too many get the same chunk in another transaction (Q-18)."""
+        talk = opened("PIPELINING", "CHUNKING")
+        begin(talk, message=mailing("b", "c"))
+        said = answer(talk, b"250 ok\r\n250 ok\r\n452 many\r\n250 ok")
+        self.assertEqual(
+            said,
+            b"MAIL FROM:<a@here.example>\r\nRCPT TO:<c@there.example>\r\nBDAT 4 LAST\r\nhi\r\n",
+        )
+        answer(talk, b"250 ok\r\n250 ok\r\n251 ok")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250", "ok 251"])
+
+
+class ContentTests(SynchronousTestCase):
+    """What of a content may leave."""
+
+    def test_bare(self) -> None:
+        """Bare CR or LF is refused before anything is said, in chunks too (Q-68)."""
+        for extensions in ((), ("PIPELINING",), ("PIPELINING", "CHUNKING")):
+            for text in (b"a\nb\r\n", b"a\rb\r\n", b"\n.\n", b"\r\n.\r", b"a\r\n.\nb\r\n"):
+                talk = opened(*extensions)
+                self.assertEqual(begin(talk, text), b"")
+                self.assertEqual(brief(talk.exchange.fates), ["permanent 554 6.0"])
+
+    def test_premature(self) -> None:
+        """
+        What is said before the content has ended is no answer to it: nobody is
+        taken as delivered to, and the end of data is not said.
+        """
+        for whole in (b"hi\r\n", None):
+            talk = opened()
+            begin(talk, whole)
+            answer(talk, b"250 ok", b"250 ok")
+            self.assertEqual(answer(talk, b"354 go\r\n250 queued"), b"")
+            self.assertEqual(talk.step, Over(clean=False))
+            self.assertEqual(brief(talk.exchange.fates), ["transient 0"])
+
+    def test_handed_on(self) -> None:
+        """Whether the server reports from now on is known by DSN, which it announced or not."""
+        for extensions, expected in ((("DSN",), True), ((), False)):
+            talk = opened(*extensions)
+            begin(talk)
+            answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 ok")
+            fate = talk.exchange.fates[0]
+            assert isinstance(fate, Accepted)
+            self.assertEqual(fate.handed_on, expected)
+
+    def test_requiretls(self) -> None:
+        """
+        A message that needs REQUIRETLS is not said to a server that does not
+        offer it: permanent 554 5.7.30, if all hosts are like this one (Q-61).
+        """
+        talk = opened("REQUIRETLS")
+        self.assertEqual(begin(talk, message=replace(mailing(), require_tls=True)), b"")
+        fate = talk.exchange.fates[0]
+        assert isinstance(fate, Refusal)
+        self.assertEqual(
+            (fate.permanent, fate.code, fate.status, fate.elsewhere), (True, 554, "7.30", True)
+        )
+        self.assertEqual(talk.step, Idle())
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.lists(st.sampled_from([b"\r\n", b".", b"a", b"\r", b"\n", b"\0"]), max_size=12),
+        st.sampled_from([(), ("PIPELINING",), ("PIPELINING", "CHUNKING"), ("CHUNKING",)]),
+    )
+    def test_read_back(self, tokens: list[bytes], extensions: tuple[str, ...]) -> None:
+        """
+        Whatever the content, nothing of it leaves, or a server reads back just it
+        and no command more; and no CR or LF is without the other.
+        """
+        content = b"".join(tokens)
+        talk = opened(*extensions)
+        talk.exchange.begin(mailing(), content)
+        talk.pump()
+        talk.hear(b"250 ok\r\n")
+        talk.hear(b"250 ok\r\n")
+        if "CHUNKING" not in extensions:
+            talk.hear(b"354 go\r\n")
+        said = talk.take()
+        left = said.replace(b"\r\n", b"")
+        self.assertFalse(b"\r" in left or b"\n" in left)
+        bare = content.replace(b"\r\n", b"")
+        if b"\r" in bare or b"\n" in bare:
+            self.assertEqual(said, b"")
+            return
+        whole = content if not content or content.endswith(b"\r\n") else content + b"\r\n"
+        rest = said.removeprefix(ENVELOPE)
+        if "CHUNKING" in extensions:
+            self.assertEqual(rest, b"BDAT %d LAST\r\n%b" % (len(whole), whole))
+            return
+        lines = rest.removeprefix(b"DATA\r\n").split(b"\r\n")
+        self.assertEqual((lines.index(b"."), lines[-1]), (len(lines) - 2, b""))
+        self.assertEqual(b"".join(line.removeprefix(b".") + b"\r\n" for line in lines[:-2]), whole)
