@@ -25,7 +25,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Form", "JSONObserver", "TextObserver", "Threshold", "printable"]
+__all__ = ["Form", "JSONObserver", "TextObserver", "Threshold", "printable", "write_log"]
 
 #: Keys that every line has; a field of the same name gets an underscore behind it.
 _OWN_KEYS: Final = frozenset({"time", "level", "namespace", "text", "traceback"})
@@ -147,7 +147,7 @@ class TextObserver:
         text = printable(_text(event) + _session(event))
         lines = [f"{_time(event)} {_level(event):<5} {text}"]
         lines += [f"    {printable(line)}" for line in _traceback(event).splitlines()]
-        _write(self._file, "\n".join(lines) + "\n")
+        write_log(self._file, "\n".join(lines) + "\n")
 
 
 @implementer(ILogObserver)
@@ -169,7 +169,7 @@ class JSONObserver:
             entry["traceback"] = traceback
         entry.update(_fields(event))
         # ASCII only: every control character, and U+2028, is an escape.
-        _write(self._file, json.dumps(entry, ensure_ascii=True, allow_nan=False) + "\n")
+        write_log(self._file, json.dumps(entry, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
@@ -203,7 +203,7 @@ def _string(value: object) -> str:
         return f"({type(value).__name__}: {type(error).__name__})"
 
 
-def _write(file: TextIO, text: str) -> None:
+def write_log(file: TextIO, text: str) -> None:
     """A log that cannot be written (full disk, reader gone) must not end the server."""
     try:
         try:

@@ -8,7 +8,7 @@ Label values are from bounded sets: no addresses, no domains.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar, cast
 
 from prometheus_client import (
@@ -16,6 +16,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
@@ -48,6 +49,8 @@ COUNTERS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("moxsmtp_early_talkers", "Clients on port 25 that did not wait for the greeting.", ()),
     ("moxsmtp_store_missing_content", "Stored messages whose content is gone.", ()),
     ("moxsmtp_handed_over", "Messages put into a Maildir.", ()),
+    ("moxsmtp_worker_ends", "Worker processes that ended and had to be replaced.", ()),
+    ("moxsmtp_worker_silent", "Times that a worker did not tell its counts in time.", ()),
 )
 
 _COMMAND_BUCKETS: Final = (
@@ -141,9 +144,26 @@ GAUGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("moxsmtp_connections", "SMTP connections open.", ("listener", "protocol")),
     ("mox_queue_hold", "Messages on hold in the queue.", ()),
     ("moxsmtp_queue_messages", "Messages in the queue.", ()),
+    ("moxsmtp_workers", "Worker processes that take connections.", ()),
     ("moxsmtp_webhook_queue", "Webhook calls that wait.", ()),
     ("moxsmtp_dnsbl_healthy", "Whether a configured DNSBL can be believed: 1 or 0.", ("zone",)),
 )
+
+
+#: A name with the values of its labels.
+Series = tuple[str, tuple[tuple[str, str], ...]]
+
+#: A name, its labels, their value, and whether that only grows.
+Counted = tuple[str, list[tuple[str, str]], float, bool]
+
+#: Whose samples each name is of.
+_FAMILIES: Final[Mapping[str, str]] = {
+    **{f"{name}_total": name for name, *_ in COUNTERS},
+    **{f"{name}_{part}": name for name, *_ in HISTOGRAMS for part in ("bucket", "count", "sum")},
+    **{name: name for name, *_ in GAUGES},
+}
+
+_OURS: Final = frozenset(_FAMILIES.values())
 
 
 @implementer(IMetrics)
@@ -190,9 +210,22 @@ class Metrics:
         """A gauge now stands at C{value}.  @raise KeyError: There is no such gauge."""
         self._child(name, labels, self._gauges[name]).set(value)
 
-    def exposition(self) -> bytes:
-        """All of it in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def samples(self) -> Sequence[Counted]:
+        """What is counted here, for the process that adds up what several have counted."""
+        return [
+            (sample.name, sorted(sample.labels.items()), sample.value, family.type != "gauge")
+            for family in self._registry.collect()
+            if family.name in _OURS
+            for sample in family.samples
+        ]
+
+    def exposition(self, others: Mapping[Series, float] = {}) -> bytes:
+        """
+        All of it in Prometheus's text format.
+
+        @param others: What other processes have counted, to be added.
+        """
+        return generate_latest(_Sum(self._registry, others) if others else self._registry)
 
     def _child(self, name: str, labels: dict[str, str], parent: M) -> M:
         if not labels:
@@ -202,6 +235,33 @@ class Metrics:
         if child is None:
             child = self._children[key] = parent.labels(**labels)
         return cast("M", child)
+
+
+class _Sum(CollectorRegistry):
+    """One registry, and values from elsewhere."""
+
+    def __init__(self, registry: CollectorRegistry, others: Mapping[Series, float]) -> None:
+        super().__init__()
+        self._one = registry
+        self._others = others
+
+    def collect(self) -> Iterator[Metric]:
+        """See C{CollectorRegistry}."""
+        left: dict[str, list[Series]] = {}
+        for series in self._others:
+            left.setdefault(_FAMILIES.get(series[0], series[0]), []).append(series)
+        for family in self._one.collect():
+            found = Metric(family.name, family.documentation, family.type)
+            known = set()
+            for sample in family.samples:
+                series = sample.name, tuple(sorted(sample.labels.items()))
+                known.add(series)
+                value = sample.value + self._others.get(series, 0.0)
+                found.samples.append(sample._replace(value=value))
+            for name, labels in left.get(family.name, ()):
+                if (name, labels) not in known:
+                    found.add_sample(name, dict(labels), self._others[name, labels])
+            yield found
 
 
 def process_metrics() -> Metrics:

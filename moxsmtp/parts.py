@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from random import SystemRandom  # noqa: TID251 - here randomness begins
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.threads import deferToThreadPool
 
@@ -37,6 +37,7 @@ from moxsmtp.outbound.route import Router
 from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
+from moxsmtp.queue_operations import QueueOperations
 from moxsmtp.receive.credentials import Credentials, Disguise
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.receiver import House
@@ -52,11 +53,13 @@ from moxsmtp.store.client_keys import ClientKeys
 from moxsmtp.store.duties import Duty
 from moxsmtp.store.hand_overs import HandOvers
 from moxsmtp.store.history import History
+from moxsmtp.store.hold_rules import HoldRules
 from moxsmtp.store.hooks import HookStore
 from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.store.sending import Sending
+from moxsmtp.store.suppressions import Suppressions
 from moxsmtp.sts import StsParts, policy_client
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.client import OpportunisticTLS, StrictTLS, client_context
@@ -66,6 +69,16 @@ from moxsmtp.webhooks.post import Poster
 __all__ = ["Parts"]
 
 _USER_AGENT: Final = f"moxsmtp/{__version__}"
+
+
+class Told(Protocol):
+    """Who is told, in a worker process, instead of what does not run there."""
+
+    def queued(self) -> None:
+        """There is mail to deliver."""
+
+    def stored(self, accounts: frozenset[str]) -> None:
+        """Mail or webhook calls of these accounts were stored."""
 
 
 class Parts:
@@ -81,8 +94,15 @@ class Parts:
     """
 
     def __init__(
-        self, settings: Settings, surroundings: Surroundings, engine: Engine, reactor: Any
+        self,
+        settings: Settings,
+        surroundings: Surroundings,
+        engine: Engine,
+        reactor: Any,
+        told: Told | None = None,
     ) -> None:
+        """@param told: Another process delivers what is queued and stored here."""
+        self._told = told
         self.settings = settings
         self.surroundings = surroundings
         self.engine = engine
@@ -154,8 +174,23 @@ class Parts:
             in_maildir=self.maildirs.open,
         )
         self.queue_admin = QueueAdmin(
-            engine.database, now=self.now, stored=self._stored, keep_hooks=self._keep_hooks
+            engine.database,
+            now=self.now,
+            wake=self._wake_mail,
+            stored=self._stored,
+            keep_hooks=self._keep_hooks,
         )
+        self.queue_operations = QueueOperations(
+            self.queue_admin,
+            self.accounts,
+            content=self.job_store.content,
+            settings=self.settings.queue,
+            hostname=self.settings.hostname,
+            now=self.now,
+            unique=lambda: secrets.token_hex(16),
+        )
+        self.hold_rules = HoldRules(engine.database, now=self.now)
+        self.suppressions = Suppressions(engine.database)
 
     def _make_policies(self) -> None:
         outbound, reactor = self.settings.outbound, self.reactor
@@ -200,6 +235,7 @@ class Parts:
             hostname=settings.hostname,
             randint=chance.randint,
             unique=lambda: secrets.token_hex(16),
+            detained=self.router.detained,
             sign=self._signature_of_host,
         )
         self.mail = Runner(
@@ -224,6 +260,16 @@ class Parts:
         self.hooks = Runner(
             reactor, self.hook_store, calls, limit=settings.webhooks.max_calls, sole=sole
         )
+
+    def obey(self, settings: Settings) -> None:
+        """Other settings from now on, as far as that is possible."""
+        self.accounts.directory = settings.directory()
+        self.signers = settings.signers()
+        self.routing = settings.routing
+        self.relays.settings = settings.relays
+        self.limiters.obey(settings.limits)
+        self.delays = settings.delays
+        self.cram_md5 = settings.cram_md5
 
     # -- mail in ------------------------------------------------------------------------
 
@@ -300,11 +346,23 @@ class Parts:
 
     # -- what wakes what ------------------------------------------------------------------
 
+    def wake(self, accounts: frozenset[str], queued: bool) -> None:
+        """Another process has stored for these accounts, or queued mail."""
+        if queued:
+            self._wake_mail()
+        self._stored(accounts)
+
     def _wake_mail(self) -> None:
-        self.mail.wake()
+        if self._told is not None:
+            self._told.queued()
+        else:
+            self.mail.wake()
 
     def _stored(self, accounts: frozenset[str]) -> None:
         """Mail or webhook calls of these accounts were stored."""
+        if self._told is not None:
+            self._told.stored(accounts)
+            return
         for name in accounts:
             account = self.accounts.account(name)
             if account is None:

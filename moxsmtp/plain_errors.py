@@ -11,11 +11,14 @@ from moxsmtp.config import ConfigError
 from moxsmtp.logs import printable
 from moxsmtp.store.errors import StoreError
 from moxsmtp.tls.server import CertificateError
+from moxsmtp.worker.supervisor import WorkerFailed
 
 __all__ = ["EXPECTED", "plain_error"]
 
 #: What an operator can put right.  Anything else is a bug and keeps its traceback.
-EXPECTED: Final = (ConfigError, StoreError, CertificateError, CannotListenError, OSError)
+EXPECTED: Final = (
+    ConfigError, StoreError, CertificateError, CannotListenError, WorkerFailed, OSError,
+)  # fmt: skip
 
 
 def plain_error(error: BaseException) -> str:

@@ -9,61 +9,56 @@ is told before the first connection is accepted.
 from __future__ import annotations
 
 import gc
-import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from moxsmtp.admin.commands import Commands
 from moxsmtp.admin.control import ControlService
-from moxsmtp.admin.health import monitoring_site
+from moxsmtp.admin.health import Check, monitoring_site
 from moxsmtp.admin.key_commands import KeyCommands
+from moxsmtp.admin.list_commands import ListCommands
+from moxsmtp.admin.queue_commands import QueueCommands
 from moxsmtp.admin.reply_id_commands import ReplyIdCommands
 from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
+from moxsmtp.hall import find_reply_ids, in_hashing_thread, make_hall
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.list_watch import ListWatch, configured_lists
 from moxsmtp.operations import (
     AccountOperations,
     BackupOperations,
     MailOperations,
-    QueueOperations,
 )
 from moxsmtp.parts import Parts
 from moxsmtp.periodic import Periodic
-from moxsmtp.receive.credentials import Disguise
-from moxsmtp.receive.passwords import Pretence, derive, hash_password
+from moxsmtp.receive.passwords import derive
 from moxsmtp.receive.session_numbers import session_numbers
 from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.sockets import PassedSockets, Socket
 from moxsmtp.store.sweep import sweep
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.server import CertificateError
+from moxsmtp.worker.gate import Gate, Staff
+from moxsmtp.worker.logging import LogLines
+from moxsmtp.worker.spawn import Spawner
 
 __all__ = ["Server", "make_service"]
-
-T = TypeVar("T")
-
-#: Octets of the installation's secret: a key of 16 and a prefix of 8 (S-10).
-_REPLY_ID_SECRET: Final = 24
-
-#: Octets of what secrets of unknown users are made from.
-_PRETENCE_SECRET: Final = 32
 
 #: Settings that are obeyed at the start only.
 _FIXED: Final = (
     "hostname", "data_directory", "http", "resolver", "queue", "outbound",
     "webhooks", "store", "pedantic",
+    "workers",
 )  # fmt: skip
 
 #: Rows of history that are removed at once.
@@ -79,6 +74,7 @@ def make_service(
     reactor: Any,
     give_up: Callable[[BaseException], None],
     passed: PassedSockets | None = None,
+    log: LogLines | None = None,
 ) -> Server:
     """
     Build a server.  Blocks while the database is brought up to date.
@@ -86,17 +82,18 @@ def make_service(
     @param give_up: Told of an error that keeps the server from starting once
         the reactor runs.
     @param passed: Sockets that are bound already.
+    @param log: Where lines of worker processes go; by default into our log.
     @raise StoreError: The store cannot be used; says why in one line.
     @raise OSError: A file cannot be made.
     """
-    engine = open_engine(settings.data_directory, settings.store, reactor)
+    engine = open_engine(settings.data_directory, settings.store, reactor, workers=settings.workers)
     try:
         settings = surroundings.prepare(settings, datetime.fromtimestamp(reactor.seconds(), UTC))
         parts = Parts(settings, surroundings, engine, reactor)
     except BaseException:
         engine.folder.close()
         raise
-    return Server(parts, give_up, passed)
+    return Server(parts, give_up, passed, log)
 
 
 class Server(Service):
@@ -109,8 +106,10 @@ class Server(Service):
         parts: Parts,
         give_up: Callable[[BaseException], None],
         passed: PassedSockets | None = None,
+        log: LogLines | None = None,
     ) -> None:
         self._parts = parts
+        self._log_lines = LogLines() if log is None else log
         self._passed = PassedSockets() if passed is None else passed
         self._give_up = give_up
         self._settings = parts.settings
@@ -120,7 +119,8 @@ class Server(Service):
         self._is_up = False
         #: To be obeyed once we are up.
         self._pending: Settings | None = None
-        self._entrances: Entrances
+        self._entrances: Entrances | Gate
+        self._gate: Gate | None = None
         self._hall: Hall
 
     # -- start ----------------------------------------------------------------------------
@@ -133,14 +133,23 @@ class Server(Service):
             nothing.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
-        self._entrances = Entrances(self._settings, self._passed)
+        entrances = self._entrances = Entrances(self._settings, self._passed)
         try:
             for address in self._settings.http.addresses:
                 self._http.append(Socket(address, self._settings.http.port, self._passed))
             self._passed.check_all_taken()
         except BaseException:
-            self._entrances.unbind()
+            entrances.unbind()
             raise
+        if self._settings.workers > 1:
+            self._entrances = self._gate = self._made_gate(entrances)
+
+    def _made_gate(self, entrances: Entrances) -> Gate:
+        parts, lines = self._parts, self._log_lines
+        spawn = Spawner(parts.reactor, parts.engine.folder.lock, lines.form, lines.write)
+        numbers = session_numbers(parts.reactor)
+        staff = Staff(spawn, numbers, parts.metrics, parts.wake, parts.reactor)
+        return Gate(entrances, self._settings, staff)
 
     def startService(self) -> None:
         """Begin to work; what cannot begin is told to C{give_up}."""
@@ -156,29 +165,10 @@ class Server(Service):
 
     async def _start(self) -> None:
         parts, settings, reactor = self._parts, self._settings, self._parts.reactor
-        secret = await parts.identity.secret(
-            "reply_id", lambda: secrets.token_bytes(_REPLY_ID_SECRET)
-        )
-        reply_ids = ReplyIds(secret[:16], secret[16:])
+        reply_ids = await find_reply_ids(parts)
         await self._set_passwords()
-        disguise = Disguise(
-            await _in_thread(parts, hash_password, secrets.token_urlsafe(32)),
-            Pretence(
-                await parts.identity.secret(
-                    "login_pretence", lambda: secrets.token_bytes(_PRETENCE_SECRET)
-                )
-            ),
-        )
-        self._hall = Hall(
-            receivers=parts.receivers(reply_ids, disguise),
-            session_ids=session_numbers(reactor),
-            reply_id=reply_ids.encode,
-            random_bytes=secrets.token_bytes,
-            reactor=reactor,
-            metrics=parts.metrics,
-            limiters=parts.limiters,
-        )
-        self._entrances.serve(settings, self._hall)
+        self._hall = await make_hall(parts, reply_ids, session_numbers(reactor))
+        await self._let_in()
         self._services = [
             parts.mail,
             parts.hooks,
@@ -191,8 +181,8 @@ class Server(Service):
         for service in self._services:
             service.startService()
         site = monitoring_site(
-            exposition=parts.metrics.exposition,
-            checks={"database": self._database_trouble, "resolver": self._resolver_trouble},
+            exposition=self._exposition,
+            checks=self._checks(),
             clock=reactor,
         )
         for socket in self._http:
@@ -211,6 +201,12 @@ class Server(Service):
             sys.__stdout__.write(announcement)
             sys.__stdout__.flush()
 
+    async def _let_in(self) -> None:
+        if self._gate is not None:
+            await self._gate.serve(self._settings)
+        elif isinstance(self._entrances, Entrances):
+            self._entrances.serve(self._settings, self._hall)
+
     async def _set_passwords(self) -> None:
         parts = self._parts
         if not parts.cram_md5:
@@ -219,7 +215,7 @@ class Server(Service):
             if await parts.hashes.password_secrets(account) is None:
                 make = partial(derive, cram_md5=parts.cram_md5)
                 await parts.hashes.set_password_secrets(
-                    account, await _in_thread(parts, make, password)
+                    account, await in_hashing_thread(parts, make, password)
                 )
 
     def _housekeeping(self) -> list[IService]:
@@ -283,22 +279,43 @@ class Server(Service):
 
     def _control(self, reply_ids: ReplyIds) -> IService:
         parts = self._parts
+        accounts = AccountOperations(
+            parts.accounts,
+            parts.hashes,
+            parts.engine,
+            parts.reactor,
+            cram_md5=lambda: parts.cram_md5,
+        )
         commands = Commands(
             mail=MailOperations(parts.mail_store, parts.maildirs.remove),
-            queue=QueueOperations(parts.queue_admin, parts.accounts, parts.now),
-            accounts=AccountOperations(
-                parts.accounts,
-                parts.hashes,
-                parts.engine,
-                parts.reactor,
-                cram_md5=lambda: parts.cram_md5,
-            ),
+            accounts=accounts,
             backup=BackupOperations(parts.engine, parts.reactor),
         )
         keys = KeyCommands(parts.client_keys, parts.accounts)
         sessions = ReplyIdCommands(reply_ids.decode)
-        table = {**commands.table(), **keys.table(), **sessions.table()}
+        queue = QueueCommands(parts.queue_operations, accounts, parts.now)
+        lists = ListCommands(parts.hold_rules, parts.suppressions, accounts, parts.now)
+        table = {
+            **commands.table(),
+            **keys.table(),
+            **sessions.table(),
+            **queue.table(),
+            **lists.table(),
+        }
         return ControlService(str(parts.engine.folder.path), table, parts.reactor)
+
+    async def _exposition(self) -> bytes:
+        others = {} if self._gate is None else await self._gate.samples()
+        return self._parts.metrics.exposition(others)
+
+    def _checks(self) -> Mapping[str, Check]:
+        checks = {"database": self._database_trouble, "resolver": self._resolver_trouble}
+        if self._gate is not None:
+            checks["workers"] = self._workers_trouble
+        return checks
+
+    async def _workers_trouble(self) -> str | None:
+        return None if self._gate is None else self._gate.trouble()
 
     async def _database_trouble(self) -> str | None:
         """Whether something can be written."""
@@ -333,19 +350,19 @@ class Server(Service):
         # The rest is obeyed as if these had not been touched, not half and half.
         settings = replace(settings, **fixed)
         needs_restart += self._entrances.reload(settings, self._hall)
-        self._parts.accounts.directory = settings.directory()
-        self._parts.signers = settings.signers()
-        self._parts.routing = settings.routing
-        self._parts.relays.settings = settings.relays
-        self._parts.limiters.obey(settings.limits)
-        self._parts.delays = settings.delays
         if self._parts.cram_md5 and not settings.cram_md5:
-            forgotten = Deferred.fromCoroutine(self._parts.hashes.forget_cram_md5())
+            forgotten = Deferred.fromCoroutine(self._forget_cram_md5())
             _ = forgotten.addErrback(self._not_forgotten)
-        self._parts.cram_md5 = settings.cram_md5
+        self._parts.obey(settings)
         self._settings = settings
         for what in needs_restart:
             self._log.warn("a restart is needed before this change counts: {what}", what=what)
+
+    async def _forget_cram_md5(self) -> None:
+        if self._gate is not None:
+            # One that does not know yet would keep them anew.
+            await self._gate.obeyed()
+        await self._parts.hashes.forget_cram_md5()
 
     def _not_forgotten(self, failure: Failure) -> None:
         self._log.error(
@@ -377,11 +394,6 @@ class Server(Service):
         await parts.sts.close()
         await maybeDeferred(parts.resolver.close)
         await parts.engine.close()
-
-
-def _in_thread(parts: Parts, make: Callable[[str], T], password: str) -> Deferred[T]:
-    """What is made of a password takes long on purpose."""
-    return deferToThreadPool(parts.reactor, parts.engine.hashing, make, password)
 
 
 async def _all_of(remove: Callable[[datetime, int], Awaitable[int]], now: datetime) -> None:

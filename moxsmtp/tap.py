@@ -30,11 +30,12 @@ from twisted.python.logfile import LogFile
 
 from moxsmtp import __version__
 from moxsmtp.config import Mistake, Settings, load, localserve_directory
-from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold
+from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold, write_log
 from moxsmtp.plain_errors import EXPECTED, plain_error
 from moxsmtp.privileges import acting_as
 from moxsmtp.sockets import PassedSockets, passed_descriptors
 from moxsmtp.surroundings import Internet, Surroundings
+from moxsmtp.worker.logging import LogLines
 
 __all__ = ["LocalserveOptions", "Options", "build", "makeService"]
 
@@ -88,6 +89,7 @@ Examples:
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's has no annotations
         self.threshold = Threshold()
+        self._log_output: TextIO | None = None
 
     def getUsage(self, width: int | None = None) -> str:
         """Examples stand as they are written; Twisted's long description is re-wrapped."""
@@ -191,8 +193,20 @@ Examples:
                 file = self._log_file(twistd)
         except OSError as error:
             raise SystemExit(_prefixed(error)) from None
+        self._log_output = file
         make = JSONObserver if self["log-format"] == Form.JSON else TextObserver
         return self.threshold.observer(make(file))
+
+    def log_lines(self) -> LogLines:
+        """The same for lines that worker processes have written."""
+
+        def write(lines: str) -> None:
+            if self._log_output is not None:
+                write_log(self._log_output, lines)
+            else:
+                LogLines().write(lines)
+
+        return LogLines(Form(self["log-format"]), write)
 
     def _log_file(self, twistd: Mapping[str, Any]) -> TextIO:
         """As twistd decides, but a daemon's log is kept with its data by default."""
@@ -234,7 +248,7 @@ def makeService(options: Options) -> Service:
         passed = PassedSockets(passed_descriptors(reactor))
     except CannotListenError as error:
         raise SystemExit(_prefixed(error)) from None
-    return build(options, cast("Any", reactor), partial(make_service, passed=passed))
+    return build(options, cast("Any", reactor), partial(make_service, passed=passed, log=options.log_lines()))
 
 
 def build(options: Options, reactor: Any, make_service: Callable[..., Any]) -> Service:

@@ -35,14 +35,23 @@ class _Text(Resource):
 
     isLeaf = True
 
-    def __init__(self, content_type: bytes, text: Callable[[], bytes]) -> None:
+    def __init__(self, content_type: bytes, text: Callable[[], Awaitable[bytes]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # twisted.web is not annotated
         self._content_type = content_type
         self._text = text
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> int:
+        answering = Deferred.fromCoroutine(self._answer(request))
+        _ = request.notifyFinish().addErrback(lambda _: answering.cancel())
+        _ = answering.addErrback(_log_failure)
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Request) -> None:
+        text = await self._text()
         request.setHeader(b"content-type", self._content_type)
-        return self._text()
+        request.setHeader(b"content-length", b"%d" % len(text))
+        request.write(text)
+        request.finish()
 
 
 class _Ready(Resource):
@@ -93,9 +102,13 @@ async def _awaited(check: Check) -> str | None:
     return await check()
 
 
+async def _alive() -> bytes:
+    return b"alive\n"
+
+
 def _log_failure(failure: Failure) -> None:
     if failure.check(CancelledError) is None:
-        _log.failure("a readiness check is broken", failure)
+        _log.failure("a page for monitors is broken", failure)
 
 
 class _Site(Site):
@@ -112,7 +125,7 @@ class _Site(Site):
 
 def monitoring_site(
     *,
-    exposition: Callable[[], bytes],
+    exposition: Callable[[], Awaitable[bytes]],
     checks: Mapping[str, Check],
     clock: IReactorTime,
 ) -> Site:
@@ -124,6 +137,6 @@ def monitoring_site(
     """
     root = Resource()
     root.putChild(b"metrics", _Text(b"text/plain; version=0.0.4; charset=utf-8", exposition))
-    root.putChild(b"healthz", _Text(b"text/plain; charset=utf-8", lambda: b"alive\n"))
+    root.putChild(b"healthz", _Text(b"text/plain; charset=utf-8", _alive))
     root.putChild(b"readyz", _Ready(checks, clock))
     return _Site(root, timeout=60)  # type: ignore[no-untyped-call]  # twisted.web is not annotated

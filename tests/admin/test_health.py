@@ -18,6 +18,11 @@ def content() -> Awaitable[str | None]:
     return succeed(None)
 
 
+async def exposition() -> bytes:
+    """Of one counter."""
+    return b"mox_panic_total 0\n"
+
+
 class MonitoringTests(SynchronousTestCase):
     """What monitors are answered."""
 
@@ -26,9 +31,7 @@ class MonitoringTests(SynchronousTestCase):
 
     def ask(self, path: str, checks: Mapping[str, Check] | None = None) -> StringTransport:
         """Send one request; the transport holds what was answered so far."""
-        site = monitoring_site(
-            exposition=lambda: b"mox_panic_total 0\n", checks=checks or {}, clock=self.clock
-        )
+        site = monitoring_site(exposition=exposition, checks=checks or {}, clock=self.clock)
         protocol = site.buildProtocol(None)
         transport = StringTransport()
         protocol.makeConnection(transport)

@@ -1,0 +1,57 @@
+"""
+C{python -m moxsmtp.worker NUMBER FORMAT}: started by a server, for itself.
+
+Descriptor 3 is for messages, 4 for connections, 5 is the lock of the data folder,
+which this process holds for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import Any, cast
+
+from twisted.logger import globalLogBeginner
+
+from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold
+from moxsmtp.surroundings import Internet
+from moxsmtp.worker.channel import open_channel
+from moxsmtp.worker.process import WorkerServer
+from moxsmtp.worker.spawn import CONTROL, PASSING
+
+
+def _leave(status: int) -> None:
+    """What counts is stored; what else there is may end anyhow."""
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def main(arguments: list[str]) -> None:
+    """Until the parent says otherwise, or is gone."""
+    from twisted.internet import reactor  # noqa: TID251 - the process begins here
+
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - as long as we live
+    threshold = Threshold()
+    make = JSONObserver if arguments[1] == Form.JSON else TextObserver
+    globalLogBeginner.beginLoggingTo(
+        [threshold.observer(make(sys.stdout))], redirectStandardIO=False
+    )
+    passing = socket.socket(fileno=PASSING)
+    passing.setblocking(False)
+    for descriptor in (CONTROL, PASSING):
+        os.set_inheritable(descriptor, False)
+    any_reactor = cast("Any", reactor)
+    server = WorkerServer(any_reactor, Internet(), passing, threshold, _leave)
+    # What ends the server or reloads it is told to all processes of a terminal
+    # or a unit; we hear it from our parent, in its order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: any_reactor.callFromThread(server.stop))
+    open_channel(any_reactor, socket.socket(fileno=CONTROL), server.channel)
+    any_reactor.run(installSignalHandlers=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
