@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from moxsmtp.interfaces import Account, OutgoingEvent, StorageUnavailable
+from moxsmtp.interfaces import (
+    Account,
+    AddressRole,
+    OutgoingEvent,
+    RoleAddress,
+    StorageUnavailable,
+)
 from moxsmtp.names import Domain, Host, parse_domain
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, LeaseLost, Retired, Retry
@@ -25,16 +32,23 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class FewAccounts:
-    """Alice, and the postmaster."""
+    """
+    Alice, and the postmaster.
+
+    @cvar postmaster_mailbox: Where he reads; empty: that is not configured.
+    """
+
+    postmaster_mailbox = ""
 
     def account(self, name: str) -> Account | None:
         """By name."""
         return {"alice": Account("alice"), "root": Account("root")}.get(name)
 
-    def recipient_of(self, path: Path) -> Account | None:
-        """Nobody's."""
-        del path
-        return None
+    def recipient_of(self, path: Path) -> RoleAddress | None:
+        """The bare postmaster's, if that is configured."""
+        if path.domain is not None or not self.postmaster_mailbox:
+            return None
+        return RoleAddress(AddressRole.POSTMASTER, Account("root"), self.postmaster_mailbox)
 
     def is_local(self, domain: Host | None) -> bool:
         """Nothing is."""
@@ -111,8 +125,129 @@ class MailTestCase(unittest.SynchronousTestCase):
         self.successResultOf(stopped)
 
 
+class SuppressedTests(MailTestCase):
+    """Recipients on the account's suppression list."""
+
+    def test_no_connection(self) -> None:
+        """Q-14, Q-30: who is suppressed fails at the first attempt, and nobody is connected to."""
+        self.start(job(attempts=1, suppressed=True))
+        self.assertEqual(self.attempted, [])
+        ((one,),) = self.store.settlements
+        self.assertEqual(one.fate, Retired(OutgoingEvent.SUPPRESSED, None))
+        assert one.bounce is not None
+        self.assertIn(b"Subject: in content", one.bounce[1])
+
+    def test_each_by_himself(self) -> None:
+        """Q-17: of several recipients those are left out who are suppressed, be it the leader."""
+        self.answers = [Attempt({18: DELIVERED})]
+        self.start(job(suppressed=True), job(id=18), job(id=19, suppressed=True))
+        self.assertEqual([one.id for one in self.attempted[0].jobs], [18])
+        (settlements,) = self.store.settlements
+        self.assertEqual(
+            {one.job.id: one.fate for one in settlements},
+            {
+                17: Retired(OutgoingEvent.SUPPRESSED, None),
+                18: Retired(OutgoingEvent.DELIVERED, None),
+                19: Retired(OutgoingEvent.SUPPRESSED, None),
+            },
+        )
+
+    def test_broken_attempt(self) -> None:
+        """Q-30: the others' attempt breaks down, and who is suppressed has failed all the same."""
+        broken: Deferred[Attempt] = Deferred()
+        self.answers = [broken]
+        self.start(job(suppressed=True), job(id=18))
+        broken.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        ((one, two),) = self.store.settlements
+        self.assertEqual(one.fate, Retired(OutgoingEvent.SUPPRESSED, None))
+        self.assertIsInstance(two.fate, Retry)
+
+    def test_healthy(self) -> None:
+        """A destination that nobody connected to is in no trouble."""
+        self.start(job(suppressed=True))
+        self.assertFalse(self.store.destinations["theirs.example"].troubled)
+
+
+class HistoryTests(MailTestCase):
+    """What failed before."""
+
+    UNSURE = replace(PERMANENT, code=554, status="6.0", reply="554 5.6.0 content")
+
+    def test_third_in_a_row(self) -> None:
+        """Q-31: the third failure in a row suppresses the address; the first does not."""
+        self.store.failed.add(18)
+        self.answers = [Attempt({17: self.UNSURE, 18: self.UNSURE})]
+        self.start(job(), job(id=18))
+        ((one, two),) = self.store.settlements
+        self.assertIsNone(one.suppress)
+        assert two.suppress is not None
+        self.assertEqual(two.suppress.base_address, "bob@theirs.example")
+
+    def test_asked_only_where_it_decides(self) -> None:
+        """Q-31: history is not asked about delivery, delay, or what suppresses by itself."""
+        self.answers = [Attempt({1: DELIVERED, 2: TRANSIENT, 3: PERMANENT, 4: self.UNSURE})]
+        self.start(*(job(id=number) for number in (1, 2, 3, 4)))
+        self.assertEqual(self.store.asked, [4])
+
+
+class SignatureTests(MailTestCase):
+    """Reports that leave."""
+
+    def test_signed(self) -> None:
+        """A report that is queued to a sender elsewhere is signed, all of it."""
+        signed: list[bytes] = []
+
+        def sign(content: bytes) -> bytes:
+            signed.append(content)
+            return b"DKIM-Signature: x\r\n"
+
+        self.patch(self.work, "_sign", sign)
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job(account=""))
+        ((one,),) = self.store.settlements
+        assert one.report is not None
+        new, content = one.report
+        self.assertEqual((new.prefix, [content]), (b"DKIM-Signature: x\r\n", signed))
+
+    def test_for_the_inbox(self) -> None:
+        """What goes into an Inbox here is not."""
+        self.patch(self.work, "_sign", lambda _: self.fail("was signed"))
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job())
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertIsNotNone(self.store.settlements[0][0].bounce)
+
+
+class PostmasterTests(MailTestCase):
+    """Where the postmaster reads."""
+
+    def test_mailbox(self) -> None:
+        """Q-35: what is for the postmaster goes into the mailbox that is configured for him."""
+        for name, expected in (("Admin", "Admin/tlsrpt"), ("", "Inbox/tlsrpt")):
+            self.patch(FewAccounts, "postmaster_mailbox", name)
+            self.store.settlements.clear()
+            self.answers = [Attempt({17: PERMANENT})]
+            self.start(job(account="", report="tls"))
+            bounce = self.store.settlements[0][0].bounce
+            assert bounce is not None
+            self.assertEqual((bounce[0].account, bounce[0].mailbox), ("root", expected))
+
+
 class MailWorkTests(MailTestCase):
     """What becomes of a batch."""
+
+    def test_delay_brings_the_header_only(self) -> None:
+        """Q-13: a notice of delay brings back the header, also with RET=FULL (RFC 3461 4.3)."""
+        content = b"Subject: x\r\n\r\nbody\r\n"
+        self.store.contents[1] = MemoryContent(content)
+        self.answers = [Attempt({17: TRANSIENT})]
+        full = Wishes(returns=ReturnContent.FULL)
+        self.start(job(attempts=5, size=len(content), wishes=full))
+        bounce = self.store.settlements[0][0].bounce
+        assert bounce is not None
+        self.assertIn(b"Subject: x", bounce[1])
+        self.assertNotIn(b"body", bounce[1])
 
     def test_settles_each(self) -> None:
         """Each recipient's outcome is settled, all of a batch in one transaction."""
