@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults  # noqa: A004 - Twisted's
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 - Twisted's
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -78,9 +78,12 @@ class Refresh:
         turns = iter([(begin + number * pace, domain) for number, domain in enumerate(domains)])
         workers = [Deferred.fromCoroutine(self._work(turns)) for _ in range(_WORKERS)]
         try:
-            await gatherResults(workers)
+            for worker in workers:
+                await worker
         finally:
             for worker in workers:
+                # One of them has failed already, or all are told to end.
+                _ = worker.addErrback(lambda _: None)
                 worker.cancel()
 
     async def _work(self, turns: Iterator[tuple[float, Domain]]) -> None:
