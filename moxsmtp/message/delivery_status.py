@@ -122,8 +122,7 @@ def parse_delivery_status(body: bytes) -> RecipientStatus:
     code, detail = _reply(diagnostic)
     if not code and status[1] in _CODES:
         code, detail = _CODES[status[1]], _detail(status[2], status[3])
-    said = _TYPED.match(diagnostic)
-    text = said[2] if said is not None else recipient["status"]
+    text = diagnostic.partition(";")[2].strip() or diagnostic or recipient["status"]
     return RecipientStatus(action, code, detail, _for_people(text))
 
 
