@@ -30,6 +30,7 @@ from tests.store import (
     test_queue_admin,
     test_queue_model,
     test_sending,
+    test_sts_policies,
 )
 from tests.store.contract import Contract, new_hook, new_job, result, spooled
 from tests.store.engine import CountingReactor
@@ -102,6 +103,10 @@ class CredentialsTests(StoreOnPostgreSQL, test_accounts.CredentialsTests):
 
 class ClientKeysTests(StoreOnPostgreSQL, test_client_keys.ClientKeysTests):
     """Keys of TLS client certificates."""
+
+
+class StsPoliciesTests(StoreOnPostgreSQL, test_sts_policies.StsPoliciesTests):
+    """MTA-STS policies of other domains."""
 
 
 class PrefixedContentTests(StoreOnPostgreSQL, test_messages.PrefixedContentTests):
