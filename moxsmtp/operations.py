@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +11,8 @@ from typing import Any, Final
 from twisted.internet.threads import deferToThreadPool
 
 from moxsmtp.engine import Engine
-from moxsmtp.interfaces import Account, IContent, IPasswordHashes, NewHook, OutgoingEvent
+from moxsmtp.interfaces import Account, IContent, IPasswordHashes
 from moxsmtp.mailbox.content import NoMaildir
-from moxsmtp.queue.job import Failed, Job, Result
 from moxsmtp.receive.passwords import derive
 from moxsmtp.reloading import LiveAccounts
 from moxsmtp.store.backup import back_up
@@ -22,11 +21,9 @@ from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.message_rows import StoredMessage
 from moxsmtp.store.messages import MailStore
-from moxsmtp.store.queue_admin import QueueAdmin
-from moxsmtp.webhooks.payload import outgoing_payload, wants
 
 __all__ = [
-    "KEEP_OF_NOBODY", "AccountOperations", "BackupOperations", "MailOperations", "QueueOperations",
+    "KEEP_OF_NOBODY", "AccountOperations", "BackupOperations", "MailOperations",
 ]  # fmt: skip
 
 
@@ -99,56 +96,6 @@ class MailOperations:
             if found is not None and found[0].maildir_name is not None:
                 await self._remove_file(account, found[0].maildir_name)
         return await self._store.delete(account, numbers)
-
-
-class QueueOperations:
-    """See L{moxsmtp.admin.ports.QueueAdmin}."""
-
-    def __init__(
-        self, admin: QueueAdmin, accounts: LiveAccounts, now: Callable[[], datetime]
-    ) -> None:
-        self._admin = admin
-        self._accounts = accounts
-        self._now = now
-        self.list_jobs = admin.list_jobs
-        self.job = admin.job
-
-    async def drop(self, numbers: Sequence[int]) -> Sequence[int]:
-        """
-        Take jobs out of the queue, without a DSN (Q-23).
-
-        @return: Numbers of those that waited.
-        """
-        now = self._now()
-
-        def keep_until(job: Job) -> datetime | None:
-            account = self._accounts.account(job.account)
-            period = account.keep_retired_messages if account else KEEP_OF_NOBODY
-            return now + period if period else None
-
-        def hook(job: Job, result: Result) -> NewHook | None:
-            account = self._accounts.account(job.account)
-            target = account.outgoing_webhook if account else None
-            if target is None or not wants(target, OutgoingEvent.CANCELED):
-                return None
-            return NewHook(
-                account=job.account,
-                target=target,
-                event=OutgoingEvent.CANCELED,
-                payload=outgoing_payload(
-                    job,
-                    OutgoingEvent.CANCELED,
-                    queued=now,
-                    failure=Failed(permanent=True, error=result.error),
-                ),
-                queue_id=job.id,
-                from_id=job.from_id,
-                message_id=job.message_id,
-                subject=job.subject,
-                extra=job.extra,
-            )
-
-        return await self._admin.drop(numbers, keep_until=keep_until, hook=hook)
 
 
 class BackupOperations:

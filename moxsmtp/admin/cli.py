@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -21,7 +21,10 @@ from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.cli_dkim import dkim
 from moxsmtp.admin.cli_lists import check_dnsbl  # noqa: F401 - a command of "check"
+from moxsmtp.admin.cli_queue import hold_rule, queue, retired
 from moxsmtp.admin.cli_replyid import reply_id
+from moxsmtp.admin.cli_suppression import suppression
+from moxsmtp.admin.cli_table import LIMIT, Columns, print_table
 from moxsmtp.admin.cli_tlspubkey import tlspubkey
 from moxsmtp.admin.cli_try import try_file
 from moxsmtp.admin.wire import octets
@@ -29,12 +32,6 @@ from moxsmtp.config import ConfigError, Mistake, load
 from moxsmtp.logs import printable
 
 __all__ = ["main"]
-
-_Function = Callable[..., None]
-
-_LIMIT: Final[Callable[[_Function], _Function]] = click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,7 +60,11 @@ def main(context: click.Context, directory: str | None, config: str | None, as_j
 
 main.add_command(check)
 main.add_command(dkim)
+main.add_command(hold_rule)
+main.add_command(queue)
 main.add_command(reply_id)
+main.add_command(retired)
+main.add_command(suppression)
 main.add_command(tlspubkey)
 main.add_command(try_file)
 
@@ -137,29 +138,7 @@ def mail() -> None:
     """Stored mail."""
 
 
-def _print_table(
-    server: Server,
-    entries: Iterator[dict[str, Any]],
-    columns: Mapping[str, Callable[[dict[str, Any]], str]],
-    *,
-    limit: int,
-    nothing: str,
-) -> None:
-    if server.as_json:
-        for entry in entries:
-            print_json(entry)
-        return
-    rows = [[cell(entry) for cell in columns.values()] for entry in entries]
-    if not rows:
-        click.echo(nothing)
-        return
-    for line in display.table(list(columns), rows):
-        click.echo(line)
-    if len(rows) == limit:
-        click.echo(f"These are the newest {limit} at most; --limit shows more.", err=True)
-
-
-_MAIL_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
+_MAIL_COLUMNS: Final[Columns] = {
     "ID": lambda entry: str(entry["id"]),
     "RECEIVED": lambda entry: display.time(entry["received"]),
     "SIZE": lambda entry: display.size(entry["size"]),
@@ -172,11 +151,11 @@ _MAIL_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
 
 @command(mail, "list", "moxsmtp mail list alice@example.org")
 @click.argument("name", metavar="ACCOUNT")
-@_LIMIT
+@LIMIT
 def mail_list(server: Server, name: str, limit: int) -> None:
     """List the messages of ACCOUNT, a name or an address, the newest first."""
     entries = server.call("mail.list", {"account": name, "limit": limit})
-    _print_table(server, entries, _MAIL_COLUMNS, limit=limit, nothing="no messages")
+    print_table(server, entries, _MAIL_COLUMNS, nothing="no messages", limit=limit)
 
 
 @command(mail, "show", "moxsmtp mail show alice 17 --raw > message.eml")
@@ -223,65 +202,6 @@ def mail_delete(server: Server, name: str, numbers: tuple[int, ...]) -> None:
             print_json(entry)
         else:
             click.echo(f"deleted {entry['id']}")
-
-
-# -- queue --------------------------------------------------------------------------
-
-
-@main.group()
-def queue() -> None:
-    """Mail that waits to leave."""
-
-
-_QUEUE_COLUMNS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
-    "ID": lambda entry: str(entry["id"]),
-    "QUEUED": lambda entry: display.time(entry["queued"]),
-    "NEXT": lambda entry: "hold" if entry["hold"] else display.time(entry["next_attempt"]),
-    "TRIED": lambda entry: f"{entry['attempts']}/{entry['max_attempts'] or '-'}",
-    "FROM": lambda entry: str(entry["mail_from"] or "<>"),
-    "TO": lambda entry: str(entry["rcpt_to"]),
-    "LAST ERROR": lambda entry: str(entry["last_error"]),
-}
-
-
-@command(queue, "list", "moxsmtp queue list --recipient @example.org")
-@click.option("--account", "name", metavar="ACCOUNT", default="", help="Sent by this one only.")
-@click.option("--recipient", metavar="TEXT", default="", help="With this in the recipient only.")
-@_LIMIT
-def queue_list(server: Server, name: str, recipient: str, limit: int) -> None:
-    """List the jobs of the queue, one for each recipient, the newest first."""
-    arguments = {"account": name, "recipient": recipient, "limit": limit}
-    entries = server.call("queue.list", arguments)
-    _print_table(server, entries, _QUEUE_COLUMNS, limit=limit, nothing="the queue is empty")
-
-
-@command(queue, "show", "moxsmtp queue show 5")
-@click.argument("number", metavar="ID", type=int)
-def queue_show(server: Server, number: int) -> None:
-    """Show job ID with all attempts, from the queue or its history."""
-    for entry in server.call("queue.show", {"numbers": [number]}):
-        if server.as_json:
-            print_json(entry)
-            continue
-        results = entry.pop("results", [])
-        for line in display.fields(entry):
-            click.echo(line)
-        for result in results:
-            click.echo("")
-            click.echo("attempt:")
-            for line in display.fields(result):
-                click.echo(f"  {line}")
-
-
-@command(queue, "drop", "moxsmtp queue drop 5 6")
-@click.argument("numbers", metavar="ID...", type=int, nargs=-1, required=True)
-def queue_drop(server: Server, numbers: tuple[int, ...]) -> None:
-    """Take jobs out of the queue.  The sender gets no bounce."""
-    for entry in server.call("queue.drop", {"numbers": list(numbers)}):
-        if server.as_json:
-            print_json(entry)
-        else:
-            click.echo(f"dropped {entry['id']}")
 
 
 # -- backup -------------------------------------------------------------------------

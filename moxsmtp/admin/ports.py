@@ -2,8 +2,8 @@
 What the commands of an operator need of the server.
 
 The first two are what C{store.messages.MailStore} and C{store.queue_admin.QueueAdmin}
-offer, less what C{service} binds: removing files of a Maildir, and the history
-and webhooks of jobs that are dropped.
+offer, less what C{service} binds: removing files of a Maildir, and the history,
+DSNs and webhooks of jobs that are ended.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from moxsmtp.interfaces import Account, IContent
+from moxsmtp.queue.change import Change
+from moxsmtp.queue.filter import HoldRule, JobFilter, Order, RetiredFilter
 from moxsmtp.queue.job import Job
+from moxsmtp.queue.suppression import Suppression
+from moxsmtp.smtp.address import Path
 from moxsmtp.store.job_rows import RetiredJob
 from moxsmtp.store.message_rows import StoredMessage
+from moxsmtp.store.queue_pages import Found
 
-__all__ = ["AccountAdmin", "Backup", "MailAdmin", "QueueAdmin"]
+__all__ = [
+    "AccountAdmin", "Backup", "HoldRuleAdmin", "MailAdmin", "QueueAdmin", "SuppressionAdmin",
+]  # fmt: skip
 
 
 class MailAdmin(Protocol):
@@ -35,27 +42,83 @@ class MailAdmin(Protocol):
 
 
 class QueueAdmin(Protocol):
-    """The queue of mail."""
+    """The queue of mail and its history; see C{store.queue_pages}."""
 
-    def list_jobs(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 100,
-        account: str = "",
-        recipient: str = "",
-    ) -> Awaitable[Sequence[Job]]:
-        """The newest first; C{recipient}: some part of the address."""
+    def content(self, job: Job, /) -> IContent:
+        """What stands behind its prefix."""
 
-    def job(self, number: int) -> Awaitable[Job | RetiredJob | None]:
+    def job(self, number: int, /) -> Awaitable[Job | RetiredJob | None]:
         """From the queue or its history; L{None}: neither knows it."""
 
-    def drop(self, numbers: Sequence[int]) -> Awaitable[Sequence[int]]:
+    def jobs(self, numbers: Sequence[int], /) -> Awaitable[Sequence[Job]]:
+        """In this order, without those that wait no more."""
+
+    def retired_jobs(self, numbers: Sequence[int], /) -> Awaitable[Sequence[RetiredJob]]:
+        """Likewise, of the history."""
+
+    def find_jobs(
+        self, wanted: JobFilter, order: Order, /, *, after: Found | None, limit: int
+    ) -> Awaitable[Sequence[Found]]:
+        """Where they stand in the list.  C{after}: the last one of the page before this."""
+
+    def find_retired(
+        self, wanted: RetiredFilter, order: Order, /, *, after: Found | None, limit: int
+    ) -> Awaitable[Sequence[Found]]:
+        """Likewise, of the history."""
+
+    def last_number(self) -> Awaitable[int]:
+        """The highest one in the queue."""
+
+    def numbers(self, wanted: JobFilter, /, *, after: int, until: int) -> Awaitable[Sequence[int]]:
+        """Some of those that are meant, ascending; none are left if there are none."""
+
+    def change(
+        self, numbers: Sequence[int], wanted: JobFilter, change: Change, /
+    ) -> Awaitable[Sequence[int]]:
+        """@return: Numbers of those that were changed."""
+
+    def drop(self, numbers: Sequence[int], wanted: JobFilter, /) -> Awaitable[Sequence[int]]:
         """
         Take jobs out of the queue, without a DSN.
 
         @return: Numbers of those that waited.
         """
+
+    def fail(self, numbers: Sequence[int], wanted: JobFilter, /) -> Awaitable[Sequence[int]]:
+        """As L{drop}, with a DSN."""
+
+
+class HoldRuleAdmin(Protocol):
+    """What is put on hold as it is queued; C{store.hold_rules.HoldRules} offers this."""
+
+    def all(self) -> Awaitable[Sequence[HoldRule]]:
+        """In the order in which they were made."""
+
+    def add(
+        self, *, account: str, sender_domain: str, recipient_domain: str
+    ) -> Awaitable[tuple[HoldRule, int]]:
+        """@return: The rule, and how many jobs it has put on hold."""
+
+    def remove(self, number: int) -> Awaitable[HoldRule | None]:
+        """@return: What it was; L{None}: there is none of that number."""
+
+
+class SuppressionAdmin(Protocol):
+    """Accounts' lists; C{store.suppressions.Suppressions} offers this."""
+
+    def page(
+        self, account: str, *, after: int, limit: int
+    ) -> Awaitable[Sequence[tuple[int, Suppression]]]:
+        """Entries with their numbers, the oldest first."""
+
+    def find(self, account: str, address: Path) -> Awaitable[Suppression | None]:
+        """The entry that stands for an address."""
+
+    def add(self, new: Suppression) -> Awaitable[bool]:
+        """@return: Whether it was not there."""
+
+    def remove(self, account: str, address: Path) -> Awaitable[Suppression | None]:
+        """@return: What stood for the address."""
 
 
 class AccountAdmin(Protocol):

@@ -1,47 +1,54 @@
-"""What administrators see of the queue of mail, and do to it.  Q-23."""
+"""
+What administrators do to the queue of mail.  Q-23.
+
+Each call is one transaction over the jobs that it is given, of a size that its
+caller bounds: mail gets its turn between two of them.  What was found a moment
+ago may have changed, so that the conditions are looked at again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Text, bindparam, func, select, text
+from sqlalchemy import bindparam, select, update
 
-from moxsmtp.interfaces import NewHook, OutgoingEvent
-from moxsmtp.queue.job import Job, Result, Retired
+from moxsmtp.queue.change import Change
+from moxsmtp.queue.filter import EVERYTHING, JobFilter
+from moxsmtp.queue.job import Job, Settlement
 from moxsmtp.store.columns import write_time
+from moxsmtp.store.content import content_header
 from moxsmtp.store.database import Database
-from moxsmtp.store.hook_rows import add_hooks
-from moxsmtp.store.job_rows import RetiredJob, read_job, read_retired_job
-from moxsmtp.store.jobs import remove_job
-from moxsmtp.store.schema import job, retired_job
+from moxsmtp.store.job_rows import CANCELED, JOBS, read_job
+from moxsmtp.store.leases import Clock, add_due, database_clock
+from moxsmtp.store.queue_pages import QueuePages
+from moxsmtp.store.schema import job
+from moxsmtp.store.settling import apply, hooked, told
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["CANCELED", "QueueAdmin"]
+__all__ = ["CANCELED", "MAXIMUM_HEADER", "QueueAdmin"]
 
-#: The error in the last result of a job that was dropped (Q-23).
-CANCELED: Final = "cancelled by admin"
+#: Octets of a header section that a DSN brings back.
+MAXIMUM_HEADER: Final = 64 * 1024
 
-#: Greater than any number of a row.
-_ABOVE_ALL: Final = 2**63 - 1
-
-_PAGE: Final = (
-    select(job)
-    .where(
-        job.c.id < bindparam("before"),
-        (bindparam("account", type_=Text) == text("''")) | (job.c.account == bindparam("account")),
-        func.lower(job.c.rcpt_to).like(bindparam("recipient"), escape="/"),
-    )
-    .order_by(job.c.id.desc())
-    .limit(bindparam("limit"))
+_LOCK_ONE: Final = select(job).where(job.c.id == bindparam("id")).with_for_update()
+_DESTINATION: Final = select(job.c.destination, job.c.hold, job.c.next_attempt).where(
+    job.c.id == bindparam("id")
 )
-_ONE: Final = select(job).where(job.c.id == bindparam("id"))
-_LOCK_ONE: Final = _ONE.with_for_update()
-_RETIRED: Final = select(retired_job).where(retired_job.c.id == bindparam("id"))
+_CHANGE: Final = (
+    update(job)
+    .where(job.c.id == bindparam("number"))
+    .values(
+        hold=bindparam("hold"),
+        next_attempt=bindparam("next_attempt"),
+        transport=bindparam("transport"),
+        require_tls=bindparam("require_tls"),
+    )
+)
 
 
-class QueueAdmin:
+class QueueAdmin(QueuePages):
     """The queue of mail, for people."""
 
     def __init__(
@@ -49,101 +56,130 @@ class QueueAdmin:
         database: Database,
         *,
         now: Callable[[], datetime],
+        wake: Callable[[], None],
         stored: Callable[[frozenset[str]], None],
         keep_hooks: Callable[[str], timedelta],
+        clock: Clock = database_clock,
     ) -> None:
         """
-        @param stored: Called after the commit with accounts that got a webhook call.
+        @param wake: Called after a commit by which something may be due.
+        @param stored: Called after the commit with accounts that got a bounce
+            or a webhook call.
         @param keep_hooks: How long an account's history of webhooks stays; a
             pure function.
         """
-        self._database = database
+        super().__init__(database)
         self._now = now
+        self._wake = wake
         self._stored = stored
         self._keep_hooks = keep_hooks
+        self._clock = clock
 
-    async def list_jobs(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 100,
-        account: str = "",
-        recipient: str = "",
-    ) -> Sequence[Job]:
-        """
-        Jobs that wait, the newest first.
-
-        @param before: Only those with a lower number: the last one of the page
-            before this.
-        @param account: Empty for all.
-        @param recipient: Some part of the address, with A-labels; C{@example.com}
-            is a domain.
-        """
-        parameters = {
-            "before": before or _ABOVE_ALL,
-            "limit": limit,
-            "account": account,
-            "recipient": _like(recipient),
-        }
-        return await self._database.read(
-            lambda tx: [read_job(row) for row in tx.execute(_PAGE, parameters)]
-        )
-
-    async def job(self, number: int) -> Job | RetiredJob | None:
-        """One job with its results, from the queue or its history."""
-
-        def work(tx: Transaction) -> Job | RetiredJob | None:
-            for row in tx.execute(_ONE, {"id": number}):
-                return read_job(row)
-            for row in tx.execute(_RETIRED, {"id": number}):
-                return read_retired_job(row)
-            return None
-
-        return await self._database.read(work)
-
-    async def drop(
-        self,
-        numbers: Sequence[int],
-        *,
-        keep_until: Callable[[Job], datetime | None],
-        hook: Callable[[Job, Result], NewHook | None],
+    async def change(
+        self, numbers: Sequence[int], change: Change, wanted: JobFilter = EVERYTHING
     ) -> Sequence[int]:
         """
-        Take jobs out of the queue without a DSN.  An attempt under way is not
-        cut, but nothing comes of it.
+        Change jobs.  An attempt under way goes on as it began, and sets its
+        own next time.
 
-        @param keep_until: How long the history keeps a job; L{None}: not at all.
-        @param hook: The webhook call that tells of it, C{canceled}.  Both are
-            pure functions and run in a thread.
+        @param wanted: What jobs have to meet still.
+        @return: Numbers of those that were changed, ascending.
+        """
+        now = self._now()
+
+        def work(tx: Transaction) -> Sequence[int]:
+            moment = self._clock(tx, now)
+            ordered = sorted(set(numbers))
+            # Destinations first, by their names, as all do who lock both.
+            _bring_forward(tx, ordered, change, moment)
+            changed = []
+            due: dict[str, int] = {}
+            for waiting in _locked(tx, ordered, wanted):
+                after = change.applied(waiting, now)
+                changed.append(after)
+                if not after.hold:
+                    name, time = after.destination.ascii, write_time(after.next_attempt)
+                    due[name] = min(time, due.get(name, time))
+            tx.execute_many(_CHANGE, [_values(each) for each in changed])
+            for name in sorted(due):
+                add_due(tx, JOBS.kind, name, due[name], moment)
+            return [each.id for each in changed]
+
+        changed = await self._database.transact(work)
+        if changed:
+            self._wake()
+        return changed
+
+    async def end(
+        self,
+        numbers: Sequence[int],
+        settlement: Callable[[Job, bytes], Settlement],
+        wanted: JobFilter = EVERYTHING,
+        *,
+        with_header: bool = False,
+    ) -> Sequence[int]:
+        """
+        Take jobs out of the queue.  An attempt under way is not cut, but
+        nothing comes of it.
+
+        @param settlement: What is written, from the job and its header section,
+            which is empty unless C{with_header}; a pure function that runs in a
+            thread.
+        @param wanted: What jobs have to meet still.
         @return: Numbers of those that waited, ascending.
         """
         now = self._now()
-        result = Result(start=now, duration=timedelta(), success=False, error=CANCELED)
 
-        def work(tx: Transaction) -> tuple[Sequence[int], frozenset[str]]:
-            dropped = [
-                waiting for number in sorted(set(numbers)) for waiting in _locked(tx, number)
+        def work(tx: Transaction) -> tuple[Sequence[Settlement], frozenset[str]]:
+            ended = [
+                settlement(each, _header(tx, each) if with_header else b"")
+                for each in _locked(tx, sorted(set(numbers)), wanted)
             ]
-            for each in dropped:
-                fate = Retired(OutgoingEvent.CANCELED, keep_until(each))
-                remove_job(tx, each, (*each.results, result), fate)
-            hooks = [new for each in dropped if (new := hook(each, result)) is not None]
-            accounts = frozenset(new.account for new in hooks)
-            keep = {account: self._keep_hooks(account) for account in accounts}
-            add_hooks(tx, hooks, now=write_time(now), keep=keep)
-            return [each.id for each in dropped], accounts
+            keep = {account: self._keep_hooks(account) for account in hooked(ended)}
+            apply(tx, ended, now=write_time(now), due=self._clock(tx, now), keep=keep)
+            return ended, told(ended)
 
-        gone, accounts = await self._database.transact(work)
+        ended, accounts = await self._database.transact(work)
         if accounts:
             self._stored(accounts)
-        return gone
+        if any(each.report is not None for each in ended):
+            self._wake()
+        return [each.job.id for each in ended]
 
 
-def _locked(tx: Transaction, number: int) -> Sequence[Job]:
-    return [read_job(row) for row in tx.execute(_LOCK_ONE, {"id": number})]
+def _bring_forward(tx: Transaction, numbers: Sequence[int], change: Change, now: int) -> None:
+    """
+    Lock the destinations of what may be due earlier from now on.  They are due
+    when they were, or later than that: their next owner sets it right.
+    """
+    if change.hold is True:
+        return
+    due: dict[str, int] = {}
+    for number in numbers:
+        for row in tx.execute(_DESTINATION, {"id": number}):
+            due[row.destination] = min(row.next_attempt, due.get(row.destination, _NEVER))
+    for name in sorted(due):
+        add_due(tx, JOBS.kind, name, due[name], now)
 
 
-def _like(part: str) -> str:
-    """A pattern for LIKE that matches text with C{part} in it."""
-    quoted = part.lower().replace("/", "//").replace("%", "/%").replace("_", "/_")
-    return f"%{quoted}%"
+_NEVER: Final = 2**62
+
+
+def _locked(tx: Transaction, numbers: Sequence[int], wanted: JobFilter) -> Sequence[Job]:
+    """Those that wait still, and meet the conditions still."""
+    found = [read_job(row) for number in numbers for row in tx.execute(_LOCK_ONE, {"id": number})]
+    return [each for each in found if wanted.matches(each)]
+
+
+def _values(changed: Job) -> Mapping[str, object]:
+    return {
+        "number": changed.id,
+        "hold": int(changed.hold),
+        "next_attempt": write_time(changed.next_attempt),
+        "transport": changed.transport,
+        "require_tls": changed.require_tls.value,
+    }
+
+
+def _header(tx: Transaction, waiting: Job) -> bytes:
+    return waiting.prefix + content_header(tx, waiting.content, MAXIMUM_HEADER)

@@ -149,7 +149,9 @@ class LimitTests(SendingCase):
         self.assertEqual("452 4.3.1", self.submit())
         self.assertIn("no more than 9 messages", self.text)
         self.assertIn("max_queued_messages", self.text)
-        self.assertEqual([allowance.queued for allowance in self.queue.allowances if allowance], [9])
+        self.assertEqual(
+            [allowance.queued for allowance in self.queue.allowances if allowance], [9]
+        )
         self.assertEqual(
             {'mox_smtpserver_submission_total{result="queuelimiterror"}': 1}, self.metrics.counts
         )

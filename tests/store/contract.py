@@ -222,8 +222,10 @@ class Contract(unittest.SynchronousTestCase):
         self.admin = QueueAdmin(
             self.failing,
             now=self.now,
+            wake=self.wake,
             stored=self.stored.append,
             keep_hooks=lambda _: self.keep_hooks,
+            clock=given_clock,
         )
         self.hooks = HookStore(self.failing, owner="node", now=self.now, clock=given_clock)
 

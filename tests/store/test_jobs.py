@@ -406,7 +406,12 @@ class SettleTests(Contract):
 
     def test_dropped_meanwhile(self) -> None:
         """For a job that an administrator dropped while it was under way, nothing is done."""
-        self.result(self.admin.drop([self.job.id], keep_until=lambda _: None, hook=lambda *_: None))
+        self.result(
+            self.admin.end(
+                [self.job.id],
+                lambda job, _: Settlement(job, Retired(OutgoingEvent.CANCELED, None), result()),
+            )
+        )
         bounce = new_message("ann"), b"\r\nfailed\r\n"
         self.settle(
             self.lease, Settlement(self.job, KEPT, result(), bounce=bounce, hook=self.hook())

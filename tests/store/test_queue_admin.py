@@ -2,101 +2,152 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
-from moxsmtp.interfaces import NewHook, OutgoingEvent
-from moxsmtp.queue.job import Job, Result, Retired, Retry, Settlement
-from moxsmtp.smtp.notification import Wishes
-from moxsmtp.store.job_rows import RetiredJob
-from tests.store.contract import NOW, Contract, new_hook, new_job, result
+from moxsmtp.interfaces import OutgoingEvent, RequireTLS
+from moxsmtp.queue.change import Change
+from moxsmtp.queue.filter import JobFilter
+from moxsmtp.queue.job import Job, Retired, Retry, Settlement
+from moxsmtp.store.columns import read_time
+from moxsmtp.store.job_rows import CANCELED, RetiredJob
+from tests.store.contract import NOW, Contract, new_hook, new_job, new_message, result
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 
 
-def in_a_day(_: Job) -> datetime:
-    """How long the history keeps a job."""
-    return NOW + DAY
+def dropped(job: Job, _: bytes) -> Settlement:
+    """Kept for a day, and told by a call."""
+    return Settlement(
+        job,
+        Retired(OutgoingEvent.CANCELED, NOW + DAY),
+        result(error=CANCELED),
+        hook=new_hook(job.account, event=OutgoingEvent.CANCELED, queue_id=job.id),
+    )
 
 
-def canceled(job: Job, _: Result) -> NewHook:
-    """The call that tells of it."""
-    return new_hook(job.account, event=OutgoingEvent.CANCELED, queue_id=job.id)
+def quietly(job: Job, _: bytes) -> Settlement:
+    """Nothing is left of it, and nobody is told."""
+    return Settlement(job, Retired(OutgoingEvent.CANCELED, None), result(error=CANCELED))
 
 
-class QueueAdminTests(Contract):
-    """The queue, for people."""
+def failed(job: Job, header: bytes) -> Settlement:
+    """With a DSN that brings the header back."""
+    bounce = (new_message(job.account, is_dsn=True), b"it failed\r\n\r\n" + header)
+    fate = Retired(OutgoingEvent.FAILED, NOW + DAY)
+    return Settlement(job, fate, result(error=CANCELED), bounce=bounce)
 
-    def test_pages(self) -> None:
-        """Pages hold each job once, the newest first."""
-        self.add(*[new_job(f"{letter}@example.org") for letter in "abc"])
-        one = self.result(self.admin.list_jobs(limit=2))
-        two = self.result(self.admin.list_jobs(limit=2, before=one[-1].id))
-        self.assertEqual([[job.id for job in page] for page in (one, two)], [[3, 2], [1]])
 
-    def test_filters(self) -> None:
-        """Jobs are found by account and by part of the recipient, taken literally."""
-        self.add(new_job("B@example.org"), new_job("a_b@example.net"))
-        self.add(new_job("axb@example.net", account="bob"))
-        found = {
-            (account, recipient): [
-                job.id
-                for job in self.result(self.admin.list_jobs(account=account, recipient=recipient))
-            ]
-            for account in ("", "ann", "bob", "eve")
-            for recipient in ("", "b@", "@example.net", "a_b", "%")
-        }
-        self.assertEqual(
-            found,
-            {
-                ("", ""): [3, 2, 1],
-                ("", "b@"): [3, 2, 1],
-                ("", "@example.net"): [3, 2],
-                ("", "a_b"): [2],
-                ("", "%"): [],
-                ("ann", ""): [2, 1],
-                ("ann", "b@"): [2, 1],
-                ("ann", "@example.net"): [2],
-                ("ann", "a_b"): [2],
-                ("ann", "%"): [],
-                ("bob", ""): [3],
-                ("bob", "b@"): [3],
-                ("bob", "@example.net"): [3],
-                ("bob", "a_b"): [],
-                ("bob", "%"): [],
-                ("eve", ""): [],
-                ("eve", "b@"): [],
-                ("eve", "@example.net"): [],
-                ("eve", "a_b"): [],
-                ("eve", "%"): [],
-            },
-        )
+def reported(job: Job, _: bytes) -> Settlement:
+    """With a DSN that is queued."""
+    report = (new_job("ann@away.example", reverse_path=None, account=""), b"it failed")
+    return Settlement(job, Retired(OutgoingEvent.FAILED, None), result(), report=report)
 
-    def test_one(self) -> None:
-        """A job is shown with its results and wishes, also from the history (Q-7, S-68)."""
-        wishes = Wishes(envelope_id="QQ 314159", original_recipient="rfc822;bob@away.example")
-        self.add(new_job(wishes=wishes))
+
+class ChangeTests(Contract):
+    """What is changed about jobs that wait (Q-23)."""
+
+    def change(self, *numbers: int, wanted: JobFilter | None = None, **values: object) -> object:
+        """Change some."""
+        change = Change(**values)  # type: ignore[arg-type]  # as each test gives them
+        return self.result(self.admin.change(numbers, change, wanted or JobFilter()))
+
+    def job(self, number: int = 1) -> Job:
+        """As it waits."""
+        found = self.result(self.admin.job(number))
+        if not isinstance(found, Job):
+            self.fail(f"job {number} does not wait")
+        return found
+
+    def due(self) -> Sequence[int]:
+        """Numbers of what is taken now, all destinations together."""
+        return sorted(job.id for lease in self.claim() for job in self.take(lease))
+
+    def test_hold_and_release(self) -> None:
+        """What is on hold is not attempted; released, it is due when it was (Q-20, Q-23)."""
+        self.add(new_job(), new_job("c@example.net"))
+        self.woken = 0
+        self.assertEqual(self.change(1, 9, hold=True), [1])
+        self.assertEqual(self.woken, 1)
+        self.assertEqual((self.job(1).hold, self.job(2).hold), (True, False))
+        leases = self.claim()
+        self.assertEqual([job.id for lease in leases for job in self.take(lease)], [2])
+        for lease in leases:
+            self.release(lease)
+        # The destination of what was held had nothing else and is forgotten.
+        self.assertEqual([row["name"] for row in self.rows("destination")], ["example.net"])
+        self.assertEqual(self.change(1, hold=False), [1])
+        self.assertEqual(self.woken, 2)
+        self.assertEqual(self.due(), [1])
+
+    def test_time(self) -> None:
+        """An attempt is set to a time, or put off; its destination is due then (Q-23)."""
+        self.add(new_job(next_attempt=NOW + DAY))
+        self.assertEqual(self.due(), [])
+        self.change(1, delay=-HOUR)
+        self.assertEqual(self.job().next_attempt, NOW + DAY - HOUR)
+        self.assertEqual(self.result(self.jobs.next_due()), NOW + DAY - HOUR)
+        self.change(1, next_attempt=NOW)
+        self.assertEqual(self.result(self.jobs.next_due()), NOW)
+        self.assertEqual(self.due(), [1])
+
+    def test_put_off(self) -> None:
+        """What was due is so no more, once its destination's next owner has seen that (Q-23)."""
+        self.add()
+        self.change(1, delay=HOUR)
+        (lease,) = self.claim()
+        self.assertEqual(self.take(lease), ())
+        self.release(lease)
+        self.assertEqual(self.result(self.jobs.next_due()), NOW + HOUR)
+
+    def test_ages(self) -> None:
+        """No time gets out of what can be written, however often it is moved."""
+        self.add()
+        for sign in (1, -1):
+            for _ in range(5):
+                self.change(1, delay=sign * timedelta(days=10**6))
+            self.assertEqual(self.job().next_attempt, NOW + sign * timedelta(days=365))
+
+    def test_transport_and_tls(self) -> None:
+        """A transport is forced or left to the routes again, TLS demanded or waived (Q-23)."""
+        self.add(new_job(require_tls=RequireTLS.YES))
+        before = self.job()
+        self.change(1, transport="smarthost")
+        self.assertEqual(self.job().transport, "smarthost")
+        self.assertEqual(self.job().require_tls, RequireTLS.YES)
+        self.change(1, transport="", require_tls=RequireTLS.NO)
+        self.assertEqual((self.job().transport, self.job().require_tls), ("", RequireTLS.NO))
+        self.assertEqual(self.job().next_attempt, before.next_attempt)
+
+    def test_looked_at_again(self) -> None:
+        """What meets the conditions no more is left alone, though it was found before."""
+        self.add(new_job(), new_job(account="bob"))
+        self.assertEqual(self.change(1, 2, wanted=JobFilter(account="bob"), hold=True), [2])
+        self.woken = 0
+        self.assertEqual(self.change(1, wanted=JobFilter(hold=True), transport="x"), [])
+        self.assertEqual(self.woken, 0)
+
+    def test_under_way(self) -> None:
+        """A hold outlasts an attempt that is under way and fails (Q-20)."""
+        self.add()
         (lease,) = self.claim()
         (job,) = self.take(lease)
-        self.settle(lease, Settlement(job, Retry(self.time), result()))
-        shown = self.result(self.admin.job(1))
-        if not isinstance(shown, Job):
-            self.fail("it does not wait")
-        self.assertEqual(shown.results, (result(),))
-        (job,) = self.take(lease)
-        fate = Retired(OutgoingEvent.DELIVERED, NOW + DAY)
-        self.settle(lease, Settlement(job, fate, result(success=True)))
-        retired = self.result(self.admin.job(1))
-        if not isinstance(retired, RetiredJob):
-            self.fail("it is not in the history")
-        self.assertEqual(retired.job.results, (result(), result(success=True)))
-        self.assertEqual(retired.job.forward_path, job.forward_path)
-        self.assertEqual((shown.wishes, retired.job.wishes), (wishes, wishes))
-        self.assertEqual(
-            (retired.event, retired.success, retired.keep_until),
-            (OutgoingEvent.DELIVERED, True, NOW + DAY),
-        )
-        self.assertEqual(retired.last_activity, NOW + timedelta(seconds=2))
-        self.assertIsNone(self.result(self.admin.job(2)))
+        self.change(1, hold=True)
+        self.settle(lease, Settlement(job, Retry(NOW + HOUR), result()))
+        self.release(lease)
+        self.assertTrue(self.job().hold)
+        self.assertEqual(self.due(), [])
+
+    def test_crash_in_the_middle(self) -> None:
+        """Jobs are changed all or none."""
+        self.add(new_job("b@example.org"), new_job("c@example.net"))
+        change = Change(next_attempt=NOW - DAY)
+        self.assertAllOrNothing(lambda: self.admin.change([1, 2], change))
+
+
+class EndTests(Contract):
+    """Jobs that are taken out of the queue (Q-23)."""
 
     def test_drop(self) -> None:
         """
@@ -104,7 +155,7 @@ class QueueAdminTests(Contract):
         event C{canceled}, and no DSN (Q-23).
         """
         self.add(new_job("b@example.org"), new_job("c@example.org"))
-        gone = self.result(self.admin.drop([2, 2, 99], keep_until=in_a_day, hook=canceled))
+        gone = self.result(self.admin.end([2, 2, 99], dropped))
         self.assertEqual(gone, [2])
         self.assertEqual([row["id"] for row in self.rows("job")], [1])
         self.assertEqual([row["refs"] for row in self.rows("content")], [1])
@@ -121,15 +172,52 @@ class QueueAdminTests(Contract):
     def test_drop_quietly(self) -> None:
         """Without retention and webhook nothing is left of it, and nobody is told."""
         self.add()
-        self.result(self.admin.drop([1], keep_until=lambda _: None, hook=lambda *_: None))
+        self.result(self.admin.end([1], quietly))
         for table in ("job", "retired_job", "content", "hook", "message"):
             self.assertEqual(self.rows(table), [], table)
         self.assertEqual(self.stored, [])
 
+    def test_fail(self) -> None:
+        """A job that is failed brings its whole header back to the sender (Q-23)."""
+        self.add(content=b"Subject: hi\r\n\r\nhello\r\n")
+        self.assertEqual(self.result(self.admin.end([1], failed, with_header=True)), [1])
+        self.assertEqual(self.rows("job"), [])
+        ((row),) = self.rows("content_chunk")
+        self.assertEqual(
+            bytes(row["data"]),
+            b"it failed\r\n\r\nReceived: by mx.example\r\nSubject: hi\r\n\r\n",
+        )
+        self.assertEqual(self.stored, [frozenset({"ann"})])
+
+    def test_fail_of_nobody(self) -> None:
+        """A DSN for a sender elsewhere is queued, and the runner woken."""
+        self.add(new_job(account=""))
+        self.woken = 0
+        self.result(self.admin.end([1], reported))
+        self.assertEqual([row["rcpt_to"] for row in self.rows("job")], ["ann@away.example"])
+        self.assertEqual(self.woken, 1)
+
+    def test_under_way(self) -> None:
+        """An attempt that is under way comes to nothing, and harms nothing (Q-23)."""
+        self.add()
+        (lease,) = self.claim()
+        (job,) = self.take(lease)
+        self.result(self.admin.end([1], dropped))
+        before = self.everything()
+        self.settle(lease, Settlement(job, Retry(NOW + HOUR), result()))
+        self.settle(lease, Settlement(job, Retired(OutgoingEvent.DELIVERED, None), result()))
+        self.assertEqual(self.everything(), before)
+
+    def test_looked_at_again(self) -> None:
+        """What meets the conditions no more stays."""
+        self.add()
+        self.assertEqual(self.result(self.admin.end([1], quietly, JobFilter(hold=True))), [])
+        self.assertEqual(len(self.rows("job")), 1)
+
     def test_destination_of_dropped(self) -> None:
         """A destination whose jobs were all dropped is found empty and forgotten."""
         self.add()
-        self.result(self.admin.drop([1], keep_until=lambda _: None, hook=lambda *_: None))
+        self.result(self.admin.end([1], quietly))
         (lease,) = self.claim()
         self.assertEqual(self.take(lease), ())
         self.release(lease)
@@ -138,4 +226,11 @@ class QueueAdminTests(Contract):
     def test_crash_in_the_middle(self) -> None:
         """Jobs are dropped all or none."""
         self.add(new_job("b@example.org"), new_job("c@example.org"))
-        self.assertAllOrNothing(lambda: self.admin.drop([1, 2], keep_until=in_a_day, hook=canceled))
+        self.assertAllOrNothing(lambda: self.admin.end([1, 2], dropped))
+
+    def test_activity(self) -> None:
+        """The history says when it ended."""
+        self.add()
+        self.result(self.admin.end([1], dropped))
+        (row,) = self.rows("retired_job")
+        self.assertEqual(read_time(row["last_activity"]), NOW + timedelta(seconds=2))

@@ -1,0 +1,124 @@
+"""What became of jobs, written in the transaction of whoever settles them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import bindparam, delete, update
+
+from moxsmtp.interfaces import NewJob
+from moxsmtp.names import IPAddress
+from moxsmtp.queue.job import Job, Result, Retired, Retry, Settlement
+from moxsmtp.store.columns import write_addresses, write_results, write_time
+from moxsmtp.store.content import release_content
+from moxsmtp.store.hook_rows import add_hooks
+from moxsmtp.store.job_rows import JOBS, job_destination, retire_job
+from moxsmtp.store.leases import add_due
+from moxsmtp.store.queueing import composed, insert_all, store_bounce
+from moxsmtp.store.schema import job
+from moxsmtp.store.suppressions import add_suppression
+from moxsmtp.store.transaction import Transaction
+
+__all__ = ["apply", "hooked", "told"]
+
+#: Only while the attempt is under way: settling it twice changes nothing more.
+_AGAIN: Final = (
+    update(job)
+    .where(job.c.id == bindparam("id"), job.c.in_flight == 1)
+    .values(
+        next_attempt=bindparam("next_attempt"),
+        results=bindparam("results"),
+        dialed=bindparam("dialed"),
+        in_flight=0,
+        repeated=0,
+    )
+)
+_DELETE: Final = delete(job).where(job.c.id == bindparam("id")).returning(job.c.content_id)
+
+
+def apply(
+    tx: Transaction,
+    settlements: Sequence[Settlement],
+    *,
+    now: int,
+    due: int,
+    keep: Mapping[str, timedelta],
+) -> None:
+    """
+    Write all of it.  For a job that is gone already nothing is done.
+
+    @param now: Microseconds since the epoch, by our clock; C{due} by the queue's.
+    @param keep: How long the history of webhooks stays, by account.
+    """
+    # Jobs first, then the rest: rows are locked in one order everywhere.
+    applied = [each for each in settlements if _applied(tx, each)]
+    for each in applied:
+        if each.suppress is not None:
+            add_suppression(tx, each.suppress)
+        if each.bounce is not None:
+            store_bounce(tx, *each.bounce, now=now)
+        if each.report is not None:
+            _add_report(tx, *each.report, due=due)
+    hooks = [each.hook for each in applied if each.hook is not None]
+    add_hooks(tx, hooks, now=now, keep=keep)
+
+
+def told(settlements: Sequence[Settlement]) -> frozenset[str]:
+    """Accounts that get a bounce or a webhook call."""
+    bounced = {each.bounce[0].account for each in settlements if each.bounce is not None}
+    return hooked(settlements) | bounced
+
+
+def hooked(settlements: Sequence[Settlement]) -> frozenset[str]:
+    """Accounts that get a webhook call."""
+    return frozenset(each.hook.account for each in settlements if each.hook is not None)
+
+
+def _applied(tx: Transaction, settlement: Settlement) -> bool:
+    """@return: False: the job is gone."""
+    job = settlement.job
+    results = (*job.results, settlement.result)
+    match settlement.fate:
+        case Retired() as fate:
+            return _removed(tx, job, results, fate)
+        case Retry(next_attempt=next_attempt):
+            tx.execute(
+                _AGAIN,
+                {
+                    "id": job.id,
+                    "next_attempt": write_time(next_attempt),
+                    "results": write_results(results),
+                    "dialed": write_addresses(_joined(job.dialed, settlement.dialed)),
+                },
+            )
+            return tx.changed > 0
+
+
+def _removed(tx: Transaction, job: Job, results: tuple[Result, ...], fate: Retired) -> bool:
+    """
+    Take a job out of the queue, into the history if it is to be kept (Q-77).
+
+    @return: Whether it was there.
+    """
+    retire_job(tx, job.id, results, fate)
+    for (content,) in tx.execute(_DELETE, {"id": job.id}):
+        release_content(tx, content)
+        return True
+    return False
+
+
+def _joined(
+    before: Mapping[str, tuple[IPAddress, ...]], added: Mapping[str, tuple[IPAddress, ...]]
+) -> Mapping[str, tuple[IPAddress, ...]]:
+    """Each address once, in the order they were connected to."""
+    hosts = dict.fromkeys((*before, *added))
+    return {
+        host: tuple(dict.fromkeys((*before.get(host, ()), *added.get(host, ())))) for host in hosts
+    }
+
+
+def _add_report(tx: Transaction, new: NewJob, octets: bytes, *, due: int) -> None:
+    insert_all(tx, composed(octets), [new], due)
+    add_due(tx, JOBS.kind, job_destination(new), due, due)
