@@ -183,7 +183,9 @@ class ESMTPClient(TwistedProtocol):
 
     def leave(self) -> None:
         """QUIT.  The server has a moment to answer what it still owes and this."""
-        if self._is_finished or not self._is_connected:
+        if self._is_finished:
+            return
+        if not self._is_connected:
             self._cut()
             return
         self.exchange.leave()
