@@ -21,6 +21,7 @@ from tests.store import (
     test_accounts,
     test_client_keys,
     test_duties,
+    test_echoes,
     test_hand_overs,
     test_history,
     test_hooks,
@@ -59,6 +60,14 @@ class StoreOnPostgreSQL(OnPostgreSQL, Contract):
 
 class MailStoreTests(StoreOnPostgreSQL, test_messages.MailStoreTests):
     """Accepted mail."""
+
+
+class MatchTests(StoreOnPostgreSQL, test_echoes.MatchTests):
+    """What comes back, and what it is about."""
+
+
+class SuppressionTests(StoreOnPostgreSQL, test_echoes.SuppressionTests):
+    """What it puts on lists."""
 
 
 class HandOversTests(StoreOnPostgreSQL, test_hand_overs.HandOversTests):
