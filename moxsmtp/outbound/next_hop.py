@@ -52,6 +52,8 @@ class NextHop:
     @ivar authentic: All of it is: CNAMEs, and that there are these MX records or none (Q-48).
     @ivar first_authentic: What the first question was answered with is: the
         first CNAME, or that there is none.
+    @ivar is_given: It is so whatever the recipient is: no policy counts, not
+        even the sender's (Q-89).
     @ivar steps: What was asked and answered, for people.
     """
 
@@ -61,6 +63,7 @@ class NextHop:
     has_mx: bool = False
     authentic: bool = False
     first_authentic: bool = False
+    is_given: bool = False
     steps: tuple[str, ...] = ()
 
 
@@ -100,7 +103,7 @@ class FixedRoute:
     async def hosts(self, destination: Host) -> NextHop | Unreachable:
         """As L{NextHops.hosts}."""
         del destination
-        return NextHop((AddressLiteral(self.address),))
+        return NextHop((AddressLiteral(self.address),), is_given=True)
 
     async def addresses(
         self,

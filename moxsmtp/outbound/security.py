@@ -249,6 +249,8 @@ class TLSPolicies:
             is permanent, mail fails for good if that is so of all hosts (Q-61).
         """
         host = located.host
+        if destination.next_hop.is_given:
+            require_tls = RequireTLS.UNSET
         looked = await self._tlsa.find(destination.next_hop, located)
         dane = looked.dane
         sts = destination.sts(host)
