@@ -21,29 +21,19 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults, mayb
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from moxsmtp.admin.commands import Commands
 from moxsmtp.admin.control import ControlService
 from moxsmtp.admin.health import Check, monitoring_site
-from moxsmtp.admin.key_commands import KeyCommands
-from moxsmtp.admin.list_commands import ListCommands
-from moxsmtp.admin.queue_commands import QueueCommands
-from moxsmtp.admin.reply_id_commands import ReplyIdCommands
 from moxsmtp.config import Settings
+from moxsmtp.control_table import control_table
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.hall import find_reply_ids, in_hashing_thread, make_hall
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.list_watch import ListWatch, configured_lists
-from moxsmtp.operations import (
-    AccountOperations,
-    BackupOperations,
-    MailOperations,
-)
 from moxsmtp.parts import Parts
 from moxsmtp.periodic import Periodic
 from moxsmtp.receive.passwords import derive
 from moxsmtp.receive.session_numbers import session_numbers
-from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.sockets import PassedSockets, Socket
 from moxsmtp.store.sweep import sweep
 from moxsmtp.surroundings import Surroundings
@@ -176,7 +166,7 @@ class Server(Service):
             parts.watch,
             parts.sts.service(),
             *self._housekeeping(),
-            self._control(reply_ids),
+            ControlService(str(parts.engine.folder.path), control_table(parts, reply_ids), reactor),
         ]
         for service in self._services:
             service.startService()
@@ -276,33 +266,6 @@ class Server(Service):
                 clock=clock,
             ),
         ]
-
-    def _control(self, reply_ids: ReplyIds) -> IService:
-        parts = self._parts
-        accounts = AccountOperations(
-            parts.accounts,
-            parts.hashes,
-            parts.engine,
-            parts.reactor,
-            cram_md5=lambda: parts.cram_md5,
-        )
-        commands = Commands(
-            mail=MailOperations(parts.mail_store, parts.maildirs.remove),
-            accounts=accounts,
-            backup=BackupOperations(parts.engine, parts.reactor),
-        )
-        keys = KeyCommands(parts.client_keys, parts.accounts)
-        sessions = ReplyIdCommands(reply_ids.decode)
-        queue = QueueCommands(parts.queue_operations, accounts, parts.now)
-        lists = ListCommands(parts.hold_rules, parts.suppressions, accounts, parts.now)
-        table = {
-            **commands.table(),
-            **keys.table(),
-            **sessions.table(),
-            **queue.table(),
-            **lists.table(),
-        }
-        return ControlService(str(parts.engine.folder.path), table, parts.reactor)
 
     async def _exposition(self) -> bytes:
         others = {} if self._gate is None else await self._gate.samples()

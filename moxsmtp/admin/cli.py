@@ -21,8 +21,10 @@ from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.cli_dkim import dkim
 from moxsmtp.admin.cli_lists import check_dnsbl  # noqa: F401 - a command of "check"
+from moxsmtp.admin.cli_mtasts import check_mta_sts  # noqa: F401 - a command of "check"
 from moxsmtp.admin.cli_queue import hold_rule, queue, retired
 from moxsmtp.admin.cli_replyid import reply_id
+from moxsmtp.admin.cli_route import route
 from moxsmtp.admin.cli_suppression import suppression
 from moxsmtp.admin.cli_table import LIMIT, Columns, print_table
 from moxsmtp.admin.cli_tlspubkey import tlspubkey
@@ -64,6 +66,7 @@ main.add_command(hold_rule)
 main.add_command(queue)
 main.add_command(reply_id)
 main.add_command(retired)
+main.add_command(route)
 main.add_command(suppression)
 main.add_command(tlspubkey)
 main.add_command(try_file)

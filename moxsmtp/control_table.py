@@ -1,0 +1,54 @@
+"""All that operators can ask of a running server, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from moxsmtp.admin.commands import Commands
+from moxsmtp.admin.control import Command
+from moxsmtp.admin.forecasting import forecaster
+from moxsmtp.admin.key_commands import KeyCommands
+from moxsmtp.admin.list_commands import ListCommands
+from moxsmtp.admin.queue_commands import QueueCommands
+from moxsmtp.admin.reply_id_commands import ReplyIdCommands
+from moxsmtp.admin.route_commands import RouteCommands
+from moxsmtp.operations import AccountOperations, BackupOperations, MailOperations
+from moxsmtp.parts import Parts
+from moxsmtp.smtp.reply_id import ReplyIds
+
+__all__ = ["control_table"]
+
+
+def control_table(parts: Parts, reply_ids: ReplyIds) -> Mapping[str, Command]:
+    """What the control socket serves."""
+    accounts = AccountOperations(
+        parts.accounts,
+        parts.hashes,
+        parts.engine,
+        parts.reactor,
+        cram_md5=lambda: parts.cram_md5,
+    )
+    commands = Commands(
+        mail=MailOperations(parts.mail_store, parts.maildirs.remove),
+        accounts=accounts,
+        backup=BackupOperations(parts.engine, parts.reactor),
+    )
+    routes = RouteCommands(
+        forecaster(
+            parts.settings,
+            router=parts.router,
+            next_hops=parts.surroundings.route(parts.settings, parts.resolver, parts.reactor),
+            resolver=parts.resolver,
+            policies=parts.sts.policies,
+            reactor=parts.reactor,
+        ),
+        parts.accounts,
+    )
+    return {
+        **commands.table(),
+        **KeyCommands(parts.client_keys, parts.accounts).table(),
+        **ReplyIdCommands(reply_ids.decode).table(),
+        **QueueCommands(parts.queue_operations, accounts, parts.now).table(),
+        **ListCommands(parts.hold_rules, parts.suppressions, accounts, parts.now).table(),
+        **routes.table(),
+    }
