@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -15,12 +17,14 @@ from moxsmtp.admin.cli_base import Trouble
 from moxsmtp.config import ConfigError
 from moxsmtp.config.schema import file_table
 from moxsmtp.config.sources import read
+from moxsmtp.config.tables import FileTable
 from moxsmtp.dns.resolver import StubResolver
 from moxsmtp.dns.settings import ResolverSettings
 from moxsmtp.dns.system import upstreams
 from moxsmtp.interfaces import IOwnResolver, IResolver
+from moxsmtp.outbound.settings import OutboundSettings
 
-__all__ = ["resolver_settings", "run", "run_reactor"]
+__all__ = ["outbound_settings", "resolver_settings", "run", "run_reactor"]
 
 T = TypeVar("T")
 
@@ -32,17 +36,36 @@ def resolver_settings(config: str | None) -> ResolverSettings:
 
     @raise Trouble: They cannot be read.
     """
+    return ResolverSettings() if config is None else _with_section(config, "resolver").resolver
+
+
+def outbound_settings(config: str | None) -> OutboundSettings:
+    """
+    Those of a configuration, likewise.
+
+    @raise Trouble: They cannot be read.
+    """
     if config is None:
-        return ResolverSettings()
+        return OutboundSettings()
+    settings = _with_section(config, "outbound").outbound
+    if not settings.certificates:
+        return settings
+    given = Path(config).absolute()
+    folder = given if given.is_dir() else given.parent
+    return replace(settings, certificates=str(folder / settings.certificates))
+
+
+def _with_section(config: str, name: str) -> FileTable:
+    """What one section of a file says; of others nothing is read."""
     try:
         source = read(config)
-        table, problems = file_table({"resolver": source.tree.get("resolver", {})})
+        table, problems = file_table({name: source.tree.get(name, {})})
     except ConfigError as error:
         raise Trouble(str(error)) from None
-    mine = [problem for problem in problems if problem[0][:1] == ("resolver",)]
+    mine = [problem for problem in problems if problem[0][:1] == (name,)]
     if mine:
         raise Trouble(str(ConfigError(map(source.mistake, mine))))
-    return table.resolver
+    return table
 
 
 def run(
