@@ -23,7 +23,7 @@ _LONGEST_STEP: Final = 300
 
 # What validators call signatures that are wrong, or missing where there have to be
 # some; RFC 8914 sections 4.6 to 4.13.
-_BOGUS = re.compile(r"\b(?:[5-9]|1[0-2]) \((?:DNSSEC|Signature|DNSKEY|RRSIGs|No Zone|NSEC)")
+_BOGUS = re.compile(r"(?i)\b(?:[5-9]|1[0-2]) \((?:DNSSEC|Signature|DNSKEY|RRSIGs|No Zone|NSEC)")
 
 
 async def ask(resolver: IResolver, clock: IReactorTime, question: Question) -> Answer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -13,7 +15,8 @@ from zope.interface import implementer
 from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import AddressLiteral, Host, parse_domain
-from moxsmtp.outbound.next_hop import Located, NextHop, NextHops, Unreachable
+from moxsmtp.outbound.next_hop import FixedRoute, Located, NextHop, NextHops, Unreachable, in_order
+from moxsmtp.outbound.transport import Families
 from moxsmtp.testing import MemoryResolver
 
 Zone = dict[tuple[str, RRType], tuple[Record, ...] | Answer | LookupFailed]
@@ -196,6 +199,180 @@ class HostTests(NextHopTestCase):
         self.assertEqual(len(cancelled), 1)
 
 
+def signed(*records: Record, exists: bool = True) -> Answer:
+    """An answer that is authentic."""
+    return Answer(records, authentic=True, exists=exists)
+
+
+def mail_zone(*unsigned: str) -> Zone:
+    """
+    A domain that is an alias, with MX whose host is one too; authentic but for
+    the look-ups that are named.
+    """
+    zone: dict[tuple[str, RRType], Answer] = {
+        ("there.example", RRType.CNAME): signed("real.example"),
+        ("real.example", RRType.CNAME): signed(),
+        ("real.example", RRType.MX): signed(MX(10, "mx.example")),
+        ("mx.example", RRType.CNAME): signed("host.example"),
+        ("host.example", RRType.CNAME): signed(),
+        ("host.example", RRType.A): signed("192.0.2.1"),
+        ("host.example", RRType.AAAA): signed(),
+    }
+    for name in unsigned:
+        owner, type_ = name.split("/")
+        key = owner, RRType(type_)
+        zone[key] = replace(zone[key], authentic=False)
+    return {**zone}
+
+
+class AuthenticTests(NextHopTestCase):
+    """What DNSSEC says of the way to a host."""
+
+    def next_hop(self, *unsigned: str) -> NextHop:
+        """Of there.example."""
+        found = self.successResultOf(
+            Deferred.fromCoroutine(self.hops(resolver(mail_zone(*unsigned))).hosts(DESTINATION))
+        )
+        assert isinstance(found, NextHop)
+        return found
+
+    def located(self, *unsigned: str) -> Located:
+        """Where mx.example is."""
+        found = self.successResultOf(
+            Deferred.fromCoroutine(
+                self.hops(resolver(mail_zone(*unsigned))).addresses(parse_domain("mx.example"))
+            )
+        )
+        assert isinstance(found, Located)
+        return found
+
+    def test_domain(self) -> None:
+        """
+        The first answer and the whole chain are authentic each by itself; one
+        that is not spoils the whole, the first alone spoils the first (Q-48).
+        """
+        expected = {
+            (): (True, True),
+            ("there.example/CNAME",): (False, False),
+            ("real.example/CNAME",): (True, False),
+            ("real.example/MX",): (True, False),
+        }
+        for unsigned, states in expected.items():
+            found = self.next_hop(*unsigned)
+            self.assertEqual((found.first_authentic, found.authentic), states, unsigned)
+
+    def test_what_is_known(self) -> None:
+        """Whose mail it is, where its CNAMEs end, and whether it has MX."""
+        found = self.next_hop()
+        self.assertEqual(
+            (found.recipient_domain, found.expanded, found.has_mx),
+            (DESTINATION, "real.example", True),
+        )
+
+    def test_host(self) -> None:
+        """The same of a host, its addresses included (Q-48, Q-49)."""
+        expected = {
+            (): (True, True),
+            ("mx.example/CNAME",): (False, False),
+            ("host.example/CNAME",): (True, False),
+            ("host.example/A",): (True, False),
+            ("host.example/AAAA",): (True, False),
+        }
+        for unsigned, states in expected.items():
+            found = self.located(*unsigned)
+            self.assertEqual((found.first_authentic, found.authentic), states, unsigned)
+            self.assertEqual(found.expanded, "host.example")
+
+    def test_host_without_alias(self) -> None:
+        """Of a host without CNAME the first answer is its addresses."""
+        for authentic in (True, False):
+            zone: Zone = {
+                ("mx.example", RRType.CNAME): signed(),
+                ("mx.example", RRType.A): Answer(("192.0.2.1",), authentic=authentic),
+                ("mx.example", RRType.AAAA): signed(),
+            }
+            found = self.successResultOf(
+                Deferred.fromCoroutine(
+                    self.hops(resolver(zone)).addresses(parse_domain("mx.example"))
+                )
+            )
+            assert isinstance(found, Located)
+            self.assertEqual(
+                (found.first_authentic, found.authentic, found.expanded),
+                (authentic, authentic, "mx.example"),
+            )
+
+    def test_steps(self) -> None:
+        """What was asked is told, with what DNSSEC says of it; a line is never long."""
+        self.assertEqual(
+            self.next_hop("real.example/MX").steps,
+            (
+                "CNAME of there.example: real.example (authentic)",
+                "CNAME of real.example: none (authentic)",
+                "MX of real.example: 10 mx.example (not authentic)",
+            ),
+        )
+        self.assertEqual(self.located().steps[-2], "A of host.example: 192.0.2.1 (authentic)")
+        zone: Zone = {
+            ("there.example", RRType.MX): tuple(MX(n, f"mx{n:060}.example") for n in range(20))
+        }
+        found = self.successResultOf(
+            Deferred.fromCoroutine(self.hops(resolver(zone)).hosts(DESTINATION))
+        )
+        assert isinstance(found, NextHop)
+        self.assertTrue(all(len(step) <= 300 for step in found.steps))
+
+    def test_fixed(self) -> None:
+        """Where all goes to one server nothing is authentic, and no policy counts (Q-89)."""
+        route = FixedRoute(ip_address("127.0.0.1"), 1025)
+        found = self.successResultOf(Deferred.fromCoroutine(route.hosts(DESTINATION)))
+        assert isinstance(found, NextHop)
+        self.assertEqual(
+            (found.recipient_domain, found.first_authentic, found.is_given), (None, False, True)
+        )
+
+
+class OrderTests(SynchronousTestCase):
+    """Q-49."""
+
+    ALL: Final = ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2")
+
+    def order(self, *dialed: str) -> list[str]:
+        """After these."""
+        found = in_order(
+            [ip_address(text) for text in self.ALL], tuple(ip_address(text) for text in dialed)
+        )
+        return [str(address) for address in found]
+
+    def test_first(self) -> None:
+        """At first IPv4, then IPv6, each in the order of the DNS (Q-49)."""
+        self.assertEqual(self.order(), list(self.ALL))
+
+    def test_other_family(self) -> None:
+        """The family that was not used last comes first (Q-49)."""
+        self.assertEqual(self.order("192.0.2.1")[:2], ["2001:db8::1", "2001:db8::2"])
+        self.assertEqual(self.order("192.0.2.1", "2001:db8::1")[0], "192.0.2.1")
+
+    def test_greylisting(self) -> None:
+        """An address that was the only one used of its family leads it again (Q-49)."""
+        self.assertEqual(
+            self.order("192.0.2.2", "2001:db8::2"),
+            ["192.0.2.2", "192.0.2.1", "192.0.2.3", "2001:db8::2", "2001:db8::1"],
+        )
+
+    def test_used_more_than_once(self) -> None:
+        """A family that was used twice comes in the order of the DNS (Q-49)."""
+        self.assertEqual(
+            self.order("192.0.2.2", "192.0.2.3", "2001:db8::1")[:3],
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3"],
+        )
+
+    def test_gone(self) -> None:
+        """An address that the host has no longer is not tried."""
+        self.assertEqual(len(self.order("192.0.2.99")), len(self.ALL))
+        self.assertNotIn("192.0.2.99", self.order("192.0.2.99"))
+
+
 class AddressTests(NextHopTestCase):
     """From a host to addresses."""
 
@@ -230,6 +407,57 @@ class AddressTests(NextHopTestCase):
                 }
             ),
             ["192.0.2.1"],
+        )
+
+    def test_families(self) -> None:
+        """Of one family the other is not even asked for; past addresses decide the order (Q-49)."""
+        zone: Zone = {
+            ("mx.example", RRType.AAAA): ("2001:db8::1",),
+            ("mx.example", RRType.A): ("192.0.2.1",),
+        }
+        expected = {
+            Families.IPV4: (["192.0.2.1"], [RRType.CNAME, RRType.A]),
+            Families.IPV6: (["2001:db8::1"], [RRType.CNAME, RRType.AAAA]),
+            Families.BOTH: (
+                ["2001:db8::1", "192.0.2.1"], [RRType.CNAME, RRType.A, RRType.AAAA],
+            ),
+        }  # fmt: skip
+        dialed = {"mx.example": (ip_address("192.0.2.1"),), "else.example": ()}
+        for families, (addresses, asked) in expected.items():
+            dns = resolver(zone)
+            found = self.successResultOf(
+                Deferred.fromCoroutine(
+                    self.hops(dns).addresses(parse_domain("mx.example"), families, dialed)
+                )
+            )
+            assert isinstance(found, Located)
+            self.assertEqual([str(address) for address in found.addresses], addresses)
+            self.assertEqual([question.type for question in dns.asked], asked)
+
+    def test_literal_of_other_family(self) -> None:
+        """A literal that the transport does not connect to waits for another route (Q-46)."""
+        literal = AddressLiteral(ip_address("192.0.2.1"))
+        found = self.successResultOf(
+            Deferred.fromCoroutine(self.hops(resolver({})).addresses(literal, Families.IPV6))
+        )
+        assert isinstance(found, Unreachable)
+        self.assertFalse(found.permanent)
+
+    def test_aliases(self) -> None:
+        """CNAMEs of a host are followed, at most 11 look-ups; a loop is transient (Q-49)."""
+        for length, expected in ((10, ["192.0.2.1"]), (11, (False, "4.3"))):
+            zone: Zone = {
+                (f"n{n}.example", RRType.CNAME): (f"n{n + 1}.example",) for n in range(1, length)
+            }
+            zone["mx.example", RRType.CNAME] = ("n1.example",)
+            zone[f"n{length}.example", RRType.A] = ("192.0.2.1",)
+            self.assertEqual(self.addresses(zone), expected)
+        self.assertEqual(
+            self.addresses({("mx.example", RRType.CNAME): ("mx.example",)}), (False, "4.3")
+        )
+        self.assertEqual(
+            self.addresses({("mx.example", RRType.CNAME): LookupFailed("SERVFAIL")}),
+            (False, "4.3"),
         )
 
     def test_none(self) -> None:
