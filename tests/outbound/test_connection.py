@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import IContent
+from moxsmtp.interfaces import ChannelBinding, IContent
 from moxsmtp.names import parse_domain
 from moxsmtp.outbound.connection import PIECE, ESMTPClient, Security, Unverified
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import Fate, Mailing, Refusal, StartTLS
-from moxsmtp.tls.binding import client_channel_binding
+from moxsmtp.tls.binding import channel_binding, client_channel_binding
 from moxsmtp.tls.client import OpportunisticTLS, client_context
 from tests.outbound.servers import ServerCreator, Text, TLSServer, Wire
 from tests.smtp.talk import brief, mailing
@@ -87,6 +90,11 @@ class Session:
 
 class ConnectionTestCase(SynchronousTestCase):
     """Ends of sessions."""
+
+    def brief_of(self, delivered: Deferred[list[Fate]]) -> list[str]:
+        """What the caller was told, in short."""
+        fates = self.successResultOf(delivered)
+        return brief(fates)
 
     def assertOver(self, session: Session, fate: str, closed: str) -> None:
         """The result is there, and no timer runs on once the connection is gone."""
@@ -496,3 +504,236 @@ class TLSTests(ConnectionTestCase):
         self.assertEqual(session.wire.take(), b"")
         self.assertEqual(session.client.exchange.tls_failed, "")
         self.assertOver(session, "transient 0", "aborted")
+
+
+class ReuseTests(ConnectionTestCase):
+    """One session, several messages (Q-94)."""
+
+    def test_three(self) -> None:
+        """They follow each other, each in one write, and QUIT comes when it is wished."""
+        session = Session(stays=True)
+        session.until_content()
+        session.wire.say(b"250 first\r\n")
+        session.wire.take()
+        for number in range(2):
+            self.assertTrue(session.client.is_reusable)
+            delivered = session.deliver(Text(b"number %d\r\n" % number))
+            self.assertTrue(session.wire.take().startswith(b"RSET\r\nMAIL FROM"))
+            self.assertFalse(session.client.is_reusable)
+            session.wire.say(b"250 ok\r\n" + ACCEPTED)
+            self.assertEqual(session.wire.take(), b"number %d\r\n.\r\n" % number)
+            session.wire.say(b"250 ok\r\n")
+            self.assertEqual(self.brief_of(delivered), ["ok 250"])
+        session.client.leave()
+        self.assertEqual(session.wire.take(), b"QUIT\r\n")
+        self.assertNoResult(session.client.closed)
+        session.wire.say(b"221 bye\r\n")
+        self.assertOver(session, "ok 250", "closed")
+        self.successResultOf(session.client.closed)
+
+    def test_waiting(self) -> None:
+        """A session that nobody uses is left after 30 minutes, and 5 s are enough for QUIT."""
+        session = Session(stays=True)
+        session.until_content()
+        session.wire.say(b"250 first\r\n")
+        session.clock.advance(1799)
+        self.assertTrue(session.client.is_reusable)
+        session.clock.advance(1)
+        self.assertFalse(session.client.is_reusable)
+        self.assertFalse(session.client.is_late)
+        self.assertOver(session, "ok 250", "aborted")
+
+    def test_time(self) -> None:
+        """Each message has the time of a session; a timer that is old takes none of it."""
+        session = Session(stays=True)
+        session.until_content()
+        session.wire.say(b"250 first\r\n")
+        session.clock.advance(1700)
+        second = session.deliver()
+        session.clock.advance(299)
+        self.assertNoResult(second)
+        session.wire.say(b"250 ok\r\n" + ACCEPTED)
+        session.clock.advance(599)
+        self.assertNoResult(second)
+        session.clock.advance(1)
+        self.assertEqual(self.brief_of(second), ["transient 0 4.2"])
+        self.assertTrue(session.client.is_late)
+
+    def test_gone(self) -> None:
+        """A server that hangs up in between is noticed; what comes too late fails at once."""
+        session = Session(stays=True)
+        session.until_content()
+        session.wire.say(b"250 first\r\n")
+        session.wire.lose()
+        self.assertFalse(session.client.is_reusable)
+        self.successResultOf(session.client.closed)
+        second = session.deliver()
+        self.assertEqual(self.brief_of(second), ["transient 0 4.2"])
+        self.assertTrue(session.client.exchange.is_unheard)
+        self.assertEqual(session.clock.getDelayedCalls(), [])
+
+    def test_cancel_second(self) -> None:
+        """Cancelling the second cuts the connection, and leaves the first delivered (Q-19)."""
+        session = Session(stays=True)
+        session.until_content()
+        session.wire.say(b"250 first\r\n")
+        second = session.deliver()
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(self.brief_of(session.delivered), ["ok 250"])
+        self.assertEqual((session.wire.closed, session.fates), ("aborted", ["none"]))
+        self.assertFalse(session.client.is_reusable)
+
+    def test_cancel_while_reading(self) -> None:
+        """Cancelling while the store is asked cuts the connection as well."""
+        waiting: Deferred[bytes] = Deferred()
+
+        @implementer(IContent)
+        class Slow:
+            size = 10
+
+            def read(self, offset: int, length: int) -> Deferred[bytes]:
+                return waiting
+
+        session = Session(Slow(), stays=True)
+        session.wire.say(OPENING[0])
+        session.delivered.cancel()
+        self.failureResultOf(session.delivered, CancelledError)
+        self.assertEqual(session.wire.closed, "aborted")
+
+    def test_slow_store(self) -> None:
+        """Content that comes later than the server's greeting is waited for."""
+        waiting: Deferred[bytes] = Deferred()
+
+        @implementer(IContent)
+        class Slow:
+            size = 4
+
+            def read(self, offset: int, length: int) -> Deferred[bytes]:
+                return waiting
+
+        session = Session(Slow())
+        for data in OPENING:
+            session.wire.say(data)
+        self.assertNotIn(b"MAIL", session.wire.take())
+        waiting.callback(b"hi\r\n")
+        self.assertIn(b"MAIL", session.wire.take())
+
+    def test_chunk(self) -> None:
+        """A short message leaves in one write where the server takes chunks (RFC 3030)."""
+        session = Session(Text(b".a\r\n"), prefix=b"X: y\r\n")
+        session.wire.say(b"220 mx\r\n")
+        session.wire.take()
+        session.wire.say(b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n")
+        self.assertEqual(session.wire.largest_write, len(session.wire.sent))
+        self.assertTrue(session.wire.take().endswith(b"\r\nBDAT 10 LAST\r\nX: y\r\n.a\r\n"))
+
+
+class _Strict:
+    """A L{Security} that is of a certain opinion, and writes down what it hears."""
+
+    def __init__(self, verdict: str = "") -> None:
+        host = parse_domain("mx.there.example")
+        self.creator = OpportunisticTLS(client_context(strict=False), host)
+        self.judged: list[bool] = []
+        self.failures: list[tuple[object, bool]] = []
+        self._verdict = verdict
+
+    def verdict(self, transport: Any) -> str:
+        """See L{Security}."""
+        connection = transport.getHandle()
+        self.judged.append(connection.get_peer_certificate() is not None)
+        return self._verdict
+
+    def handshake_failed(self, reason: Failure, timed_out: bool) -> None:
+        """See L{Security}."""
+        self.failures.append((reason.type, timed_out))
+
+
+class SecurityTests(ConnectionTestCase):
+    """What the TLS of a connection has to be."""
+
+    def begun(self, security: _Strict) -> Session:
+        """Up to the client's hello."""
+        session = Session(starttls=True, security=security)
+        for data in OPENING:
+            session.wire.say(data)
+        session.wire.take()
+        session.wire.say(b"220 go\r\n")
+        return session
+
+    def test_good(self) -> None:
+        """The judge sees the certificate before a word is said under TLS."""
+        security = _Strict()
+        session = self.begun(security)
+        server = TLSServer(session.wire, ServerCreator())
+        self.assertEqual(server.take(), b"EHLO client.example\r\n")
+        self.assertEqual((security.judged, security.failures), ([True], []))
+
+    def test_bad(self) -> None:
+        """Nothing is said to a server whose certificate is not good enough: transient (Q-32)."""
+        security = _Strict("not the one")
+        session = self.begun(security)
+        server = TLSServer(session.wire, ServerCreator())
+        self.assertEqual(server.take(), b"")
+        self.assertEqual(session.client.exchange.tls_failed, "not the one")
+        self.assertOver(session, "transient 0 7.5", "aborted")
+        self.assertEqual((security.judged, security.failures), ([True], []))
+
+    def test_failed(self) -> None:
+        """Who judges is told of handshakes that fail, once, and whether time was up."""
+        for late in (True, False):
+            security = _Strict()
+            session = self.begun(security)
+            if late:
+                session.clock.advance(60)
+            else:
+                session.wire.lose(clean=False)
+            self.successResultOf(session.delivered)
+            self.assertEqual([timed_out for _, timed_out in security.failures], [late])
+            self.assertEqual(security.judged, [])
+
+    def test_lost_after(self) -> None:
+        """A connection lost before the server has spoken under TLS is told too (Q-85)."""
+        security = _Strict()
+        session = self.begun(security)
+        server = TLSServer(session.wire, ServerCreator())
+        server.take()
+        session.wire.lose(clean=False)
+        self.assertEqual(security.failures, [(ConnectionLost, False)])
+        self.successResultOf(session.delivered)
+
+    def test_not_told(self) -> None:
+        """Once the server has spoken under TLS, what is lost is no matter of TLS."""
+        security = _Strict()
+        session = self.begun(security)
+        server = TLSServer(session.wire, ServerCreator())
+        server.say(b"250 mx\r\n")
+        session.wire.lose(clean=False)
+        self.assertEqual((security.failures, session.client.exchange.tls_failed), ([], ""))
+        self.successResultOf(session.delivered)
+
+    def test_immediate(self) -> None:
+        """TLS from the first octet, a login bound to it, and a message."""
+        asked: list[ChannelBinding | None] = []
+
+        def login(_offered: frozenset[str], binding: ChannelBinding | None) -> None:
+            asked.append(binding)
+
+        clock = Clock()
+        security = _Strict()
+        client = ESMTPClient(
+            exchange=Exchange(hostname="client.example", starttls=StartTLS.IMMEDIATE, login=login),
+            security=security,
+            clock=clock,
+            binding=client_channel_binding,
+        )
+        creator = ServerCreator()
+        server = TLSServer(Wire(client, clock), creator)
+        self.assertEqual(server.take(), b"")
+        server.say(b"220 mx\r\n")
+        self.assertEqual(server.take(), b"EHLO client.example\r\n")
+        server.say(b"250-mx\r\n250 AUTH SCRAM-SHA-256-PLUS\r\n")
+        self.assertEqual(server.take(), b"QUIT\r\n")
+        assert creator.connection is not None
+        self.assertEqual(asked, [channel_binding(creator.connection)])
