@@ -19,7 +19,7 @@ class ExtraTests(SynchronousTestCase):
     """C{X-Mox-Extra-<key>}."""
 
     def test_keys(self) -> None:
-        """Keys are told in the usual case, whichever they were written in (S-95)."""
+        """Keys are told in the usual case, whichever they were written in (Q-26, S-95)."""
         self.assertEqual(
             {"Order": "17", "My-Id": "a b", "X_y": ""},
             found(
@@ -29,7 +29,7 @@ class ExtraTests(SynchronousTestCase):
         )
 
     def test_none(self) -> None:
-        """Fields without a key, and those of other names, say nothing (S-95)."""
+        """Fields without a key, and those of other names, say nothing (Q-26, S-95)."""
         self.assertEqual(
             {},
             found(b"X-Mox-Extra: a\r\nX-Mox-Extra-: b\r\nX-Moxsmtp-Extra-c: d\r\nX-Mox-E: f\r\n"),
@@ -37,19 +37,19 @@ class ExtraTests(SynchronousTestCase):
         self.assertEqual({}, found(b"Subject: \r\n X-Mox-Extra-a: b\r\n"))
 
     def test_text(self) -> None:
-        """Values are text, octets that are none replaced (S-95)."""
+        """Values are text, octets that are none replaced (Q-26, S-95)."""
         self.assertEqual(
             {"A": "\u00e9", "B": "\ufffd"},
             found(b"X-Mox-Extra-A: \xc3\xa9\r\nX-Mox-Extra-B: \xff\r\n"),
         )
 
     def test_twice(self) -> None:
-        """A key that is there twice, in whatever case, is refused (S-95)."""
+        """A key that is there twice, in whatever case, is refused (Q-26, S-95)."""
         self.assertRaises(BadExtra, found, b"X-Mox-Extra-A: 1\r\nX-Mox-Extra-a: 2\r\n")
         self.assertRaises(BadExtra, found, b"X-Mox-Extra-A: 1\r\nx-mox-extra-A: 1\r\n")
 
     def test_too_much(self) -> None:
-        """What is kept with each recipient has its limits (S-95)."""
+        """What is kept with each recipient has its limits (Q-26, S-95)."""
         fields = [b"X-Mox-Extra-K%d: v\r\n" % number for number in range(65)]
         self.assertEqual(64, len(found(b"".join(fields[:64]))))
         self.assertRaises(BadExtra, found, b"".join(fields))

@@ -39,7 +39,7 @@ class IdentifiedTests(SynchronousTestCase):
         )
 
     def test_made(self) -> None:
-        """Each recipient has an identifier of its own, of 16 octets, in base64url (S-98)."""
+        """Each recipient has an identifier of its own, of 16 octets, in base64url (Q-25, S-98)."""
         self.assertEqual(
             [
                 ("alice+AAAAAAAAAAAAAAAAAAAAAQ@ours.example", "AAAAAAAAAAAAAAAAAAAAAQ"),
@@ -49,26 +49,26 @@ class IdentifiedTests(SynchronousTestCase):
         )
 
     def test_given(self) -> None:
-        """What stands behind the first separator is the identifier (S-98)."""
+        """What stands behind the first separator is the identifier (Q-25, S-98)."""
         for text, wanted in {"alice+x1": "x1", "alice-x+y": "x+y", "a+b-c": "b-c"}.items():
             sender = path(f"{text}@ours.example")
             self.assertEqual([IdentifiedSender(sender, wanted)], self.senders(sender), text)
 
     def test_given_for_several(self) -> None:
-        """Several recipients cannot share the client's own identifier (S-98)."""
+        """Several recipients cannot share the client's own identifier (Q-25, S-98)."""
         sender = path("alice+x1@ours.example")
         refused = self.assertRaises(Refused, self.senders, sender, count=2)
         self.assertEqual((554, "5.3"), (refused.reply.code, refused.reply.status))
 
     def test_nothing_behind(self) -> None:
-        """A separator with nothing behind it is no identifier: one is made (S-98)."""
+        """A separator with nothing behind it is no identifier: one is made (Q-25, S-98)."""
         (made,) = self.senders(path("alice-@ours.example"))
         self.assertEqual(
             "alice+" + made.from_id, made.reverse_path and made.reverse_path.local_part
         )
 
     def test_no_separator(self) -> None:
-        """Where the domain has none, nothing is changed (S-98)."""
+        """Where the domain has none, nothing is changed (Q-25, S-98)."""
         self.assertEqual([IdentifiedSender(ALICE)] * 2, self.senders(ALICE, count=2, separators=()))
 
     @settings(deadline=None, max_examples=60)
@@ -88,7 +88,7 @@ class WantedTests(HouseTestCase):
     """Whose mail gets identifiers."""
 
     def test_login(self) -> None:
-        """Mail of those who log in with a listed address, in any spelling (S-98)."""
+        """Mail of those who log in with a listed address, in any spelling (Q-25, S-98)."""
         account = replace(self.accounts[0], from_id_login_addresses=("A2@ours.example",))
         logins = {
             "a2@ours.example": True,
@@ -105,7 +105,7 @@ class WantedTests(HouseTestCase):
         )
 
     def test_nobody(self) -> None:
-        """By default nobody's does (S-98)."""
+        """By default nobody's does (Q-25, S-98)."""
         login = Login("alice", "alice@ours.example")
         accounts: tuple[Account | None, ...] = (None, self.accounts[0])
         for account in accounts:

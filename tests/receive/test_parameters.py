@@ -58,7 +58,7 @@ class SubmissionTests(TransactionTestCase):
         return self.queue.jobs[-1][0]
 
     def test_require_tls(self) -> None:
-        """REQUIRETLS goes with the job, and into Received (S-63, S-85).  RFC 8689 section 2."""
+        """It goes with the job, and into Received (Q-27, S-63, S-85).  RFC 8689 section 2."""
         job = self.job(" REQUIRETLS")
         self.assertEqual(RequireTLS.YES, job.require_tls)
         self.assertIn(b" with ESMTPSA (requiretls) id ", job.prefix.replace(b"\r\n\t", b" "))
@@ -67,7 +67,7 @@ class SubmissionTests(TransactionTestCase):
     def test_tls_required_field(self) -> None:
         """
         TLS-Required waives TLS if all of its fields say no and REQUIRETLS does not
-        say otherwise (S-91).  RFC 8689 section 3.
+        say otherwise (Q-27, S-91).  RFC 8689 section 3.
         """
         table = {
             ("", ""): RequireTLS.UNSET,

@@ -119,7 +119,7 @@ class LimitTests(SendingCase):
     """How much an account may send."""
 
     def test_allowance(self) -> None:
-        """The account's settings go with the message into the queue's transaction (S-94, Q-83)."""
+        """Its settings go with the message into the queue's transaction (Q-24, S-94, Q-83)."""
         self.submit()
         self.serve(max_outgoing_messages_per_day=5, max_first_time_recipients_per_day=0)
         self.submit()
@@ -128,7 +128,7 @@ class LimitTests(SendingCase):
         )
 
     def test_reached(self) -> None:
-        """What is over a limit may come later, and is told which limit and setting (S-94)."""
+        """What is over a limit may come later, and is told which limit and setting (Q-24, S-94)."""
         for trouble, setting, result in (
             (MessageLimitReached(5), "max_outgoing_messages_per_day", "messagelimiterror"),
             (RecipientLimitReached(7), "max_first_time_recipients_per_day", "recipientlimiterror"),
@@ -186,7 +186,7 @@ class FromIdTests(SendingCase):
         return [(str(job.reverse_path), job.from_id) for job, _ in self.queue.jobs]
 
     def test_made(self) -> None:
-        """Each recipient's copy has its own, and stands alone in the queue (S-98)."""
+        """Each recipient's copy has its own, and stands alone in the queue (Q-25, S-98)."""
         self.assertEqual("250 2.2.0", self.submit("a@away.example", "b@away.example"))
         self.assertEqual(
             [
@@ -197,31 +197,31 @@ class FromIdTests(SendingCase):
         )
 
     def test_given(self) -> None:
-        """The client's own is kept, for one recipient (S-98)."""
+        """The client's own is kept, for one recipient (Q-25, S-98)."""
         sender = "alice-7@ours.example"
         self.assertEqual("250 2.2.0", self.submit(sender=sender))
         self.assertEqual([(sender, "7")], self.sent_as())
         self.assertEqual("554 5.5.3", self.submit("a@x.example", "b@x.example", sender=sender))
 
     def test_in_use(self) -> None:
-        """One that the queue or its history knows is refused (S-98)."""
+        """One that the queue or its history knows is refused (Q-25, S-98)."""
         self.queue.trouble = FromIdInUse("known")
         self.assertEqual("554 5.1.7", self.submit(sender="alice+7@ours.example"))
         self.assertEqual({}, self.metrics.counts)
 
     def test_null_sender(self) -> None:
-        """The null sender stays null (S-98)."""
+        """The null sender stays null (Q-25, S-98)."""
         self.assertEqual("250 2.2.0", self.submit(sender=None))
         self.assertEqual([("None", "")], self.sent_as())
 
     def test_other_login(self) -> None:
-        """Who logs in with another address sends as he says (S-98)."""
+        """Who logs in with another address sends as he says (Q-25, S-98)."""
         self.serve(from_id_login_addresses=("a2@ours.example",))
         self.submit("a@away.example", "b@away.example", sender="alice+7@ours.example")
         self.assertEqual([("alice+7@ours.example", "")] * 2, self.sent_as())
 
     def test_told_as_given(self) -> None:
-        """Our header fields tell the sender as the client gave it (S-97, S-98)."""
+        """Our header fields tell the sender as the client gave it (Q-25, S-97, S-98)."""
         self.submit()
         self.assertIn(b"smtp.mailfrom=alice@ours.example", self.queue.jobs[0][0].prefix)
 
@@ -230,7 +230,7 @@ class ExtraTests(SendingCase):
     """Fields for webhooks."""
 
     def test_kept(self) -> None:
-        """They go with each job, and stay in the message (S-95)."""
+        """They go with each job, and stay in the message (Q-26, S-95)."""
         content = message(fields="X-Mox-Extra-order-ID: 17\r\n")
         self.submit("a@away.example", "b@away.example", content=content)
         self.assertEqual(
@@ -239,7 +239,7 @@ class ExtraTests(SendingCase):
         )
 
     def test_twice(self) -> None:
-        """A key that is there twice is refused (S-95)."""
+        """A key that is there twice is refused (Q-26, S-95)."""
         content = message(fields="X-Mox-Extra-a: 1\r\nX-Mox-Extra-A: 2\r\n")
         self.assertEqual("554 5.6.0", self.submit(content=content))
         self.assertEqual([], self.queue.jobs)

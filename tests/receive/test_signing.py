@@ -23,7 +23,7 @@ from moxsmtp.interfaces import Account, NewJob
 from moxsmtp.message.header import parse_header
 from moxsmtp.names import Domain, parse_domain
 from moxsmtp.receive.delivery import Delivery
-from moxsmtp.receive.signing import Signature, signature_of
+from moxsmtp.receive.signing import Signature, signature_of, signers_for_host
 from moxsmtp.receive.submission import Submission
 from moxsmtp.testing import MemoryResolver
 from tests.receive.houses import CLIENT, NOW, SPF_PASSES, USER, HouseTestCase, path, session_log
@@ -337,6 +337,25 @@ class ReportTests(SignedCase):
         """Without keys it goes unsigned."""
         self.keys = {}
         self.assertEqual(b"", self.reported("nobody@ours.example").prefix)
+
+    def test_reports_of_the_host(self) -> None:
+        """
+        What the server itself writes is signed as its host or, if that has no
+        keys, as the nearest domain of ours above it; never as a neighbour.
+        """
+        own = (signer("four", domain=parse_domain("mx.ours.example")),)
+        for host, extra, expected in (
+            ("mx.ours.example", {}, self.keys[OURS]),
+            ("a.b.mx.ours.example", {}, self.keys[OURS]),
+            ("ours.example", {}, self.keys[OURS]),
+            ("mx.ours.example", {parse_domain("mx.ours.example"): own}, own),
+            ("mx.ours.example", {parse_domain("mx.ours.example"): ()}, self.keys[OURS]),
+            ("mx.yours.example", {}, ()),
+            ("notours.example", {}, ()),
+            ("example", {parse_domain("example"): own}, ()),
+        ):
+            signers = {**self.keys, **extra}
+            self.assertEqual(signers_for_host(signers, parse_domain(host)), expected, host)
 
     def test_whole_messages(self) -> None:
         """A message without a body, or without an empty line, can be signed."""

@@ -43,7 +43,7 @@ class SendingTests(Contract):
         return failure.value
 
     def test_messages(self) -> None:
-        """Recipients of 24 hours count, those of the message too, and no older ones (S-94)."""
+        """Recipients of 24 hours count, the new ones too, no older ones (Q-24, S-94)."""
         self.send("a@x.example", "b@x.example", messages=3)
         refused = self.refusal("c@x.example", "d@x.example", messages=3)
         self.assertIsInstance(refused, MessageLimitReached)
@@ -57,7 +57,7 @@ class SendingTests(Contract):
         self.refusal("c@x.example", messages=3)
 
     def test_first_time(self) -> None:
-        """Only recipients who were never written to count as new ones (S-94, I-108)."""
+        """Only recipients who were never written to count as new ones (Q-24, S-94, I-108)."""
         self.send("a@x.example", "b@x.example", first=3)
         refused = self.refusal("c@x.example", "d@x.example", first=3)
         self.assertIsInstance(refused, RecipientLimitReached)
@@ -67,7 +67,7 @@ class SendingTests(Contract):
         self.send("a@x.example", "c@x.example", first=3)
 
     def test_first_time_ever(self) -> None:
-        """Who was written to long ago is no new recipient, clean-up or not (S-94)."""
+        """Who was written to long ago is no new recipient, clean-up or not (Q-24, S-94)."""
         self.send("a@x.example", "a@x.example", first=1)
         self.time = NOW + 400 * DAY
         sending = Sending(self.failing)
@@ -76,14 +76,14 @@ class SendingTests(Contract):
         self.refusal("c@x.example", first=1)
 
     def test_accounts(self) -> None:
-        """Each account has its own allowance, and its own correspondents (S-94)."""
+        """Each account has its own allowance, and its own correspondents (Q-24, S-94)."""
         self.send("a@x.example", messages=1, first=1)
         self.send("a@x.example", messages=1, first=1, account="bob")
         self.refusal("a@x.example", messages=1)
         self.refusal("b@x.example", first=1, account="bob")
 
     def test_unlimited(self) -> None:
-        """A limit of nothing is none, but what is sent is known once there is one (S-94)."""
+        """A limit of nothing is none, but what is sent is known once there is one (Q-24, S-94)."""
         for _ in range(3):
             self.send("a@x.example", "b@x.example")
         self.refusal("a@x.example", messages=6)
@@ -95,7 +95,7 @@ class SendingTests(Contract):
         self.assertEqual([], self.rows("sent"))
 
     def test_parallel(self) -> None:
-        """Messages that are handed in at once cannot pass the limit together (S-94, Q-83)."""
+        """Messages that are handed in at once cannot pass the limit together (Q-24, S-94, Q-83)."""
         allowance = Allowance("ann", messages=5, first_time_recipients=0)
         adding = [
             Deferred.fromCoroutine(
