@@ -84,7 +84,7 @@ class RouteTestCase(CLITestCase):
         self.assertEqual(self.config, config)
         found: list[object] = []
         running = Deferred.fromCoroutine(main(Clock(), MemoryResolver(self.zone)))
-        running.addBoth(found.append)
+        _ = running.addBoth(found.append)
         if isinstance(found[0], Failure):
             found[0].raiseException()
         return found[0]
