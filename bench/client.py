@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,10 +48,18 @@ def letter(sender: str, recipient: str, message: bytes) -> Letter:
 class _Connection:
     """One session."""
 
-    def __init__(self, port: int, letters: Iterator[Letter]) -> None:
+    def __init__(
+        self,
+        port: int,
+        letters: Iterator[Letter],
+        opening: Sequence[bytes],
+        context: ssl.SSLContext | None,
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), _PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._said: Iterator[bytes] = iter((f"EHLO {HELLO}\r\n".encode(),))
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
+        self._said: Iterator[bytes] = iter((f"EHLO {HELLO}\r\n".encode(), *opening))
         self._letters = letters
         self._reply = b""
 
@@ -83,10 +92,19 @@ class _Connection:
         self.socket.close()
 
 
-def send(port: int, letters: Sequence[Letter], *, sessions: int = 16) -> Run:
+def send(
+    port: int,
+    letters: Sequence[Letter],
+    *,
+    sessions: int = 16,
+    opening: Sequence[bytes] = (),
+    context: ssl.SSLContext | None = None,
+) -> Run:
     """
     Send each once, on C{sessions} connections that are used again.
 
+    @param opening: Said behind EHLO.
+    @param context: With it, the connection begins with TLS.
     @raise RuntimeError: Not all were taken.
     """
     queue = iter(letters)
@@ -95,7 +113,7 @@ def send(port: int, letters: Sequence[Letter], *, sessions: int = 16) -> Run:
     connections: dict[int, _Connection] = {}
     try:
         for _ in range(min(sessions, len(letters))):
-            connection = _Connection(port, queue)
+            connection = _Connection(port, queue, opening, context)
             connections[connection.socket.fileno()] = connection
             waiting.register(connection.socket, select.EPOLLIN)
         while connections:

@@ -32,8 +32,9 @@ from moxsmtp.mailbox.watch import MaildirWatch
 from moxsmtp.metrics import process_metrics
 from moxsmtp.names import AddressLiteral, Domain, Host, parse_domain
 from moxsmtp.operations import KEEP_OF_NOBODY
-from moxsmtp.outbound.attempt import Deliver, dialer
+from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.outbound.route import Router
+from moxsmtp.outbound_tls import OutboundTLS
 from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
@@ -62,7 +63,8 @@ from moxsmtp.store.sending import Sending
 from moxsmtp.store.suppressions import Suppressions
 from moxsmtp.sts import StsParts, policy_client
 from moxsmtp.surroundings import Surroundings
-from moxsmtp.tls.client import OpportunisticTLS, StrictTLS, client_context
+from moxsmtp.tls.client import StrictTLS, client_context
+from moxsmtp.way_out import WayOut
 from moxsmtp.webhooks.calls import HookWork
 from moxsmtp.webhooks.post import Poster
 
@@ -216,20 +218,30 @@ class Parts:
     def _make_runners(self) -> None:
         settings, reactor, sole = self.settings, self.reactor, self.engine.is_sole
         chance = SystemRandom()
-        opportunistic = client_context(strict=False)
-        deliver = Deliver(
-            route=self.surroundings.route(settings, self.resolver, reactor),
-            clock=reactor,
-            connect=dialer(reactor),
+        route = self.surroundings.route(settings, self.resolver, reactor)
+        self.outbound_tls = OutboundTLS(
+            settings,
+            resolver=self.resolver,
+            sts=None if isinstance(route, FixedRoute) else self.sts.policies,
+            database=self.engine.database,
+            reactor=reactor,
+            now=self.now,
+            metrics=self.metrics,
+        )
+        self.way_out = WayOut(
+            settings,
+            route=route,
+            router=self.router,
+            tls=self.outbound_tls,
             content=self.job_store.content,
             metrics=self.metrics,
-            hostname=settings.hostname.ascii,
-            tls=lambda host: OpportunisticTLS(opportunistic, host),
+            reactor=reactor,
+            now=self.now,
         )
         mail = MailWork(
             reactor,
             self.job_store,
-            deliver.attempt,
+            self.way_out.attempt,
             self.accounts,
             settings=settings.queue,
             hostname=settings.hostname,
@@ -237,6 +249,8 @@ class Parts:
             unique=lambda: secrets.token_hex(16),
             detained=self.router.detained,
             sign=self._signature_of_host,
+            shaper=self.way_out.shaper,
+            report_failed=lambda: self.metrics.count("mox_queue_dmarcreport_failure_total"),
         )
         self.mail = Runner(
             reactor, self.job_store, mail, limit=settings.queue.max_deliveries, sole=sole

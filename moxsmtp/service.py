@@ -165,6 +165,7 @@ class Server(Service):
             parts.hand_over,
             parts.watch,
             parts.sts.service(),
+            *parts.outbound_tls.services(),
             *self._housekeeping(),
             ControlService(str(parts.engine.folder.path), control_table(parts, reply_ids), reactor),
         ]
@@ -353,7 +354,9 @@ class Server(Service):
         http = [Deferred.fromCoroutine(socket.close()) for socket in self._http]
         await gatherResults([Deferred.fromCoroutine(self._entrances.close()), *http])
         await gatherResults([maybeDeferred(service.stopService) for service in self._services])
+        parts.way_out.sessions.close()
         await parts.poster.close()
+        await parts.outbound_tls.close()
         await parts.sts.close()
         await maybeDeferred(parts.resolver.close)
         await parts.engine.close()

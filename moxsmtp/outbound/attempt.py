@@ -1,163 +1,55 @@
 """
-One attempt to deliver a batch: hosts in order, addresses in order, until every
-recipient is delivered or refused for good.  RFC 5321 section 5.1.
+One attempt to deliver a batch, from top to bottom: its transport, the hosts of
+its destination in order, what each of them demands, a session, the message, and
+what became of every recipient.  RFC 5321 section 5.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
-from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import (
-    IAddress,
-    IConnector,
-    IOpenSSLClientConnectionCreator,
-    IReactorTime,
-)
-from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from moxsmtp.interfaces import IContent, IMetrics, RequireTLS
-from moxsmtp.names import Host, IPAddress
-from moxsmtp.outbound.connection import ESMTPClient, Unverified
-from moxsmtp.outbound.next_hop import FixedRoute, NextHops, Unreachable
-from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, Outcome, RemoteMTA
-from moxsmtp.smtp.exchange import Exchange
-from moxsmtp.smtp.mailing import Accepted, Fate, Mailing, Refusal, StartTLS
+from moxsmtp.interfaces import IContent, IMetrics
+from moxsmtp.names import Host
+from moxsmtp.outbound.route import Consignment, Router, failure_of
+from moxsmtp.outbound.transport import Fail
+from moxsmtp.outbound.unreachable import Unreachable
+from moxsmtp.outbound.visit import Visit, Visits
+from moxsmtp.outbound.ways import Environment, Target, Way, way_of
+from moxsmtp.outbound.work import Work
+from moxsmtp.queue.job import Attempt, Batch, Job
+from moxsmtp.queue.shaping import Shaper
+from moxsmtp.tlsrpt import TLSResult
 
-__all__ = ["Connect", "Deliver", "dialer"]
-
-#: Seconds to find and reach one host, over all of its addresses (Q-50).
-_DIAL_LIMIT: Final = 30.0
-#: However many they are, each address gets this long.
-_SHORTEST_DIAL: Final = 1.0
-
-#: Connects a protocol to an address and port within so many seconds.
-Connect = Callable[[Protocol, IPAddress, int, float], Deferred[None]]
+__all__ = ["Deliver", "Records"]
 
 
-class _Dial(ClientFactory):
-    """Connects one protocol once; Twisted's endpoints make a class for each connection."""
-
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-        self._connector: Any = None
-        self.connected: Deferred[None] = Deferred(lambda _: self._connector.disconnect())
-
-    def startedConnecting(self, connector: IConnector) -> None:
-        self._connector = connector
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002 -- Twisted's
-        self.connected.callback(None)
-        return self._protocol
-
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002 -- Twisted's
-        if not self.connected.called:
-            self.connected.errback(reason)
+#: Until there may be room at a site that has none (Q-93).
+_CROWDED: Final = timedelta(seconds=1)
 
 
-def dialer(reactor: Any) -> Connect:
-    """@param reactor: IReactorTCP."""
+class Records(Protocol):
+    """What is remembered of sessions."""
 
-    def connect(
-        protocol: Protocol, address: IPAddress, port: int, seconds: float
-    ) -> Deferred[None]:
-        dial = _Dial(protocol)
-        reactor.connectTCP(str(address), port, dial, timeout=seconds)
-        return dial.connected
+    def results(self, results: Sequence[TLSResult]) -> None:
+        """For reports (Q-85)."""
 
-    return connect
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    """Where a session takes place.  @ivar name: The host's, for people."""
-
-    host: Host
-    name: str
-    address: IPAddress
-    port: int
-
-    @property
-    def remote(self) -> RemoteMTA:
-        return RemoteMTA(self.name, self.address)
-
-
-class _Work:
-    """
-    What is known of a batch so far.
-
-    @ivar sessions: Those begun; some may be taking leave.
-    """
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        self.left = list(batch.jobs)
-        self.dialed: dict[str, tuple[IPAddress, ...]] = {}
-        self.sessions: list[ESMTPClient] = []
-        self._outcomes: dict[int, Outcome] = {}
-
-    def record(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-        """The latest outcome counts; only transient failures leave a job to be done (Q-34)."""
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            self._outcomes[job.id] = outcome
-            if isinstance(outcome, Delivered) or outcome.permanent:
-                self.left.remove(job)
-
-    def heed(self, fates: Sequence[Fate | None], remote: RemoteMTA) -> None:
-        """What a host said to those that are left."""
-        for job, fate in zip(tuple(self.left), fates, strict=False):
-            if isinstance(fate, Refusal) and fate.elsewhere:
-                self._outcomes[job.id] = self._of_host(job, _outcome(fate, remote))
-            elif fate is not None:
-                self.record([job], [_outcome(fate, remote)])
-
-    def _of_host(self, job: Job, outcome: Outcome) -> Outcome:
-        """A host that wants no session is the last word if all before it said the same (Q-95)."""
-        before = self._outcomes.get(job.id)
-        if isinstance(outcome, Failed) and isinstance(before, Failed) and not before.permanent:
-            return replace(outcome, permanent=False)
-        return outcome
-
-    def fail(self, failed: Failed) -> None:
-        """For all that are left."""
-        self.record(tuple(self.left), [failed] * len(self.left))
-
-    def note_dialed(self, name: str, address: IPAddress) -> None:
-        self.dialed[name] = (*self.dialed.get(name, ()), address)
-
-    @property
-    def attempt(self) -> Attempt:
-        for job in self.left:
-            self._outcomes.setdefault(job.id, Failed(permanent=False, error="not tried"))
-        return Attempt(self._outcomes, self.dialed)
-
-    @property
-    def final(self) -> Attempt:
-        """Only what no other host can change."""
-        left = {job.id for job in self.left}
-        outcomes = {n: outcome for n, outcome in self._outcomes.items() if n not in left}
-        return Attempt(outcomes, self.dialed)
-
-
-#: RFC 8689 section 4.2.1.
-_NO_REQUIRED_TLS: Final = Failed(
-    permanent=True, error="REQUIRETLS is not possible on the way out", code=554, status="7.30"
-)
+    def seen(self, job: Job, *, starttls: bool, require_tls: bool) -> Awaitable[None]:
+        """What a recipient domain's server announced (Q-62)."""
 
 
 class _Ending:
-    """@ivar word: How something that is measured ended; empty: it goes on elsewhere."""
+    """How something that is measured ended.  @ivar word: Empty: it goes on elsewhere."""
 
-    word = "error"
+    def __init__(self) -> None:
+        self.word = "error"
+        self.tlsmode = "opportunistic"
 
 
 class Deliver:
@@ -168,28 +60,24 @@ class Deliver:
     def __init__(
         self,
         *,
-        route: NextHops | FixedRoute,
+        router: Router,
+        environment: Environment,
+        visits: Visits,
+        shaper: Shaper,
         clock: IReactorTime,
-        connect: Connect,
-        content: Callable[[Job], IContent],
+        content: Callable[[Batch], IContent],
         metrics: IMetrics,
-        hostname: str,
-        tls: Callable[[Host], IOpenSSLClientConnectionCreator] | None,
+        records: Records,
     ) -> None:
-        """
-        @param connect: See L{dialer}.
-        @param content: What stands behind a job's prefix.
-        @param hostname: What EHLO says.
-        @param tls: Makes TLS connections to a host that verify nothing, for
-            opportunistic STARTTLS; L{None}: never use it.
-        """
+        """@param content: What stands behind the prefix of a batch's jobs."""
+        self._router = router
+        self._environment = environment
+        self._visits = visits
+        self._shaper = shaper
         self._clock = clock
-        self._connect = connect
         self._content = content
         self._metrics = metrics
-        self._hostname = hostname
-        self._tls = tls
-        self._route = route
+        self._records = records
 
     async def attempt(self, batch: Batch) -> Attempt:
         """
@@ -199,142 +87,120 @@ class Deliver:
         alone that were delivered or refused for good; if there are none, the
         attempt ends in L{CancelledError}.
         """
-        work = _Work(batch)
+        work = Work(batch)
         try:
-            await self._deliver(work)
+            await self._route(work)
         except CancelledError:
-            for client in work.sessions:
-                client.abort()
-            if not work.final.outcomes:
+            if not work.final().outcomes:
                 raise
-            return work.final
+            return work.final()
         except Exception:  # noqa: BLE001 -- a bug must not lose track of the batch; cancelling passes above
             self._log.failure("an attempt to deliver went wrong", job=batch.leader.id)
             self._metrics.count("mox_panic_total", pkg="outbound")
-            work.fail(Failed(permanent=False, error="local error", status="3.0"))
-        return work.attempt
+            work.fail(Unreachable(permanent=False, status="3.0", error="local error"))
+        return work.attempt()
 
-    # -- hosts and addresses --
+    # -- transport --
 
-    async def _deliver(self, work: _Work) -> None:
-        route = self._route
-        if not isinstance(route, FixedRoute):
-            _keep_from_clear_text(work)
-            if not work.left:
-                return
-        with self._measured(work, self._tlsmode) as ending:
-            next_hop = await route.hosts(work.batch.leader.destination)
+    async def _route(self, work: Work) -> None:
+        """Q-14, Q-43."""
+        chosen = self._router.chosen(Consignment.of(work.batch.leader))
+        if isinstance(chosen, Unreachable):
+            work.fail(chosen)
+            return
+        transport = chosen.transport
+        if transport.name:
+            work.note(f"transport {transport.name}: {chosen.why}")
+        if isinstance(transport, Fail):
+            work.fail(failure_of(transport))
+            return
+        way = way_of(self._environment, transport, work.batch.leader)
+        try:
+            await self._hosts(work, way, transport.name)
+        finally:
+            results = way.results()
+            if results:
+                self._records.results(results)
+
+    # -- hosts --
+
+    async def _hosts(self, work: Work, way: Way, transport: str) -> None:
+        """One after the other, until nobody is left whom another may take (Q-34)."""
+        domain = work.batch.leader.destination.ascii
+        with self._measured(work, transport) as ending:
+            next_hop = await way.hosts()
             if isinstance(next_hop, Unreachable):
-                ending.word = _unreachable(work, next_hop)
+                ending.word = "permerror" if next_hop.permanent else "temperror"
+                work.note(next_hop.error)
+                work.fail(next_hop)
                 return
             ending.word = ""
-        for host in next_hop.hosts:
-            await self._try_host(work, route, host)
-            if not work.left:
-                return
-
-    async def _try_host(self, work: _Work, route: NextHops | FixedRoute, host: Host) -> None:
-        """Hand over; where TLS fails, once more over a new connection without it (Q-60)."""
-        with self._measured(work, self._tlsmode) as ending:
-            reached = await self._reach(work, route, host, ending)
-            if reached is None:
-                return
-            connection, client = reached
-            await self._exchange(work, connection, client, ending)
-        failed = client.exchange.tls_failed
-        if not failed:
+        work.note(*next_hop.steps)
+        self._shaper.learn(domain, [host.ascii for host in next_hop.hosts])
+        if self._shaper.is_crowded(domain):
+            work.postpone(datetime.fromtimestamp(self._clock.seconds(), UTC) + _CROWDED)
             return
-        self._log.info(
-            "TLS with {host} failed, going on without: {error}", host=connection.name, error=failed
-        )
-        with self._measured(work, "skip") as ending:
-            client = self._client(connection, starttls=False)
-            error = await self._dial(client, connection, _DIAL_LIMIT)
-            if error:
-                ending.word = _unreached(work, error)
-                return
-            await self._exchange(work, connection, client, ending)
+        objection = self._shaper.objection(domain, self._clock.seconds())
+        if objection:
+            work.note(objection)
+            work.fail(Unreachable(permanent=False, status="4.1", error=objection))
+            return
+        is_reached = False
+        errors: list[str] = []
+        for host in next_hop.hosts:
+            visit = await self._host(work, way, transport, host)
+            is_reached = is_reached or visit.session is not None
+            errors += visit.errors
+            if not work.left:
+                break
+        if errors and not is_reached:
+            self._shaper.unconnected(domain, self._clock.seconds(), errors[-1])
 
-    async def _reach(
-        self, work: _Work, route: NextHops | FixedRoute, host: Host, ending: _Ending
-    ) -> tuple[_Connection, ESMTPClient] | None:
-        """The first address that can be connected to decides (Q-50)."""
-        started = self._clock.seconds()
-        located = await route.addresses(host)
-        if isinstance(located, Unreachable):
-            ending.word = _unreachable(work, located)
-            return None
-        addresses = located.addresses
-        name = route.name if isinstance(route, FixedRoute) else host.ascii
-        left = _DIAL_LIMIT - (self._clock.seconds() - started)
-        share = max(left / len(addresses), _SHORTEST_DIAL)
-        for address in addresses:
-            connection = _Connection(host, name, address, route.port)
-            client = self._client(connection, starttls=self._tls is not None)
-            error = await self._dial(client, connection, share)
-            if not error:
-                work.note_dialed(name, address)
-                return connection, client
-            ending.word = _unreached(work, error)
-        return None
+    async def _host(self, work: Work, way: Way, transport: str, host: Host) -> Visit:
+        """Hand over; where TLS fails, perhaps once more over a new connection (Q-60)."""
+        visit = Visit()
+        with self._measured(work, transport) as ending:
+            began = self._clock.seconds()
+            target, steps = await way.target(host, work.batch.leader.dialed)
+            work.note(*steps)
+            if isinstance(target, Unreachable):
+                ending.word = "permerror" if target.permanent else "temperror"
+                work.note(target.error)
+                work.refuse(target)
+                return visit
+            ending.tlsmode = target.demand.mode
+            content = self._content(work.batch)
+            await self._visits.pay(visit, work, target, content, began=began)
+            ending.word = visit.word
+        failed = visit.session
+        if failed is not None and failed.is_to_be_repeated:
+            with self._measured(work, transport) as ending:
+                ending.tlsmode = target.plain.mode
+                await self._visits.in_the_clear(visit, work, target, content, failed)
+                ending.word = visit.word
+        await self._remember(work, target, visit)
+        return visit
 
-    async def _dial(self, client: ESMTPClient, connection: _Connection, seconds: float) -> str:
-        """@return: Why it cannot be connected to; empty if it is."""
-        result = "error"
-        try:
-            await self._connect(client, connection.address, connection.port, seconds)
-            result = "ok"
-        except CancelledError:
-            result = "canceled"
-            raise
-        except ConnectTimeout:
-            result = "timeout"
-            return f"no connection to {connection.name} ({connection.address}) in time"
-        except (ConnectError, OSError) as error:
-            return f"no connection to {connection.name} ({connection.address}): {error}"
-        finally:
-            self._metrics.count("mox_queue_connection_total", result=result)
-        return ""
-
-    # -- one session --
-
-    def _client(self, connection: _Connection, *, starttls: bool) -> ESMTPClient:
-        security = None
-        if starttls and self._tls is not None:
-            security = Unverified(self._tls(connection.host))
-        wanted = StartTLS.NEVER if security is None else StartTLS.IF_OFFERED
-        return ESMTPClient(
-            exchange=Exchange(hostname=self._hostname, starttls=wanted),
-            security=security,
-            clock=self._clock,
-        )
-
-    async def _exchange(
-        self, work: _Work, connection: _Connection, client: ESMTPClient, ending: _Ending
-    ) -> None:
-        """Fates are recorded, when this is cancelled those that are known; not if TLS failed."""
-        work.sessions.append(client)
+    async def _remember(self, work: Work, target: Target, visit: Visit) -> None:
+        session = visit.session
+        if session is None:
+            return
         leader = work.batch.leader
-        try:
-            await client.deliver(_mailing(work), leader.prefix, self._content(leader))
-        finally:
-            if not client.exchange.tls_failed:
-                work.heed(client.exchange.fates, connection.remote)
-        client.leave()
-        fates = client.exchange.fates
-        ending.word = "timeout" if client.is_late else _result(fates)
-
-    @property
-    def _tlsmode(self) -> str:
-        return "skip" if self._tls is None else "opportunistic"
+        domain = leader.destination.ascii
+        if visit.is_new:
+            self._shaper.connected(domain, self._clock.seconds())
+            exchange = session.client.exchange
+            if exchange.is_open and not target.is_limited:
+                await self._records.seen(
+                    leader,
+                    starttls=exchange.opening.starttls_offered,
+                    require_tls=exchange.capabilities.require_tls,
+                )
+        self._visits.finish(visit, most=self._shaper.rule(domain).messages_per_connection)
 
     @contextmanager
-    def _measured(self, work: _Work, tlsmode: str) -> Iterator[_Ending]:
-        """
-        The time until a host's answer is known or there is none (Q-91).
-
-        @param tlsmode: What would be used, also where it does not come to that.
-        """
+    def _measured(self, work: Work, transport: str) -> Iterator[_Ending]:
+        """The time until a host's answer is known or there is none (Q-91)."""
         started = self._clock.seconds()
         ending = _Ending()
         try:
@@ -351,70 +217,7 @@ class Deliver:
                     "mox_queue_delivery_duration_seconds",
                     self._clock.seconds() - started,
                     attempt=str(work.batch.leader.attempts),
-                    transport="",
-                    tlsmode=tlsmode,
+                    transport=transport,
+                    tlsmode=ending.tlsmode,
                     result=ending.word,
                 )
-
-
-def _mailing(work: _Work) -> Mailing:
-    leader = work.batch.leader
-    return Mailing(
-        reverse_path=leader.reverse_path,
-        forward_paths=tuple(job.forward_path for job in work.left),
-        size=leader.size,
-        has_8bit=leader.has_8bit or not leader.prefix.isascii(),
-        smtputf8=leader.smtputf8,
-        wishes=tuple(job.wishes for job in work.left),
-    )
-
-
-def _keep_from_clear_text(work: _Work) -> None:
-    """
-    What demands TLS all the way does not leave: nothing here makes sure of the
-    name behind a certificate yet.  RFC 8689 section 4.2.1.
-    """
-    demanding = [job for job in work.left if job.require_tls is RequireTLS.YES]
-    work.record(demanding, [_NO_REQUIRED_TLS] * len(demanding))
-
-
-def _unreachable(work: _Work, found: Unreachable) -> str:
-    """@return: The word for the metric."""
-    work.fail(Failed(permanent=found.permanent, error=found.error, status=found.status))
-    return "permerror" if found.permanent else "temperror"
-
-
-def _unreached(work: _Work, error: str) -> str:
-    """@return: The word for the metric."""
-    work.fail(Failed(permanent=False, error=error, status="4.1"))
-    return "temperror"
-
-
-def _outcome(fate: Fate, remote: RemoteMTA) -> Outcome:
-    match fate:
-        case Accepted(reply=reply, status=status):
-            return Delivered(
-                remote,
-                code=reply.code,
-                status=status,
-                reply=reply.text,
-                handed_on=fate.handed_on,
-            )
-        case Refusal():
-            return Failed(
-                permanent=fate.permanent,
-                error=fate.error,
-                code=fate.code,
-                status=fate.status,
-                remote=remote,
-                reply=fate.reply.text if fate.reply is not None else "",
-            )
-
-
-def _result(fates: Sequence[Fate | None]) -> str:
-    """The word for the metric (Q-91)."""
-    accepted = sum(isinstance(fate, Accepted) for fate in fates)
-    if accepted:
-        return "ok" if accepted == len(fates) else "okpartial"
-    refusals = [fate for fate in fates if isinstance(fate, Refusal)]
-    return "permerror" if all(refusal.permanent for refusal in refusals) else "temperror"

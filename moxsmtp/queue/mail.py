@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from moxsmtp.interfaces import INBOX, IAccounts, RoleAddress, StorageUnavailable
+from moxsmtp.interfaces import (
+    INBOX,
+    IAccounts,
+    OutgoingEvent,
+    RoleAddress,
+    StorageUnavailable,
+)
 from moxsmtp.names import Domain
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.queue.job import (
@@ -41,7 +47,9 @@ from moxsmtp.queue.settle import (
     settle,
     settle_silently,
 )
+from moxsmtp.queue.shaping import Shaper
 from moxsmtp.queue.storage import IJobStore
+from moxsmtp.queue.supply import Supply
 from moxsmtp.smtp.address import Path
 
 __all__ = ["MailWork"]
@@ -60,6 +68,10 @@ _POSTMASTER: Final = Path("postmaster", None)
 class MailWork:
     """Queued mail as work for a runner."""
 
+    #: So many results are recorded behind the next attempts: a connection does
+    #: not wait for the disk.
+    most_unrecorded = 16
+
     _log = Logger()
 
     def __init__(  # noqa: PLR0913 - ports and values that have nothing in common
@@ -75,6 +87,8 @@ class MailWork:
         unique: Callable[[], str],
         sign: Callable[[bytes], bytes] = lambda _: b"",
         detained: Callable[[Job], Unreachable | None] = lambda _: None,
+        shaper: Shaper | None = None,
+        report_failed: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param deliver: Tries once, and says what each job of the batch met; if
@@ -84,28 +98,72 @@ class MailWork:
         @param sign: The DKIM-Signature fields for a whole message from the
             postmaster at C{hostname}; empty: it leaves unsigned.
         @param detained: Why a job's sender may send nothing at present (Q-14).
+        @param shaper: How hard a destination may be worked (Q-93).
+        @param report_failed: Told of each DMARC report of ours that is given up.
         """
         self._clock = clock
         self._store = store
         self._deliver = deliver
         self._accounts = accounts
+        self._report_failed = report_failed
         self._settings = settings
         self._hostname = hostname
         self._randint = randint
         self._unique = unique
         self._sign = sign
         self._detained = detained
+        self._shaper = shaper or Shaper()
+        self._supplies: dict[Lease, Supply] = {}
 
     async def take(self, lease: Lease) -> Batch | None:
-        """What is due; counts and next times are saved first (Q-10)."""
+        """
+        What is due, unless the destination has to wait; counts and next times are
+        saved first (Q-10).
+        """
+        if self._shaper.wait(lease.name, self._clock.seconds()):
+            return None
+        supply = self._supplies.setdefault(lease, Supply())
+        batch = supply.next()
+        if batch is not None:
+            return replace(batch, started=self._now())
         now = self._now()
-        return await self._store.take(
-            lease,
-            now,
-            lambda job: next_attempt(now, job.attempts, self._settings, self._randint),
+        supply.fill(
+            await self._store.take_several(
+                lease,
+                now,
+                lambda job: next_attempt(now, job.attempts, self._settings, self._randint),
+                count=supply.size,
+                slots=self._shaper.connections(lease.name),
+            )
         )
+        supply.went_well()
+        return supply.next()
+
+    async def leave(self, lease: Lease) -> datetime | None:
+        """What was taken ahead goes back; and when there is room again (Q-93)."""
+        now = self._now()
+        supply = self._supplies.pop(lease, None)
+        left = () if supply is None else supply.leftover()
+        wait = self._shaper.wait(lease.name, self._clock.seconds())
+        until = now + timedelta(seconds=wait)
+        if left:
+            await self._store.put_back(lease, left, until)
+        return until if wait else None
+
+    def forget(self, lease: Lease) -> None:
+        """What was taken ahead stays under way until the lease has run out."""
+        self._supplies.pop(lease, None)
 
     async def attempt(self, task: Batch) -> Attempt:
+        """Try, as one of those under way at the destination."""
+        name = task.leader.destination.ascii
+        self._shaper.begin(name, self._clock.seconds())
+        try:
+            return await self._attempt(task)
+        finally:
+            self._shaper.end(name)
+
+    async def _attempt(self, task: Batch) -> Attempt:
         """
         Try to deliver.  Cancelled, it tells the fates that are known, if any.
         What may not leave fails before all else.  Who is on the account's
@@ -149,8 +207,15 @@ class MailWork:
             )
             settlements.append(self._settlement(job, found, around))
         await self._store.settle(lease, settlements)
+        if found.rests_until is not None:
+            left = tuple(job for job in task.jobs if job.id not in found.outcomes)
+            await self._store.put_back(lease, [replace(task, jobs=left)], found.rests_until)
         for settlement in settlements:
             self._report(settlement)
+        return in_trouble(found)
+
+    def is_trouble(self, found: Attempt) -> bool:
+        """Somebody was put off, and nobody served."""
         return in_trouble(found)
 
     def _circumstances(
@@ -221,6 +286,8 @@ class MailWork:
             word, until = "delayed", f", next attempt {settlement.fate.next_attempt:%H:%M:%S}"
         else:
             word, until = settlement.fate.event.value, ""
+            if job.report == "dmarc" and settlement.fate.event is OutgoingEvent.FAILED:
+                self._report_failed()
         self._log.info(
             "{word} {recipient}, job {job}, attempt {attempt}: {code} {error}{until}",
             word=word,

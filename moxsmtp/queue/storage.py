@@ -37,8 +37,14 @@ class ILeases(Interface):
     def renew(leases: Sequence[Lease], until: datetime) -> Awaitable[Sequence[Lease]]:
         """@return: Those that are still ours."""
 
-    def release(lease: Lease, *, troubled: bool) -> Awaitable[None]:
-        """Give it back; it is due again when its first job is."""
+    def release(
+        lease: Lease, *, troubled: bool, rests_until: datetime | None = None
+    ) -> Awaitable[None]:
+        """
+        Give it back; it is due again when its first job is.
+
+        @param rests_until: But not before then, unless something is added.
+        """
 
     def next_due() -> Awaitable[datetime | None]:
         """When the first unowned destination is due; L{None}: nothing waits."""
@@ -63,6 +69,29 @@ class IJobStore(ILeases):
         @param next_attempt: Called once, with the leader, whose attempts include
             this one; its answer counts for all, so that they stay together.
         @return: L{None} if nothing is due.
+        @raise LeaseLost: The destination is not ours any more.
+        """
+
+    def take_several(
+        lease: Lease,
+        now: datetime,
+        next_attempt: Callable[[Job], datetime],
+        *,
+        count: int,
+        slots: int,
+    ) -> Awaitable[Sequence[Batch]]:
+        """
+        As L{take}, up to C{count} batches in one transaction.
+
+        @param slots: How many may work on the destination at once (Q-93): if
+            more is due than is taken, the next slot is opened for another.
+        """
+
+    def put_back(lease: Lease, batches: Sequence[Batch], until: datetime) -> Awaitable[None]:
+        """
+        They were taken and not tried: the attempt does not count, and they are
+        due at C{until}.
+
         @raise LeaseLost: The destination is not ours any more.
         """
 

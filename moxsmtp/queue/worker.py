@@ -6,7 +6,9 @@ it, until nothing is due.  L{moxsmtp.queue.runner} says who works when.
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Awaitable
+from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -42,7 +44,12 @@ class Work(Protocol[Task, Found]):
     room, what it has left undone has failed; if it is I{abandoned}, because the
     process ends or the lease is lost, that stays under way, to be repeated once
     and not counted (Q-10).
+
+    @ivar most_unrecorded: Results that may wait to be recorded while the next
+        task is begun; 0: none.
     """
+
+    most_unrecorded: int
 
     def take(self, lease: Lease) -> Awaitable[Task | None]:
         """Begin the task longest due, recorded as begun; L{None}: nothing is due."""
@@ -67,6 +74,20 @@ class Work(Protocol[Task, Found]):
         @return: Whether the destination is in trouble.
         @raise LeaseLost: It belongs to someone else by now.
         """
+
+    def is_trouble(self, found: Found) -> bool:
+        """Whether the destination is in trouble, by what came of a task."""
+
+    def leave(self, lease: Lease) -> Awaitable[datetime | None]:
+        """
+        The destination is given back: so is what was taken there and not begun.
+
+        @return: Nobody should work on it before then; L{None}: anybody may.
+        @raise LeaseLost: It belongs to someone else by now.
+        """
+
+    def forget(self, lease: Lease) -> None:
+        """The lease is over, whether or not it was given back."""
 
 
 class Slots(Protocol[Task, Found]):
@@ -122,7 +143,8 @@ class Worker(Generic[Task, Found]):
         self._work = work
         self._slots = slots
         self._troubled = lease.troubled
-        self._settling = False
+        #: Results on their way to the store, oldest first.
+        self._settling: deque[Deferred[bool]] = deque()
         self._end: _End | None = None
         self._attempt: Deferred[Found] | None = None
         self._began = clock.seconds()
@@ -139,7 +161,7 @@ class Worker(Generic[Task, Found]):
     @property
     def is_settling(self) -> bool:
         """Whether something is known that is not recorded yet."""
-        return self._settling
+        return bool(self._settling)
 
     def abandon(self) -> None:
         """End the attempt under way; only what is known of it by now is recorded."""
@@ -150,7 +172,8 @@ class Worker(Generic[Task, Found]):
         kind, name = self.lease.kind, self.lease.name
         try:
             await self._tasks()
-            await self._leases.release(self.lease, troubled=self._troubled)
+            until = await self._work.leave(self.lease)
+            await self._leases.release(self.lease, troubled=self._troubled, rests_until=until)
         except CancelledError:
             self._log.info("left {kind} to {name} unfinished", kind=kind, name=name)
         except LeaseLost:
@@ -163,22 +186,42 @@ class Worker(Generic[Task, Found]):
             )
         except Exception:  # noqa: BLE001 - the lease runs out by itself and is claimed again
             self._log.failure("error while working on {kind} to {name}", kind=kind, name=name)
+        finally:
+            for settling in tuple(self._settling):
+                # Nobody waits for it any more.
+                _ = settling.addErrback(lambda _: False)
+                settling.cancel()
+            self._work.forget(self.lease)
 
     async def _tasks(self) -> None:
+        try:
+            await self._until_nothing_is_due()
+        except CancelledError:
+            raise
+        except Exception:
+            # What is on its way to the store was delivered, and must not be forgotten.
+            await self._settled(0)
+            raise
+        await self._settled(0)
+
+    async def _until_nothing_is_due(self) -> None:
         while not self.stopping:
             task = await self._work.take(self.lease)
             if task is None:
-                return
+                break
             self.productive = True
             found = await self._attempted(task)
             crawled, self.crawling = self.crawling, False
             abandoned = self._end is _End.ABANDONED
-            self._troubled = await self._settled(task, found) or crawled
+            self._troubled = self._work.is_trouble(found) or crawled
+            self._settling.append(Deferred.fromCoroutine(self._settle(task, found)))
             if abandoned:
+                await self._settled(0)
                 # The lease is kept: what was left undone is repeated after its end.
                 raise CancelledError
             if self._troubled or self._turn_is_over():
-                return
+                break
+            await self._settled(self._work.most_unrecorded)
             self._slots.recovered(self)
 
     async def _attempted(self, task: Task) -> Found:
@@ -202,12 +245,14 @@ class Worker(Generic[Task, Found]):
     async def _begin(self, task: Task) -> Found:
         return await self._work.attempt(task)
 
-    async def _settled(self, task: Task, found: Found) -> bool:
-        self._settling = True
-        try:
-            return await self._settle(task, found)
-        finally:
-            self._settling = False
+    async def _settled(self, most: int) -> None:
+        """Wait until no more than C{most} results are unrecorded."""
+        while self._settling and (self._settling[0].called or len(self._settling) > most):
+            settling = self._settling[0]
+            try:
+                await settling
+            finally:
+                _ = self._settling.popleft()
 
     async def _settle(self, task: Task, found: Found) -> bool:
         for delay in _SETTLE_AGAIN:

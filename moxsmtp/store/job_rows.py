@@ -37,7 +37,9 @@ __all__ = [
 CANCELED: Final = "cancelled by admin"
 
 #: Mail, leased by recipient domain: one delivery to each at a time (Q-9).
-JOBS: Final = LeasedWork.over("mail", job, job.c.destination, waits=text("hold = 0"))
+JOBS: Final = LeasedWork.over(
+    "mail", job, job.c.destination, waits=text("hold = 0"), slot=job.c.slot
+)
 
 _INSERT: Final = (
     insert(job)

@@ -6,6 +6,11 @@ never later than its first job, so nothing is forgotten; it may be earlier, and
 then its next owner finds nothing due and sets it right.  Whoever adds a job
 lowers C{next_due} in the same transaction; whoever gives a lease back finds it
 anew.  Both lock the destination's row first, so neither can miss the other.
+
+Several may work on one destination, each in a B{slot} of its own.  That of
+number 0 is there while anything waits.  Whoever finds more than it takes at
+once opens the next one, as far as the destination may have them, and a slot
+above 0 is gone once its owner gives it back.
 """
 
 from __future__ import annotations
@@ -47,6 +52,7 @@ __all__ = [
     "database_clock",
     "given_clock",
     "hold_fence",
+    "open_slot",
 ]
 
 Clock = Callable[[Transaction, datetime], int]
@@ -81,9 +87,10 @@ class LeasedWork:
     @ivar kind: What its destinations are called, C{mail} or C{hook}.
     @ivar under_way: How many attempts have begun and not ended.
     @ivar repeat: Those that a crash cut short are due again, once and not
-        counted (Q-10); C{repeat_at} at one destination.
-    @ivar leave: The other ones keep their time; C{leave_at} at one destination.
+        counted (Q-10); C{repeat_at} those of one slot of a destination.
+    @ivar leave: The other ones keep their time; C{leave_at} those of one slot.
     @ivar first_due: When the first job of a destination is due.
+    @ivar has_slots: Several may work on a destination.
     """
 
     kind: str
@@ -93,11 +100,20 @@ class LeasedWork:
     leave: Executable
     leave_at: Executable
     first_due: Executable
+    has_slots: bool
 
     @classmethod
-    def over(cls, kind: str, table: Table, name: Column[str], waits: TextClause) -> LeasedWork:
+    def over(
+        cls,
+        kind: str,
+        table: Table,
+        name: Column[str],
+        waits: TextClause,
+        slot: Column[int] | None = None,
+    ) -> LeasedWork:
         """
         @param name: The column that says where a job goes.
+        @param slot: The one that says who works on it, where they are several.
         @param waits: Whether a job waits for its time at all.
         """
         # As text, for SQLite matches a partial index by literals only.
@@ -114,15 +130,21 @@ class LeasedWork:
         )
         leave = update(table).where(in_flight).values(in_flight=0)
         here = name == bindparam("name")
+        mine = here if slot is None else here & (slot == bindparam("slot"))
         return cls(
             kind=kind,
             under_way=select(func.count()).select_from(table).where(in_flight),
             repeat=repeat,
-            repeat_at=repeat.where(here),
+            repeat_at=repeat.where(mine),
             leave=leave,
-            leave_at=leave.where(here),
+            leave_at=leave.where(mine),
             first_due=select(func.min(table.c.next_attempt)).where(here, waits),
+            has_slots=slot is not None,
         )
+
+    def at(self, name: str, slot: int) -> Mapping[str, object]:
+        """Parameters of what is done at one slot of a destination."""
+        return {"name": name, "slot": slot} if self.has_slots else {"name": name}
 
 
 # -- the destination's row ----------------------------------------------------------
@@ -211,6 +233,22 @@ _GIVE_BACK: Final = (
     )
 )
 _FORGET: Final = delete(destination).where(_this)
+
+
+def _opening(insert: sqlite.Insert | postgresql.Insert) -> Executable:
+    return insert.values(
+        kind=bindparam("kind"),
+        name=bindparam("name"),
+        slot=bindparam("slot"),
+        next_due=bindparam("next_due"),
+        fence=bindparam("next_due"),
+    ).on_conflict_do_nothing(index_elements=["kind", "name", "slot"])
+
+
+_OPEN: Final[Mapping[str, Executable]] = {
+    "sqlite": _opening(sqlite.insert(destination)),
+    "postgresql": _opening(postgresql.insert(destination)),
+}
 _VOID: Final = (
     update(destination)
     .where(destination.c.kind == bindparam("kind"), text("owner IS NOT NULL"))
@@ -241,6 +279,16 @@ def hold_fence(tx: Transaction, owner: str, lease: Lease) -> None:
     """
     if not tx.execute(_HOLD, _key(lease) | {"owner": owner, "fence": lease.fence}):
         raise LeaseLost(lease.name)
+
+
+def open_slot(tx: Transaction, lease: Lease, now: int) -> bool:
+    """
+    Let somebody work beside the owner of C{lease}.
+
+    @return: Whether there was not such a slot yet.
+    """
+    tx.execute(_OPEN[tx.dialect], _key(lease) | {"slot": lease.slot + 1, "next_due": now})
+    return tx.changed > 0
 
 
 def _key(lease: Lease) -> dict[str, object]:
@@ -300,10 +348,11 @@ class Leases:
                     for lease in leases
                 ],
             )
-            for name, _, dead_owner, *_ in rows:
+            for name, slot, dead_owner, *_ in rows:
                 if dead_owner is not None:
-                    tx.execute(self._work.repeat_at, {"name": name})
-                    tx.execute(self._work.leave_at, {"name": name})
+                    here = self._work.at(name, slot)
+                    tx.execute(self._work.repeat_at, here)
+                    tx.execute(self._work.leave_at, here)
             return leases
 
         return await self._database.transact(work)
@@ -327,11 +376,14 @@ class Leases:
 
         return await self._database.transact(work)
 
-    async def release(self, lease: Lease, *, troubled: bool) -> None:
+    async def release(
+        self, lease: Lease, *, troubled: bool, rests_until: datetime | None = None
+    ) -> None:
         """
         See L{moxsmtp.queue.storage.ILeases.release}.  A lease that was lost
         leaves nothing to give back.
         """
+        earliest = 0 if rests_until is None else write_time(rests_until)
 
         def work(tx: Transaction) -> None:
             try:
@@ -339,11 +391,12 @@ class Leases:
             except LeaseLost:
                 return
             # What was begun and could not be settled is over, and keeps its time.
-            tx.execute(self._work.leave_at, {"name": lease.name})
+            tx.execute(self._work.leave_at, self._work.at(lease.name, lease.slot))
             ((due,),) = tx.execute(self._work.first_due, {"name": lease.name})
-            if due is None:
+            if due is None or lease.slot:
                 tx.execute(_FORGET, _key(lease))
             else:
+                due = max(due, earliest)
                 tx.execute(_GIVE_BACK, _key(lease) | {"next_due": due, "troubled": int(troubled)})
 
         await self._database.transact(work)

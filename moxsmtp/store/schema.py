@@ -282,6 +282,8 @@ job: Final = Table(
     Column("repeated", SmallInteger, nullable=False, server_default="0"),
     *_report_columns(),
     *_kind_columns(),
+    #: Which of several who work on its destination has the attempt under way.
+    Column("slot", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 

@@ -38,6 +38,9 @@ class Call:
 class HookWork:
     """Webhook calls as work for a runner."""
 
+    #: A call that follows another waits until it is known what it may replace (Q-76).
+    most_unrecorded = 0
+
     _log = Logger()
 
     def __init__(
@@ -94,6 +97,18 @@ class HookWork:
         )
         self._report(hook, found, retry=retry)
         return not found.success
+
+    def is_trouble(self, found: HookResult) -> bool:
+        """It failed."""
+        return not found.success
+
+    async def leave(self, lease: Lease) -> datetime | None:
+        """Calls are taken one at a time."""
+        del lease
+        return None
+
+    def forget(self, lease: Lease) -> None:
+        """There is nothing to forget."""
 
     def _report(self, hook: Hook, found: HookResult, *, retry: bool) -> None:
         event = hook.event.value if hook.event else "incoming"

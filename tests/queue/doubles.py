@@ -33,6 +33,7 @@ class MemoryLeases:
 
     @ivar failing: Every call ends in it.
     @ivar claims: Time and arguments of each claim.
+    @ivar rests: Until when nobody is to work on what was given back.
     @ivar lost: Names whose lease is not renewed any more.
     """
 
@@ -42,6 +43,7 @@ class MemoryLeases:
         self.claims: list[tuple[float, int, bool]] = []
         self.renewals: list[Sequence[Lease]] = []
         self.lost: set[str] = set()
+        self.rests: list[datetime | None] = []
         self.voided = 0
         self.dead = 0
         self._seconds = seconds
@@ -87,9 +89,12 @@ class MemoryLeases:
         self.renewals.append(leases)
         return [lease for lease in leases if lease.name not in self.lost]
 
-    async def release(self, lease: Lease, *, troubled: bool) -> None:
+    async def release(
+        self, lease: Lease, *, troubled: bool, rests_until: datetime | None = None
+    ) -> None:
         """Give it back."""
         self.check()
+        self.rests.append(rests_until)
         destination = self.destinations[lease.name]
         destination.owned = False
         destination.troubled = troubled
@@ -119,6 +124,9 @@ class Errands:
     @ivar under_way: Attempts at this moment.
     @ivar most: The most of them at one time.
     @ivar untakeable: Destinations where nothing is to be had.
+    @ivar rest: Until when nobody is to work on what is given back.
+    @ivar left: Destinations given back, in order.
+    @ivar forgotten: Those that were worked on and are not any more.
     @ivar unsettled: How often settling fails before it works.
     """
 
@@ -132,6 +140,10 @@ class Errands:
         self.most = 0
         self.untakeable: set[str] = set()
         self.unsettled = 0
+        self.most_unrecorded = 0
+        self.rest: datetime | None = None
+        self.left: list[str] = []
+        self.forgotten: list[str] = []
         self.retry_after = 1000.0
         self._leases = leases
         self._seconds = seconds
@@ -179,6 +191,19 @@ class Errands:
             self._leases.add(task, self._seconds() + self.retry_after)
         return found != "ok"
 
+    def is_trouble(self, found: str) -> bool:
+        """Unless all went well."""
+        return found != "ok"
+
+    async def leave(self, lease: Lease) -> datetime | None:
+        """Nothing was taken ahead."""
+        self.left.append(lease.name)
+        return self.rest
+
+    def forget(self, lease: Lease) -> None:
+        """It is over."""
+        self.forgotten.append(lease.name)
+
 
 @implementer(IContent)
 class MemoryContent:
@@ -200,6 +225,8 @@ class MemoryContent:
 class MemoryJobs(MemoryLeases):
     """
     @ivar batches: What is taken, in order.
+    @ivar wanted: How many batches, and for how many workers, each time.
+    @ivar put: What was put back, and until when.
     @ivar settlements: What was settled, one list for each transaction.
     @ivar failed: Numbers of jobs before which two others failed.
     @ivar asked: Numbers of jobs about which that was asked.
@@ -208,6 +235,8 @@ class MemoryJobs(MemoryLeases):
     def __init__(self, seconds: Callable[[], float]) -> None:
         super().__init__(seconds)
         self.batches: list[Batch] = []
+        self.wanted: list[tuple[int, int]] = []
+        self.put: list[tuple[tuple[Batch, ...], datetime]] = []
         self.planned: list[datetime] = []
         self.settlements: list[Sequence[Settlement]] = []
         self.contents: dict[int, MemoryContent] = {}
@@ -225,6 +254,32 @@ class MemoryJobs(MemoryLeases):
         batch = self.batches.pop(0)
         self.planned.append(next_attempt(batch.leader))
         return batch
+
+    async def take_several(
+        self,
+        lease: Lease,
+        now: datetime,
+        next_attempt: Callable[[Job], datetime],
+        *,
+        count: int,
+        slots: int,
+    ) -> Sequence[Batch]:
+        """The next ones."""
+        self.wanted.append((count, slots))
+        taken: list[Batch] = []
+        while len(taken) < count:
+            batch = await self.take(lease, now, next_attempt)
+            if batch is None:
+                break
+            taken.append(batch)
+        return taken
+
+    async def put_back(self, lease: Lease, batches: Sequence[Batch], until: datetime) -> None:
+        """They are next again."""
+        del lease
+        self.check()
+        self.put.append((tuple(batches), until))
+        self.batches[:0] = batches
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
         """Keep them."""

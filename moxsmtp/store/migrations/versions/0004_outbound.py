@@ -25,6 +25,7 @@ def upgrade() -> None:
         for name in ("report", "sender_domain"):
             op.add_column(table, sa.Column(name, sa.Text(), server_default="", nullable=False))
         _find_sender_domains(table)
+    op.add_column("job", sa.Column("slot", sa.Integer(), server_default="0", nullable=False))
     op.create_index("job_next", "job", ["next_attempt", "id"], unique=False)
     op.create_index(
         "job_search",

@@ -1,0 +1,329 @@
+"""
+The way out: messages a second from submission to the servers of their domains.
+
+C{python -m bench.outbound TRIALS [--scale F] [--only NAME ...] [--cells ...]}
+
+Messages of 4 KiB are handed in on 16 connections that are used again, each to one
+of 20 domains or all to one.  A domain has a C{smtp-sink} of its own, on an address
+of its own, which takes everything at once.  A run ends when the sinks have it all.
+Servers run side by side, and trials go round them; those that are not measured idle.
+
+Ours takes them from a user who logged in, asks a resolver for MX hosts, and makes
+no webhook call; Postfix has its routes in its configuration, and its clients need no
+password.  Both keep connections.  Ours in C{signed} takes them under TLS, signs
+them and tries TLS with servers that have none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from bench.client import letter, send
+from bench.measure import Run, allow_files, cpu_seconds, peak_rss
+from bench.resolver import Resolver
+from bench.senders import text_of
+from tests.peers.postfix import Postfix
+from tests.peers.process import Process, find, free_port, until
+from tests.peers.server import ADDRESS, PASSWORD, Layout, Server
+
+#: Where the servers of the domains are, each at an address of its own.
+DOMAINS: Final = {f"to{number:02}.test": f"127.0.1.{number}" for number in range(1, 21)}
+
+#: The one that all mail goes to where it goes to one.
+ONE: Final = "to01.test"
+
+_SIZE: Final = 4096
+
+#: Messages that wake a server up before it is measured.
+_FIRST: Final = 200
+
+_TAKEN: Final = re.compile(rb"mesg=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One kind of load.  @ivar domains: How many it is for."""
+
+    name: str
+    domains: int
+    messages: int
+
+
+CELLS: Final = (Cell("20 domains", 20, 4000), Cell("1 domain", 1, 2000))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """
+    One measurement.
+
+    @ivar accepted: Messages acknowledged to the clients a second.
+    @ivar done: The same until the sinks had all of them.
+    @ivar cpu: Milliseconds of the server's processor for each.
+    @ivar resident: KiB at most, where it is one process.
+    """
+
+    accepted: float
+    done: float
+    cpu: float
+    resident: int
+
+
+class Sinks:
+    """The servers of all domains."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        program = find("smtp-sink")
+        if program is None:
+            raise SystemExit("not installed: Postfix, whose smtp-sink takes the load")
+        self.port = free_port(*DOMAINS.values())
+        self._logs = [folder / f"{domain}.log" for domain in DOMAINS]
+        # It refuses to run as root.
+        user = ["-u", "nobody"] if os.getuid() == 0 else []
+        self._processes = [
+            Process([program, *user, "-c", f"{address}:{self.port}", "1000"], log=log)
+            for address, log in zip(DOMAINS.values(), self._logs, strict=True)
+        ]
+
+    def taken(self) -> int:
+        """Messages so far."""
+        return sum(self._last(log) for log in self._logs)
+
+    @staticmethod
+    def _last(log: Path) -> int:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 200))
+            found = _TAKEN.findall(file.read())
+        return int(found[-1]) if found else 0
+
+    def end(self) -> None:
+        """Stop them."""
+        for process in self._processes:
+            process.end()
+
+
+class Peer(Protocol):
+    """A server that is measured."""
+
+    name: str
+
+    def give(self, recipients: Sequence[str]) -> Run:
+        """Hand in one message for each."""
+
+    def cpu(self) -> float:
+        """Seconds of a processor so far."""
+
+    def resident(self) -> int:
+        """KiB at most so far; 0: it is many processes."""
+
+    def end(self) -> None:
+        """Stop it."""
+
+
+def _message(number: int) -> bytes:
+    head = (
+        f"From: {ADDRESS}\r\nTo: {number}\r\nSubject: {number}\r\n"
+        f"Date: Mon, 02 Nov 2026 09:30:00 +0100\r\nMessage-ID: <{number}@here.test>\r\n\r\n"
+    )
+    return head.encode() + _TEXT
+
+
+_TEXT: Final = text_of(_SIZE - 160)
+
+
+class Relaying:
+    """Postfix, its routes in its configuration."""
+
+    name = "Postfix"
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._postfix = Postfix(
+            folder,
+            routes={domain: f"{address}:{port}" for domain, address in DOMAINS.items()},
+            settings=(
+                "smtp_tls_security_level = none\n"
+                f"smtp_connection_cache_destinations = {', '.join(DOMAINS)}\n"
+                "default_process_limit = 100\n"
+            ),
+        )
+
+    def give(self, recipients: Sequence[str]) -> Run:
+        letters = [letter(ADDRESS, to, _message(number)) for number, to in enumerate(recipients)]
+        return send(self._postfix.port, letters)
+
+    def cpu(self) -> float:
+        return cpu_seconds(self._postfix.process.pid)
+
+    def resident(self) -> int:
+        return 0
+
+    def end(self) -> None:
+        self._postfix.end()
+
+
+_MX: Final = """\
+{domain}. 3600 MX 10 mx.{domain}.
+mx.{domain}. 3600 A {address}
+"""
+
+
+class Ours:
+    """Our server: a user logs in."""
+
+    def __init__(self, folder: Path, port: int, *, signed: bool = False) -> None:
+        self.name = "moxsmtp, signed, TLS" if signed else "moxsmtp"
+        self._signed = signed
+        records = "".join(_MX.format(domain=domain, address=at) for domain, at in DOMAINS.items())
+        self._resolver = Resolver(folder.with_name(f"{folder.name}-dns"), records)
+        tables = {
+            "log": 'level = "warn"',
+            "resolver": self._resolver.configuration,
+            "queue": f"outbound_port = {port}\n{_SHAPING}",
+        }
+        rest = _signing(folder) if signed else ""
+        self._server = Server(folder, Layout(tables=tables, rest=rest))
+        self._server.wait_until_up()
+        text = self._server.file.read_text()
+        self._server.end()
+        self._server.file.write_text(
+            text.replace(
+                "[listener.submission]\n", "[listener.submission]\nno_require_starttls = true\n"
+            )
+        )
+        self._server.restart()
+        self._server.wait_until_up(page="/readyz")
+        self._server.set_password()
+        secret = base64.b64encode(f"\0{ADDRESS}\0{PASSWORD}".encode()).decode()
+        self._login = (f"AUTH PLAIN {secret}\r\n".encode(),)
+
+    def give(self, recipients: Sequence[str]) -> Run:
+        letters = [letter(ADDRESS, to, _message(number)) for number, to in enumerate(recipients)]
+        if self._signed:
+            port, context = self._server.ports["submissions"], self._server.tls()
+            context.check_hostname = False
+            return send(port, letters, opening=self._login, context=context)
+        return send(self._server.ports["submission"], letters, opening=self._login)
+
+    def cpu(self) -> float:
+        return cpu_seconds(self._server.process.pid)
+
+    def resident(self) -> int:
+        return peak_rss(self._server.process.pid)
+
+    def end(self) -> None:
+        self._server.end()
+        self._resolver.end()
+
+
+_SHAPING: Final = ""
+
+
+def _signing(folder: Path) -> str:
+    """A key of the sender's domain, as a table."""
+    raise SystemExit(f"no key in {folder}")
+
+
+def measure(peer: Peer, sinks: Sinks, cell: Cell, messages: int) -> Figure:
+    """Load one server once."""
+    to = list(DOMAINS)[: cell.domains]
+    recipients = [f"r{number}@{to[number % len(to)]}" for number in range(messages)]
+    before, used = sinks.taken(), peer.cpu()
+    begun = time.perf_counter()
+    run = peer.give(recipients)
+    until(
+        lambda: sinks.taken() - before >= messages,
+        within=300,
+        what=f"{peer.name} has delivered {messages}",
+        log=lambda: f"{sinks.taken() - before} so far",
+    )
+    seconds = time.perf_counter() - begun
+    # What comes behind the last acknowledgement counts too.
+    time.sleep(0.5)
+    extra = sinks.taken() - before - messages
+    if extra:
+        raise SystemExit(f"{peer.name}: void, {extra} messages came more than once")
+    each = (peer.cpu() - used) * 1000 / messages
+    return Figure(messages / run.seconds, messages / seconds, each, peer.resident())
+
+
+def table(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
+    """Print medians, with the range of the rate."""
+    form = "{:<22} {:<12} {:>12} {:>22} {:>8} {:>9}"
+    print("\nmedians; CPU in milliseconds for each message; memory in MiB")
+    print(form.format("server", "load", "accepted/s", "done/s (range)", "CPU", "memory"))
+    for (name, cell), several in figures.items():
+        rates = [figure.done for figure in several]
+        spread = f"{statistics.median(rates):.0f} ({min(rates):.0f}-{max(rates):.0f})"
+        accepted = statistics.median(figure.accepted for figure in several)
+        cpu = statistics.median(figure.cpu for figure in several)
+        memory = max(figure.resident for figure in several) / 1024
+        print(form.format(name, cell, f"{accepted:.0f}", spread, f"{cpu:.3f}", f"{memory:.0f}"))
+
+
+def ratios(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
+    """Print how many times Postfix's rate ours is, trial by trial."""
+    print("\ndone/s, in times of Postfix's: of the medians (of each trial)")
+    for (name, cell), ours in figures.items():
+        theirs = figures.get(("Postfix", cell))
+        if name == "Postfix" or not theirs:
+            continue
+        each = [a.done / b.done for a, b in zip(ours, theirs, strict=False)]
+        medians = statistics.median(f.done for f in ours) / statistics.median(
+            f.done for f in theirs
+        )
+        print(f"{name:<22} {cell:<12} {medians:5.2f} ({' '.join(f'{one:.2f}' for one in each)})")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trials", type=int)
+    parser.add_argument("--scale", type=float, default=1.0, help="times as many messages")
+    parser.add_argument("--only", nargs="+", default=(), help="ours postfix signed")
+    parser.add_argument("--cells", nargs="+", default=(), help="by their names: '1 domain' ...")
+    options = parser.parse_args(arguments)
+    allow_files(65536)
+    cells = [cell for cell in CELLS if not options.cells or cell.name in options.cells]
+    figures: dict[tuple[str, str], list[Figure]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        sinks = Sinks(folder / "sinks")
+        makers: dict[str, Callable[[], Peer]] = {
+            "ours": lambda: Ours(folder / "ours", sinks.port),
+            "postfix": lambda: Relaying(folder / "postfix", sinks.port),
+            "signed": lambda: Ours(folder / "signed", sinks.port, signed=True),
+        }
+        running: list[Peer] = []
+        try:
+            for word in [word for word in makers if not options.only or word in options.only]:
+                running.append(makers[word]())
+                measure(running[-1], sinks, CELLS[0], _FIRST)
+            for trial in range(options.trials):
+                for cell in cells:
+                    for peer in running:
+                        figure = measure(peer, sinks, cell, int(cell.messages * options.scale))
+                        figures[peer.name, cell.name].append(figure)
+                        print(f"trial {trial + 1}: {peer.name}, {cell.name}: {figure}", flush=True)
+        finally:
+            for peer in running:
+                peer.end()
+            sinks.end()
+    table(figures)
+    ratios(figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""
+One host: a session that waits for a message, or a new one, and what becomes of
+the message there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TooSlow
+from twisted.internet.error import ConnectError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moxsmtp.interfaces import ChannelBinding, IContent, IMetrics
+from moxsmtp.names import IPAddress
+from moxsmtp.outbound.connection import ESMTPClient
+from moxsmtp.outbound.dial import DIAL_LIMIT, share_of
+from moxsmtp.outbound.sessions import MOST_MESSAGES, Likeness, Session, Sessions
+from moxsmtp.outbound.smarthost_terms import SETUP_LIMIT, transaction_limit
+from moxsmtp.outbound.tls_policy import Demand
+from moxsmtp.outbound.unreachable import Unreachable
+from moxsmtp.outbound.ways import Target
+from moxsmtp.outbound.work import Work
+from moxsmtp.queue.job import RemoteMTA
+from moxsmtp.smtp.exchange import Exchange
+from moxsmtp.smtp.mailing import Accepted, Fate, Refusal
+
+__all__ = ["Visit", "Visits"]
+
+_NO_TIME: Final = timedelta()
+
+
+class Visit:
+    """
+    What came of one.
+
+    @ivar word: For the metric (Q-91).
+    @ivar session: The last one there was; L{None}: it came to none.
+    @ivar is_new: It was made for this visit.
+    @ivar errors: Of addresses that could not be connected to.
+    """
+
+    def __init__(self) -> None:
+        self.word = "error"
+        self.session: Session | None = None
+        self.is_new = False
+        self.errors: list[str] = []
+
+
+class Visits:
+    """Makes them."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        sessions: Sessions,
+        metrics: IMetrics,
+        binding: Callable[[SSL.Connection], ChannelBinding | None] | None = None,
+    ) -> None:
+        """@param binding: Ties a login to its TLS connection."""
+        self._clock = clock
+        self._sessions = sessions
+        self._metrics = metrics
+        self._binding = binding
+
+    async def pay(
+        self, visit: Visit, work: Work, target: Target, content: IContent, *, began: float
+    ) -> None:
+        """
+        Hand over what is left of C{work}, as far as the host takes it.
+
+        @param began: When the host's addresses were asked for, in seconds.
+        """
+        if await self._again(visit, work, target, content):
+            return
+        session = await self._reached(visit, work, target, began)
+        if session is None:
+            return
+        await self._hand_over(visit, work, target, session, content)
+
+    async def in_the_clear(
+        self, visit: Visit, work: Work, target: Target, content: IContent, failed: Session
+    ) -> None:
+        """Once more over a new connection without TLS, to the same address (Q-60)."""
+        address = failed.likeness.address
+        self._metrics.count("mox_queue_plaintext_fallback_total")
+        self._log.info(
+            "TLS with {host} failed, going on without: {error}",
+            host=target.name,
+            error=failed.client.exchange.tls_failed,
+        )
+        session = self._session(target, address, target.plain)
+        error = await self._dial(session, target, DIAL_LIMIT)
+        if error:
+            visit.word = "temperror"
+            work.note(error)
+            work.refuse(Unreachable(permanent=False, status="4.1", error=error))
+            return
+        visit.is_new = True
+        await self._hand_over(visit, work, target, session, content)
+
+    # -- a session
+
+    async def _again(self, visit: Visit, work: Work, target: Target, content: IContent) -> bool:
+        """
+        Over a session that waits (Q-94).
+
+        @return: False: there was none, or it had ended.
+        """
+        session = self._sessions.take(
+            [_likeness(target, address, target.demand) for address in target.addresses]
+        )
+        if session is None:
+            return False
+        work.note(f"session with {target.name} ({session.likeness.address}) used again")
+        await self._hand_over(visit, work, target, session, content)
+        if not session.client.exchange.is_unheard:
+            return True
+        work.note("it had ended")
+        return False
+
+    async def _reached(
+        self, visit: Visit, work: Work, target: Target, began: float
+    ) -> Session | None:
+        """The first address that can be connected to decides (Q-50)."""
+        left = DIAL_LIMIT - (self._clock.seconds() - began)
+        share = share_of(left, len(target.addresses))
+        for address in target.addresses:
+            session = self._session(target, address, target.demand)
+            error = await self._dial(session, target, share)
+            if not error:
+                work.note_dialed(target.name, address)
+                work.note(f"connected to {target.name} ({address}) port {target.port}")
+                visit.is_new = True
+                return session
+            visit.word = "temperror"
+            visit.errors.append(error)
+            work.note(error)
+            work.refuse(Unreachable(permanent=False, status="4.1", error=error))
+        return None
+
+    def _session(self, target: Target, address: IPAddress, demand: Demand) -> Session:
+        security = target.security() if demand is target.demand else None
+        client = ESMTPClient(
+            exchange=Exchange(
+                hostname=target.hostname, starttls=demand.starttls, login=target.login
+            ),
+            security=security,
+            clock=self._clock,
+            binding=self._binding if target.login is not None else None,
+        )
+        return Session(client, _likeness(target, address, demand), security=security)
+
+    async def _dial(self, session: Session, target: Target, seconds: float) -> str:
+        """@return: Why it cannot be connected to; empty if it is."""
+        address = session.likeness.address
+        result = "error"
+        try:
+            await target.connect(session.client, address, target.port, seconds)
+            result = "ok"
+        except CancelledError:
+            result = "canceled"
+            raise
+        except ConnectTimeout:
+            result = "timeout"
+            return f"no connection to {target.name} ({address}) in time"
+        except (ConnectError, OSError) as error:
+            return f"no connection to {target.name} ({address}): {error}"
+        finally:
+            self._metrics.count("mox_queue_connection_total", result=result)
+        return ""
+
+    # -- a message
+
+    async def _hand_over(
+        self, visit: Visit, work: Work, target: Target, session: Session, content: IContent
+    ) -> None:
+        """
+        Fates are recorded, when this is cancelled those that are known; none
+        where the message is to be handed over once more.
+        """
+        client, was_used = session.client, session.messages > 0
+        visit.session = session
+        session.messages += 1
+        mailing = work.mailing(require_tls=session.likeness.demand.require_tls)
+        handing = Deferred.fromCoroutine(client.deliver(mailing, work.batch.leader.prefix, content))
+        try:
+            if target.is_limited:
+                limit = transaction_limit(mailing.size) + (
+                    SETUP_LIMIT if not was_used else _NO_TIME
+                )
+                _ = handing.addTimeout(limit.total_seconds(), self._clock)
+            await handing
+        except TooSlow:
+            visit.word = "timeout"
+            late = Refusal(permanent=False, error="the server took too long", status="4.2")
+            self._heed(work, target, session, [fate or late for fate in client.exchange.fates])
+            return
+        except CancelledError:
+            self._heed(work, target, session, client.exchange.fates)
+            raise
+        if was_used and client.exchange.is_unheard:
+            client.abort()
+            return
+        self._tell_security(session)
+        if session.is_to_be_repeated:
+            work.note(f"TLS failed: {client.exchange.tls_failed}")
+            client.leave()
+            return
+        fates = client.exchange.fates
+        self._heed(work, target, session, fates)
+        visit.word = "timeout" if client.is_late else _result(fates)
+
+    def _heed(
+        self, work: Work, target: Target, session: Session, fates: Sequence[Fate | None]
+    ) -> None:
+        client = session.client
+        if session.security is not None and session.security.description and session.messages == 1:
+            work.note(f"TLS: {session.security.description}")
+        work.note(*(f"{said}: {reply.text}" for said, reply in client.exchange.heard))
+        remote = RemoteMTA(target.name, session.likeness.address)
+        other_family = target.is_dual_stack and work.batch.leader.attempts == 1
+        work.heed(fates, remote, other_family=other_family)
+
+    def _tell_security(self, session: Session) -> None:
+        """What came of STARTTLS, where it did not come to a handshake."""
+        security, opening = session.security, session.client.exchange.opening
+        if security is None or session.messages > 1:
+            return
+        if opening.starttls_refused:
+            security.refused(opening.starttls_refused)
+        elif opening.uses_tls:
+            security.has_spoken()
+        elif session.client.exchange.is_open and not opening.tls_begun:
+            security.not_offered()
+
+    def finish(self, visit: Visit, *, most: int = MOST_MESSAGES) -> None:
+        """Let the session wait for another message, or end it."""
+        if visit.session is not None:
+            self._sessions.keep(visit.session, most=most)
+
+
+def _likeness(target: Target, address: IPAddress, demand: Demand) -> Likeness:
+    return Likeness(
+        name=target.name,
+        address=address,
+        port=target.port,
+        source=target.sources.towards(address),
+        hostname=target.hostname,
+        transport=target.transport,
+        demand=demand,
+    )
+
+
+def _result(fates: Sequence[Fate | None]) -> str:
+    """The word for the metric (Q-91)."""
+    accepted = sum(isinstance(fate, Accepted) for fate in fates)
+    if accepted:
+        return "ok" if accepted == len(fates) else "okpartial"
+    refusals = [fate for fate in fates if isinstance(fate, Refusal)]
+    return "permerror" if all(refusal.permanent for refusal in refusals) else "temperror"
