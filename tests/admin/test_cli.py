@@ -22,12 +22,6 @@ MESSAGE = {
     "size": 2048, "flags": "", "mail_from": "", "rcpt_to": "alice@example.org", "author": "",
     "subject": "a\x1b[2J\nb",
 }  # fmt: skip
-JOB = {
-    "id": 5, "state": "queued", "account": "alice", "mail_from": "a@example.org",
-    "rcpt_to": "b@example.net", "queued": "2026-01-02T03:04:05.000+00:00", "attempts": 1,
-    "max_attempts": 8, "next_attempt": "2026-01-02T04:04:05.000+00:00", "hold": False,
-    "last_error": "451 \x07", "results": [{"start": "2026", "code": 451, "error": "451 \x07"}],
-}  # fmt: skip
 
 
 def piece(content: bytes) -> dict[str, str]:
@@ -280,38 +274,8 @@ class MailTests(CLITestCase):
         self.run_cli("mail", "delete", "alice", "x", status=2)
 
 
-class QueueTests(CLITestCase):
-    """C{queue} and C{backup}."""
-
-    def test_list(self) -> None:
-        """A table; what is on hold has no next time."""
-        self.answer = [JOB, {**JOB, "hold": True}]
-        head, row, held = self.run_cli(
-            "queue", "list", "--account", "alice", "--recipient", "@example.net"
-        ).stdout.splitlines()
-        self.assertEqual(row[head.index("NEXT") :].split("  ")[0], "2026-01-02 04:04:05")
-        self.assertEqual(held[head.index("NEXT") :].split("  ")[0], "hold")
-        self.assertIn("1/8", row)
-        self.assertTrue(row.endswith("451 \\x07"))
-        self.assertEqual(
-            self.calls[0][2], {"account": "alice", "recipient": "@example.net", "limit": 100}
-        )
-
-    def test_show(self) -> None:
-        """All fields, then each attempt."""
-        self.answer = [JOB]
-        text = self.run_cli("queue", "show", "5").stdout
-        self.assertIn("rcpt_to:      b@example.net\n", text)
-        self.assertIn("\nattempt:\n  start: 2026\n  code:  451\n  error: 451 \\x07\n", text)
-
-    def test_drop(self) -> None:
-        """What is gone is told, one object a line as JSON, before what was not there."""
-        self.answer = [{"id": 5}, {"id": 7}, CommandRefused("the queue has no job 6")]
-        result = self.run_cli("queue", "drop", "5", "6", "7", status=1)
-        self.assertEqual(result.stdout, "dropped 5\ndropped 7\n")
-        self.assertEqual(result.stderr, "moxsmtp: the queue has no job 6\n")
-        lines = self.run_cli("queue", "drop", "5", "6", "7", "--json", status=1).stdout
-        self.assertEqual([json.loads(line) for line in lines.splitlines()], self.answer[:2])
+class BackupTests(CLITestCase):
+    """C{backup}."""
 
     def test_backup(self) -> None:
         """The folder is the caller's, the time limit none."""

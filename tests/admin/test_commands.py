@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,17 +16,13 @@ from moxsmtp.admin.control import CommandFailed
 from moxsmtp.admin.wire import PIECE, octets
 from moxsmtp.interfaces import (
     Account,
-    OutgoingEvent,
     Provenance,
     RequireTLS,
     TLSInfo,
     Validation,
 )
 from moxsmtp.names import parse_domain
-from moxsmtp.queue.job import Job, Result
 from moxsmtp.smtp.address import Path
-from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
-from moxsmtp.store.job_rows import RetiredJob
 from moxsmtp.store.message_rows import StoredMessage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -54,26 +50,6 @@ MESSAGE = StoredMessage(
     ),
 )
 
-JOB = Job(
-    id=5,
-    base_id=0,
-    account="alice",
-    reverse_path=Path("alice", EXAMPLE),
-    forward_path=Path("bob", EXAMPLE),
-    queued=NOW,
-    next_attempt=NOW + timedelta(minutes=1),
-    content=1,
-    size=100,
-    attempts=1,
-    max_attempts=8,
-    results=(Result(NOW, timedelta(seconds=2), False, 451, "4.0", "later"),),
-    require_tls=RequireTLS.YES,
-    future_release="for;60",
-    wishes=Wishes(
-        ReturnContent.HEADERS, "QQ 314159", Notify.parse("SUCCESS"), "rfc822;bob@example.net"
-    ),
-)
-
 
 class Content:
     """Octets, read in small pieces."""
@@ -93,7 +69,6 @@ class House:
 
     def __init__(self) -> None:
         self.messages = [replace(MESSAGE, id=number) for number in range(250, 0, -1)]
-        self.jobs = [replace(JOB, id=number) for number in range(250, 0, -1)]
         self.content = Content(b"x" * (2 * PIECE + 1))
         self.passwords: dict[str, str] = {}
         self.pages: list[int] = []
@@ -115,29 +90,6 @@ class House:
         self.messages = [m for m in self.messages if m not in gone]
         return gone
 
-    async def list_jobs(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 100,
-        account: str = "",
-        recipient: str = "",
-    ) -> Sequence[Job]:
-        self.pages.append(limit)
-        if recipient == "@nowhere" or account == "bob":
-            return []
-        return [job for job in self.jobs if job.id < (before or 999)][:limit]
-
-    async def job(self, number: int) -> Job | RetiredJob | None:
-        if number == 1000:
-            return RetiredJob(JOB, OutgoingEvent.FAILED, False, NOW, NOW + timedelta(days=1))
-        return next((job for job in self.jobs if job.id == number), None)
-
-    async def drop(self, numbers: Sequence[int]) -> Sequence[int]:
-        gone = [job.id for job in self.jobs if job.id in numbers]
-        self.jobs = [job for job in self.jobs if job.id not in gone]
-        return gone
-
     def named(self, text: str) -> Account | None:
         names = {"alice": "alice", "alice@x.example": "alice", "bob": "bob"}
         return Account(names[text]) if text in names else None
@@ -157,7 +109,7 @@ class CommandTests(unittest.SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
         house = self.house
-        self.table = Commands(mail=house, queue=house, accounts=house, backup=house).table()
+        self.table = Commands(mail=house, accounts=house, backup=house).table()
 
     def run_command(self, name: str, **arguments: object) -> tuple[list[Any], str]:
         """What it sends, and its error."""
@@ -273,7 +225,7 @@ class CommandTests(unittest.SynchronousTestCase):
         for numbers in (None, [], ["1"], [0], [-1], [True], [2**63], [1.0], 5, [1, 2]):
             _, error = self.run_command("mail.show", account="alice", numbers=numbers)
             self.assertTrue(error, numbers)
-        _, error = self.run_command("queue.drop", numbers=[1] * 1001)
+        _, error = self.run_command("mail.delete", account="alice", numbers=[1] * 1001)
         self.assertIn("1000", error)
 
     def test_delete(self) -> None:
@@ -282,62 +234,6 @@ class CommandTests(unittest.SynchronousTestCase):
         self.assertEqual(sorted(entry["id"] for entry in sent), [3, 4])
         self.assertEqual(error, "account alice has no message 500, 999")
         self.assertEqual(len(self.house.messages), 248)
-
-    def test_queue_list(self) -> None:
-        """Jobs come newest first, read by pages; filters reach the store."""
-        sent, error = self.run_command("queue.list", limit=150)
-        self.assertEqual([entry["id"] for entry in sent], list(range(250, 100, -1)))
-        self.assertEqual((self.house.pages, error), ([100, 50], ""))
-        self.assertEqual(self.run_command("queue.list", recipient="@nowhere"), ([], ""))
-        self.assertEqual(self.run_command("queue.list", account="bob"), ([], ""))
-        _, error = self.run_command("queue.list", account="carol")
-        self.assertEqual(error, "there is no account carol")
-
-    def test_queue_show_parameters(self) -> None:
-        """A job is told with all that its sender asked for (S-63, S-64, S-68)."""
-        (entry,), _ = self.run_command("queue.show", numbers=[5])
-        asked = {
-            "require_tls": "yes", "future_release": "for;60", "dsn_return": "HDRS",
-            "dsn_notify": "SUCCESS", "envelope_id": "QQ 314159",
-            "original_recipient": "rfc822;bob@example.net",
-        }  # fmt: skip
-        self.assertEqual({name: entry[name] for name in asked}, asked)
-
-    def test_queue_show(self) -> None:
-        """A job is told with all of its attempts."""
-        (entry,), _ = self.run_command("queue.show", numbers=[5])
-        self.assertEqual(entry["state"], "queued")
-        self.assertEqual(entry["next_attempt"], "2026-01-02T03:05:05.000+00:00")
-        self.assertEqual(entry["last_error"], "later")
-        self.assertEqual(
-            entry["results"],
-            [
-                {
-                    "start": "2026-01-02T03:04:05.000+00:00",
-                    "seconds": 2.0,
-                    "success": False,
-                    "code": 451,
-                    "status": "4.0",
-                    "error": "later",
-                }
-            ],
-        )
-
-    def test_queue_show_retired(self) -> None:
-        """A job of the history says what became of it, and that nothing follows."""
-        (entry,), _ = self.run_command("queue.show", numbers=[1000])
-        self.assertEqual((entry["state"], entry["next_attempt"]), ("failed", ""))
-        self.assertEqual(entry["keep_until"], "2026-01-03T03:04:05.000+00:00")
-        self.assertEqual(
-            self.run_command("queue.show", numbers=[2000]), ([], "the queue has no job 2000")
-        )
-
-    def test_drop(self) -> None:
-        """Each that waited is told, and what did not is an error behind it."""
-        sent, error = self.run_command("queue.drop", numbers=[1, 999, 2, 500])
-        self.assertEqual(sorted(entry["id"] for entry in sent), [1, 2])
-        self.assertEqual(error, "the queue has no job 500, 999")
-        self.assertEqual(self.run_command("queue.drop", numbers=[3, 3]), ([{"id": 3}], ""))
 
     def test_backup(self) -> None:
         """The folder is absolute: the server's working folder is not the operator's."""
