@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.connection import ESMTPClient
 from moxsmtp.outbound.tls_policy import Demand
+from moxsmtp.outbound.transport import Transport
 from moxsmtp.outbound.verdict import Security
 
 __all__ = ["MOST_MESSAGES", "Likeness", "Session", "Sessions"]
@@ -40,7 +41,7 @@ class Likeness:
     @ivar name: The host's.
     @ivar source: From where; L{None}: as the system chose.
     @ivar hostname: What EHLO says.
-    @ivar transport: Its name.
+    @ivar transport: As it is configured: another login is another session.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Likeness:
     port: int
     source: IPAddress | None
     hostname: str
-    transport: str
+    transport: Transport
     demand: Demand
 
 

@@ -36,7 +36,7 @@ class Target:
     @ivar security: Of one connection, made for each; L{None}: none in the clear.
     @ivar plain: The demand of the connection that may follow where TLS failed.
     @ivar hostname: What EHLO says.
-    @ivar transport: Its name.
+    @ivar transport: By which it is reached.
     @ivar is_limited: A transaction has a minute and a second for each MiB (Q-45).
     """
 
@@ -49,7 +49,7 @@ class Target:
     connect: Connect
     sources: Sources
     hostname: str
-    transport: str
+    transport: Direct | Socks | Smarthost
     login: ClientLogin | None = None
     is_limited: bool = False
 
@@ -179,7 +179,7 @@ class DirectWay:
             hostname=transport.remote_hostname.ascii
             if isinstance(transport, Socks)
             else environment.hostname,
-            transport=transport.name,
+            transport=transport,
         )
         return target, (*located.steps, *tls.steps)
 
@@ -223,7 +223,7 @@ class SmarthostWay:
             connect=environment.connect,
             sources=environment.sources,
             hostname=environment.hostname,
-            transport=transport.name,
+            transport=transport,
             login=environment.login(transport),
             is_limited=True,
         )
