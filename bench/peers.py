@@ -125,15 +125,20 @@ class Ours(InMaildir):
     It checks what comes, with a resolver of its own.
     """
 
-    def __init__(self, folder: Path, mailbox: str, those: list[Sender], name: str = "") -> None:
-        """@param those: The resolver knows them."""
+    def __init__(
+        self, folder: Path, mailbox: str, those: list[Sender], name: str = "", *, workers: int = 1
+    ) -> None:
+        """
+        @param those: The resolver knows them.
+        @param workers: Processes that speak with clients.
+        """
         maildir = folder / "mail"
         super().__init__(maildir / "alice")
         self.name = name or f"moxsmtp, {mailbox}"
         self._has_maildir = mailbox == "maildir"
         self._resolver = Resolver(folder.with_name(f"{folder.name}-dns"), zone(those))
         layout = Layout(
-            top=f'maildir = "{maildir}/{{account}}"',
+            top=f'maildir = "{maildir}/{{account}}"\nworkers = {workers}',
             account=f'mailbox = "{mailbox}"',
             tables={"log": 'level = "warn"', "resolver": self._resolver.configuration},
         )

@@ -147,6 +147,9 @@ def peers(folder: Path, those: list[Sender]) -> dict[str, Callable[[], Peer]]:
         "store": lambda: Ours(folder / "store", "store", those),
         "maildir": lambda: Ours(folder / "maildir", "maildir", those),
         "stored": lambda: Ours(folder / "stored", "store", those, "moxsmtp, not empty"),
+        "workers": lambda: Ours(
+            folder / "workers", "store", those, "moxsmtp, 2 workers", workers=2
+        ),
         "twisted": lambda: Stock("stock Twisted", "bench.stock_twisted", folder / "twisted"),
         "aiosmtpd": lambda: Stock("aiosmtpd", "bench.stock_aiosmtpd", folder / "aiosmtpd"),
         "postfix": lambda: PostfixPeer(folder / "postfix"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from moxsmtp.store.errors import FolderInUse, FolderUnusable
 
 __all__ = ["DataFolder", "FreeSpace"]
+
+#: Seconds for what a dead server left behind to end, and between two looks at it.
+_PATIENCE: Final = 12.0
+_LOOK: Final = 0.05
 
 #: Seconds that an answer about free space is good for.
 _FRESH: Final = 1.0
@@ -49,7 +54,8 @@ class DataFolder:
 
     def open(self) -> None:
         """
-        Make it if it is not there, for our user alone, and lock it.
+        Make it if it is not there, for our user alone, and lock it.  Blocks where
+        a server was killed, until its worker processes have noticed.
 
         @raise FolderUnusable: It cannot be made, entered or written.
         @raise FolderInUse: Another server has it.
@@ -66,17 +72,31 @@ class DataFolder:
     def _take_lock(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._lock = os.open(self.path / "lock", flags, 0o600)
+        due = time.monotonic() + _PATIENCE
+        while not self._is_taken():
+            owner = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
+            if _is_alive(owner):
+                process = f" (process {owner})" if owner.isdigit() else ""
+                who = f"another server{process}"
+            elif time.monotonic() < due:
+                time.sleep(_LOOK)
+                continue
+            else:
+                who = f"a worker process that a former server (process {owner}) left behind still"
+            self.close()
+            raise FolderInUse(f"{who} works on the data folder {self.path}")
+        # Only for people; what counts is the lock.
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def _is_taken(self) -> bool:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise
-            owner = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-            self.close()
-            raise FolderInUse(f"{_holder(owner)} works on the data folder {self.path}") from None
-        # Only for people; what counts is the lock.
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode("ascii"), 0)
+            return False
+        return True
 
     def close(self) -> None:
         """Let others have it.  May be repeated."""
@@ -85,17 +105,18 @@ class DataFolder:
             os.close(descriptor)
 
 
-def _holder(owner: str) -> str:
-    """@param owner: The process that made the lock, as it said."""
-    if not owner.isdigit():
-        return "another server"
+def _is_alive(owner: str) -> bool:
+    """
+    @param owner: The process that made a lock, as it said; nothing but a number
+        says that it is dead.
+    """
     try:
         os.kill(int(owner), 0)
     except ProcessLookupError:
-        return f"a worker process that a former server (process {owner}) left behind still"
-    except (OSError, OverflowError):
-        pass  # it is there, and another user's
-    return f"another server (process {owner})"
+        return False
+    except (OSError, OverflowError, ValueError):
+        pass  # it is there, and another user's; or there is no saying
+    return True
 
 
 class FreeSpace:

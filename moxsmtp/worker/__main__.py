@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any, cast
 
 from twisted.logger import globalLogBeginner
@@ -24,7 +25,8 @@ from moxsmtp.worker.spawn import CONTROL, PASSING
 
 def _leave(status: int) -> None:
     """What counts is stored; what else there is may end anyhow."""
-    sys.stdout.flush()
+    with suppress(OSError, ValueError):  # nobody may be there to read it
+        sys.stdout.flush()
     os._exit(status)
 
 

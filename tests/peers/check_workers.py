@@ -1,0 +1,425 @@
+"""Several processes that speak with clients: nothing is lost, limits hold, nobody is left behind."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import smtplib
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+from bench.kill import Books, Client, stored
+from bench.sink import Sink
+from tests.peers.process import free_port, until
+from tests.peers.server import ADDRESS, PASSWORD, Layout, Server, ServerTestCase
+
+_TOP: Final = "workers = 2"
+
+#: Ports are looked at, one by one, on these.
+_CLIENTS: Final = 6
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent this is, those that only wait to be reaped left out."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, which is more than a name."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def open_sockets(pid: int) -> int:
+    """How many a process has."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += str(link.readlink()).startswith("socket:")
+    return count
+
+
+class WorkersCase(ServerTestCase):
+    """A server with two workers."""
+
+    def begin(self, layout: Layout = Layout(top=_TOP), *, password: bool = False) -> Server:
+        """It, with both of them at work."""
+        return self.start(layout, password=password)
+
+    def workers(self, server: Server) -> list[int]:
+        """Their process numbers."""
+        return children(server.process.pid)
+
+    def counted(self, server: Server, series: str) -> float:
+        """What /metrics says."""
+        _, text = server.ask("/metrics")
+        for line in text.splitlines():
+            if line.startswith(f"{series} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def assertWhole(self, server: Server) -> None:
+        """The database is as it should be."""
+        with closing(sqlite3.connect(server.data / "moxsmtp.db")) as driver:
+            self.assertEqual(driver.execute("PRAGMA integrity_check").fetchone(), ("ok",))
+
+    def assertGone(self, *pids: int) -> None:
+        """None of them is left, soon."""
+        until(
+            lambda: not any(map(is_alive, pids)),
+            within=15,
+            what=f"{pids} are gone",
+            log=lambda: str([pid for pid in pids if is_alive(pid)]),
+        )
+
+
+class ServiceTests(WorkersCase):
+    """What is done for clients."""
+
+    def test_both(self) -> None:
+        """
+        Of clients that are not limited each worker has its share, and what they bring
+        is stored once each.
+        """
+        server = self.begin()
+        before = [open_sockets(pid) for pid in self.workers(server)]
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.client()) for _ in range(8)]
+            more = [open_sockets(pid) for pid in self.workers(server)]
+            self.assertEqual([now - was for now, was in zip(more, before, strict=True)], [4, 4])
+            for number in range(20):
+                for place, client in enumerate(clients):
+                    text = f"From: peer@there.test\r\nSubject: {place}-{number}\r\n\r\ntext\r\n"
+                    client.sendmail("peer@there.test", [ADDRESS], text)
+        subjects = sorted(entry["subject"] for entry in server.mail())
+        self.assertEqual(subjects, sorted(f"{p}-{n}" for p in range(8) for n in range(20)))
+        ids = {line.split("session ")[1].split()[0] for line in server.log().splitlines()
+               if "[session " in line}  # fmt: skip
+        self.assertEqual(len(ids), 8)
+        delivered = 'mox_smtpserver_delivery_total{reason="",result="delivered"}'
+        self.assertEqual(self.counted(server, delivered), 160)
+        self.assertEqual(self.counted(server, 'mox_smtpserver_connection_total{kind="smtp"}'), 8)
+
+    def test_large(self) -> None:
+        """Content that becomes a file is stored by either worker, octet by octet."""
+        server = self.begin()
+        body = b"".join(b"%06d %s\r\n" % (line, b"x" * 70) for line in range(8000))
+        with ExitStack() as stack:
+            for client in [stack.enter_context(server.client()) for _ in range(4)]:
+                client.sendmail("peer@there.test", [ADDRESS], b"Subject: large\r\n\r\n" + body)
+        found = server.mail()
+        self.assertEqual(len(found), 4)
+        for entry in found:
+            self.assertTrue(server.raw(entry["id"]).endswith(body))
+
+    def test_users(self) -> None:
+        """Users log in under STARTTLS with either worker; what they send leaves at once."""
+        port = free_port("127.0.0.2")
+        sink = Sink("127.0.0.2", port, fails=0, drops=0)
+        self.addCleanup(sink.end)
+        queue = f'outbound_port = {port}\nretry_after = "1h"'
+        server = self.begin(Layout(top=_TOP, tables={"queue": queue}), password=True)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.submission()) for _ in range(4)]
+            for number, client in enumerate(clients):
+                text = f"From: {ADDRESS}\r\nSubject: sent {number}\r\n\r\ntext\r\n"
+                client.sendmail(ADDRESS, ["user@[127.0.0.2]"], text)
+        # Without being woken the queue looks for mail less often.
+        until(lambda: len(sink.receipts) == 4, within=3, what="all have left", log=server.log)
+
+    def test_maildir(self) -> None:
+        """Mail that a worker stored is handed over at once."""
+        layout = Layout(
+            top=f'{_TOP}\nmaildir = "{self.folder}/mail/{{account}}"',
+            account='mailbox = "maildir"',
+        )
+        server = self.begin(layout)
+        new = self.folder / "mail" / "alice" / "new"
+        for number in range(4):
+            server.deliver(subject=f"{number}")
+            until(
+                lambda: new.is_dir() and len(list(new.iterdir())) == number + 1,  # noqa: B023 - called within the loop
+                within=3,
+                what="it is in the Maildir",
+                log=server.log,
+            )
+
+    def test_proxy(self) -> None:
+        """Behind a proxy, clients are known by what it says."""
+        server = self.begin(Layout(top=_TOP, listener='proxy.networks = ["127.0.0.0/8"]'))
+        with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as connection:
+            connection.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 25\r\n")
+            with connection.makefile("rwb") as client:
+                self.assertTrue(client.readline().startswith(b"220 "))
+                for line, code in (
+                    (b"HELO there.test", b"250"),
+                    (b"MAIL FROM:<peer@there.test>", b"250"),
+                    (b"RCPT TO:<alice@here.test>", b"250"),
+                    (b"DATA", b"354"),
+                    (b"Subject: proxied\r\n\r\ntext\r\n.", b"250"),
+                ):
+                    client.write(line + b"\r\n")
+                    client.flush()
+                    self.assertTrue(client.readline().startswith(code), line)
+        entry = self.assertComes(server, "proxied")
+        self.assertIn(b"[192.0.2.7]", server.raw(entry["id"]))
+
+
+class LimitTests(WorkersCase):
+    """They are those of the server, not of one process."""
+
+    def refused(self, server: Server) -> str:
+        """What a new connection is told."""
+        with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 10) as connection:
+            return connection.recv(1000).decode()
+
+    def test_network(self) -> None:
+        """Of one network so many connections are open as may be, and not one more (S-12)."""
+        limits = "open_connections = [3, 90, 270]\nlimits_exempt = []"
+        server = self.begin(Layout(top=_TOP, tables={"limits": limits}))
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(server.client())
+            for _ in range(3):
+                self.assertTrue(self.refused(server).startswith("421 4.7.0"))
+        until(lambda: self.refused(server).startswith("220"), within=5, what="there is room again")
+
+    def test_logins(self) -> None:
+        """Failures to log in count together, over all ports (S-42)."""
+        limits = "failed_logins_per_minute = [3, 30, 90]\nlimits_exempt = []"
+        slow = 'authentication = "0s"\nslow_client = "0s"'
+        layout = Layout(top=_TOP, tables={"limits": limits, "delays": slow})
+        server = self.begin(layout, password=True)
+        for _ in range(3):
+            with smtplib.SMTP("localhost", server.ports["submission"], "c.test", 30) as client:
+                client.starttls(context=server.tls())
+                client.ehlo()
+                wrong = base64.b64encode(f"\0{ADDRESS}\0wrong".encode()).decode()
+                self.assertEqual(client.docmd("AUTH", f"PLAIN {wrong}")[0], 535)
+        with self.assertRaises(smtplib.SMTPConnectError):
+            server.submission()
+
+    def test_listener(self) -> None:
+        """max_connections is counted over all workers, and given back when a connection ends."""
+        server = self.begin(Layout(top=_TOP, listener="max_connections = 4"))
+        with ExitStack() as stack:
+            for _ in range(4):
+                stack.enter_context(server.client())
+            self.assertTrue(self.refused(server).startswith("421 4.7.0 too many"))
+        until(lambda: self.refused(server).startswith("220"), within=5, what="there is room again")
+        for pid in self.workers(server):
+            os.kill(pid, signal.SIGKILL)
+            self.assertGone(pid)
+        until(lambda: len(self.workers(server)) == 2, within=10, what="they are back")
+        server.wait_until_up()
+        until(lambda: self.refused(server).startswith("220"), within=10, what="places are free")
+
+
+class DeathTests(WorkersCase):
+    """What is killed, in whatever order."""
+
+    def loaded(self, server: Server) -> tuple[Books, threading.Event, Sequence[Client]]:
+        """Clients that bring mail until they are told to stop."""
+        books, over = Books(), threading.Event()
+        # Those with even numbers bring mail from outside.
+        clients = [Client(2 * number, server, books, over) for number in range(_CLIENTS)]
+        for client in clients:
+            client.start()
+        self.addCleanup(over.set)
+        return books, over, clients
+
+    def assertKept(self, server: Server, books: Books) -> None:
+        """All that was acknowledged is there, once and whole."""
+        found = stored(server.data)
+        lost = [name for name in books.local if name not in found]
+        cut = [
+            name for name, size in books.local.items() if any(n < size for n in found.get(name, ()))
+        ]
+        twice = [name for name, sizes in found.items() if len(sizes) > 1]
+        self.assertEqual((lost, cut, twice), ([], [], []))
+        self.assertGreater(len(books.local), 50)
+        self.assertWhole(server)
+
+    def test_worker(self) -> None:
+        """
+        A worker is killed under load: the other one goes on, it comes back, and of what
+        was acknowledged nothing is lost.
+        """
+        server = self.begin()
+        books, over, clients = self.loaded(server)
+        for round_ in range(3):
+            time.sleep(1.5)
+            first = self.workers(server)
+            before = len(books.local)
+            os.kill(first[round_ % 2], signal.SIGKILL)
+            until(lambda: len(books.local) > before + 20, within=10, what="mail comes in")  # noqa: B023 - called within the loop
+            until(
+                lambda: len(self.workers(server)) == 2 and self.workers(server) != first,  # noqa: B023 - the same
+                within=15,
+                what="it is replaced",
+                log=server.log,
+            )
+        over.set()
+        for client in clients:
+            client.join(30)
+        self.assertKept(server, books)
+        until(lambda: self.counted(server, "moxsmtp_workers") == 2, within=10, what="both count")
+        self.assertEqual(self.counted(server, "moxsmtp_worker_ends_total"), 3)
+
+    def test_server(self) -> None:
+        """
+        The server is killed under load: no worker outlives it for long, it can be started
+        again at once, and of what was acknowledged nothing is lost.
+        """
+        server = self.begin()
+        books, over, clients = self.loaded(server)
+        for _ in range(3):
+            time.sleep(1.5)
+            former = self.workers(server)
+            self.assertEqual(len(former), 2)
+            # It alone: its workers have to find out by themselves.
+            os.kill(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+            server.restart()
+            server.wait_until_up()
+            self.assertGone(*former)
+        time.sleep(0.5)
+        over.set()
+        for client in clients:
+            client.join(30)
+        self.assertKept(server, books)
+
+    def test_stuck(self) -> None:
+        """A worker that does not end when it is told to is killed, and stopping goes on."""
+        server = self.begin()
+        pids = self.workers(server)
+        os.kill(pids[0], signal.SIGSTOP)
+        self.assertEqual(server.end(), 0)
+        self.assertGone(*pids)
+
+    def test_counts(self) -> None:
+        """What a worker had counted is not forgotten when it ends."""
+        series = 'mox_smtpserver_delivery_total{reason="",result="delivered"}'
+        server = self.begin()
+        for number in range(6):
+            server.deliver(subject=f"{number}")
+        self.assertEqual(self.counted(server, series), 6)
+        for pid in self.workers(server):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: self.counted(server, "moxsmtp_worker_ends_total") == 2, within=10,
+              what="their end is counted")  # fmt: skip
+        self.assertEqual(self.counted(server, series), 6)
+        until(lambda: self.counted(server, "moxsmtp_workers") == 2, within=20, what="both are back")
+        server.deliver(subject="more")
+        self.assertEqual(self.counted(server, series), 7)
+
+
+class CommandTests(WorkersCase):
+    """What the administrator says reaches all of them."""
+
+    def test_reload(self) -> None:
+        """SIGHUP: both know a new account; a worker that is started later, too."""
+        server = self.begin()
+        carol = '[account.carol]\naddresses = ["carol@here.test"]\n'
+        server.configure(Layout(top=_TOP, rest=carol))
+        server.reload()
+        until(lambda: "was reloaded" in server.log(), within=10, what="it is reloaded")
+        self.assertKnown(server)
+        first = self.workers(server)
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: self.counted(server, "moxsmtp_workers") == 2
+              and self.workers(server) != first, within=15, what="it is replaced")  # fmt: skip
+        self.assertKnown(server)
+
+    def assertKnown(self, server: Server) -> None:
+        """Whichever of them is asked."""
+        with ExitStack() as stack:
+            for client in [stack.enter_context(server.client()) for _ in range(4)]:
+                client.ehlo_or_helo_if_needed()
+                client.mail("peer@there.test")
+                self.assertEqual(client.rcpt("carol@here.test")[0], 250)
+
+    def test_password(self) -> None:
+        """A password that was changed counts with both at once."""
+        server = self.begin(password=True)
+        server.submission().close()
+        server.set_password(password="another one altogether")
+        for _ in range(2):
+            with smtplib.SMTP("localhost", server.ports["submission"], "c.test", 30) as client:
+                client.starttls(context=server.tls())
+                with self.assertRaises(smtplib.SMTPAuthenticationError):
+                    client.login(ADDRESS, PASSWORD)
+
+    def test_stop(self) -> None:
+        """
+        SIGTERM: who is in the middle of a message may end it, who is not gets 421; no
+        process is left (S-15).
+        """
+        server = self.begin()
+        pids = self.workers(server)
+        with server.client() as busy, server.client() as idle:
+            busy.helo()
+            busy.mail("peer@there.test")
+            busy.rcpt(ADDRESS)
+            self.assertEqual(busy.docmd("DATA")[0], 354)
+            idle.helo()
+            server.process.signal(signal.SIGTERM)
+            until(lambda: "shutting down" in server.log(), within=5, what="it stops")
+            self.assertEqual(idle.docmd("NOOP")[0], 421)
+            busy.send(b"Subject: the last\r\n\r\ntext\r\n.\r\n")
+            self.assertEqual(busy.getreply()[0], 250)
+            busy.close()
+        # twistd ends by the signal itself once all is done.
+        self.assertIn(server.process.wait(), (0, -signal.SIGTERM))
+        self.assertGone(*pids)
+        server.restart()
+        server.wait_until_up()
+        self.assertComes(server, "the last")
+
+    def test_stop_twice(self) -> None:
+        """A second SIGTERM ends all of it at once."""
+        server = Server(self.folder / "moxsmtp", Layout(top=_TOP))
+        self.addCleanup(server.end)
+        server.wait_until_up()
+        pids = self.workers(server)
+        with server.client() as client:
+            client.helo()
+            client.mail("peer@there.test")
+            client.rcpt(ADDRESS)
+            client.docmd("DATA")
+            server.process.signal(signal.SIGTERM)
+            until(lambda: "shutting down" in server.log(), within=5, what="it stops")
+            begun = time.monotonic()
+            server.process.signal(signal.SIGTERM)
+            self.assertGone(server.process.pid, *pids)
+            self.assertLess(time.monotonic() - begun, 2)
+            client.close()
+
+    def test_lines(self) -> None:
+        """What workers log stands in the server's log, each line whole and in its form."""
+        server = self.begin()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.client()) for _ in range(4)]
+            for number in range(25):
+                for client in clients:
+                    text = f"From: peer@there.test\r\nSubject: {number}\r\n\r\ntext\r\n"
+                    client.sendmail("peer@there.test", [ADDRESS], text)
+        until(lambda: server.log().count(" delivered ") == 100, within=5, what="all are logged")
+        for line in server.log().splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT[0-9:.]+Z (debug|info|warn|error|critical) ")
