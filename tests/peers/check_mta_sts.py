@@ -227,7 +227,7 @@ class DeliveryTests(StsTestCase):
         return Authority(self.folder, "stranger").issue("mx.there.test")
 
     def test_enforced(self) -> None:
-        """Q-55, Q-59: mail goes to a host that an enforced policy names and that proves its name."""
+        """Q-55, Q-59: an enforced policy lets mail go to a host that it names, proved by PKIX."""
         self.publish()
         self.offer(policy("enforce", "mx.there.test"))
         postfix = self.run_postfix(self.good())
