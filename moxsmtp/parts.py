@@ -190,6 +190,7 @@ class Parts:
             hostname=self.settings.hostname,
             now=self.now,
             unique=lambda: secrets.token_hex(16),
+            sign=self._signature_of_host,
         )
         self.hold_rules = HoldRules(engine.database, now=self.now)
         self.suppressions = Suppressions(engine.database)

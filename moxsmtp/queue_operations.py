@@ -9,7 +9,7 @@ from datetime import datetime
 from moxsmtp.interfaces import IAccounts, IContent, NewHook, OutgoingEvent
 from moxsmtp.names import Domain
 from moxsmtp.queue.change import Change
-from moxsmtp.queue.fate import Circumstances
+from moxsmtp.queue.fate import Circumstances, postmaster_mailbox, unsigned
 from moxsmtp.queue.filter import JobFilter
 from moxsmtp.queue.job import Attempt, Failed, Job, Retired, Settlement
 from moxsmtp.queue.settings import QueueSettings
@@ -36,11 +36,13 @@ class QueueOperations:
         hostname: Domain,
         now: Callable[[], datetime],
         unique: Callable[[], str],
+        sign: Callable[[bytes], bytes] = unsigned,
     ) -> None:
         """
         @param content: What stands behind a job's prefix.
         @param hostname: Who reports in DSNs.
         @param unique: Unguessable letters and digits, different in each call.
+        @param sign: See L{Circumstances.sign}.
         """
         self._admin = admin
         self._accounts = accounts
@@ -48,6 +50,7 @@ class QueueOperations:
         self._hostname = hostname
         self._now = now
         self._unique = unique
+        self._sign = sign
         self.content = content
         self.job = admin.job
         self.jobs = admin.jobs
@@ -91,8 +94,10 @@ class QueueOperations:
             now=now,
             account=self._accounts.account(job.account) if job.account else None,
             postmaster=self._accounts.postmaster(),
+            postmaster_mailbox=postmaster_mailbox(self._accounts),
             header=header,
             unique=self._unique(),
+            sign=self._sign,
         )
 
     def _failed(self, job: Job, header: bytes, now: datetime) -> Settlement:

@@ -5,21 +5,39 @@ Q-12, Q-30, Q-32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from moxsmtp.interfaces import INBOX, Account, OutgoingEvent
+from moxsmtp.interfaces import INBOX, Account, IAccounts, OutgoingEvent, RoleAddress
 from moxsmtp.names import Domain
 from moxsmtp.queue.job import Attempt, Delivered, Failed, Job, Outcome
 from moxsmtp.queue.schedule import gives_up
 from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.smtp.address import Path
 
-__all__ = ["Circumstances", "event_of", "in_trouble", "outcome_of"]
+__all__ = [
+    "Circumstances", "event_of", "in_trouble", "outcome_of", "postmaster_mailbox", "unsigned",
+]  # fmt: skip
 
 #: How often a report of ours is tried, if its own row does not say: the next one
 #: comes tomorrow (Q-12).
 _ATTEMPTS_OF_REPORTS: Final = 5
+
+
+_POSTMASTER: Final = Path("postmaster", None)
+
+
+def unsigned(content: bytes) -> bytes:  # noqa: ARG001 - the form of a signature
+    """No signature fields."""
+    return b""
+
+
+def postmaster_mailbox(accounts: IAccounts) -> str:
+    """Where mail for the bare postmaster goes."""
+    found = accounts.recipient_of(_POSTMASTER)
+    return found.mailbox if isinstance(found, RoleAddress) else INBOX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +57,8 @@ class Circumstances:
     @ivar failed_before: What L{moxsmtp.queue.storage.IJobStore.failed_before}
         says of the job; needed where L{moxsmtp.queue.settle.asks_history}.
     @ivar unique: Unguessable letters and digits, new for each settlement.
+    @ivar sign: The DKIM-Signature fields for a whole message from the
+        postmaster at C{hostname}; empty: it leaves unsigned.
     """
 
     hostname: Domain
@@ -51,6 +71,7 @@ class Circumstances:
     header: bytes = b""
     failed_before: bool = False
     unique: str
+    sign: Callable[[bytes], bytes] = unsigned
 
 
 def outcome_of(job: Job, attempt: Attempt) -> Outcome:

@@ -15,14 +15,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from moxsmtp.interfaces import (
-    INBOX,
     IAccounts,
     OutgoingEvent,
-    RoleAddress,
     StorageUnavailable,
 )
 from moxsmtp.names import Domain
 from moxsmtp.outbound.unreachable import Unreachable
+from moxsmtp.queue.fate import postmaster_mailbox, unsigned
 from moxsmtp.queue.job import (
     Attempt,
     Batch,
@@ -50,7 +49,6 @@ from moxsmtp.queue.settle import (
 from moxsmtp.queue.shaping import Shaper
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.queue.supply import Supply
-from moxsmtp.smtp.address import Path
 
 __all__ = ["MailWork"]
 
@@ -61,8 +59,6 @@ _HEADER: Final = 256 * 1024
 _RETURNED: Final = 4 << 20
 
 _PIECE: Final = 16 * 1024
-
-_POSTMASTER: Final = Path("postmaster", None)
 
 
 class MailWork:
@@ -85,7 +81,7 @@ class MailWork:
         hostname: Domain,
         randint: Randint,
         unique: Callable[[], str],
-        sign: Callable[[bytes], bytes] = lambda _: b"",
+        sign: Callable[[bytes], bytes] = unsigned,
         detained: Callable[[Job], Unreachable | None] = lambda _: None,
         shaper: Shaper | None = None,
         report_failed: Callable[[], None] = lambda: None,
@@ -228,27 +224,18 @@ class MailWork:
             now=now,
             account=self._accounts.account(job.account) if job.account else None,
             postmaster=self._accounts.postmaster(),
-            postmaster_mailbox=self._postmaster_mailbox(),
+            postmaster_mailbox=postmaster_mailbox(self._accounts),
             header=header,
             unique=self._unique(),
+            sign=self._sign,
         )
-
-    def _postmaster_mailbox(self) -> str:
-        """Where mail for the bare postmaster goes."""
-        found = self._accounts.recipient_of(_POSTMASTER)
-        return found.mailbox if isinstance(found, RoleAddress) else INBOX
 
     def _settlement(self, job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
         try:
-            settlement = settle(job, attempt, around)
-            if settlement.report is not None:
-                new, content = settlement.report
-                new = replace(new, prefix=self._sign(content))
-                settlement = replace(settlement, report=(new, content))
+            return settle(job, attempt, around)
         except Exception:  # noqa: BLE001 - what cannot be told must still be recorded
             self._log.failure("cannot compose DSN or webhook of job {job}", job=job.id)
             return settle_silently(job, attempt, around)
-        return settlement
 
     async def _returned(self, leader: Job, jobs: Sequence[Job], found: Attempt) -> bytes:
         """What reports on these jobs bring back; empty: there are none."""

@@ -122,18 +122,19 @@ def sent_report(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewJ
     form = Form.ASCII
     if job.smtputf8:
         form = Form.UTF8 if sender.needs_smtputf8 else Form.ASCII_OF_UTF8
+    content = _dsn(job, sender, outcome, around, form)
     new = NewJob(
         account="",
         reverse_path=None,
         forward_path=sender,
-        prefix=b"",
+        prefix=around.sign(content),
         message_id=_message_id(around),
         subject=SUBJECTS[_action(job, outcome, around.settings)],
         smtputf8=sender.needs_smtputf8,
         require_tls=job.require_tls,
         wishes=_NOTHING,
     )
-    return new, _dsn(job, sender, outcome, around, form)
+    return new, content
 
 
 def _action(job: Job, outcome: Outcome, settings: QueueSettings) -> Action:
