@@ -250,6 +250,7 @@ class Parts:
             unique=lambda: secrets.token_hex(16),
             detained=self.router.detained,
             sign=self._signature_of_host,
+            metrics=self.metrics,
             shaper=self.way_out.shaper,
             report_failed=lambda: self.metrics.count("mox_queue_dmarcreport_failure_total"),
         )

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from moxsmtp.interfaces import (
     IAccounts,
+    IMetrics,
     OutgoingEvent,
     StorageUnavailable,
 )
@@ -82,6 +83,7 @@ class MailWork:
         randint: Randint,
         unique: Callable[[], str],
         sign: Callable[[bytes], bytes] = unsigned,
+        metrics: IMetrics | None = None,
         detained: Callable[[Job], Unreachable | None] = lambda _: None,
         shaper: Shaper | None = None,
         report_failed: Callable[[], None] = lambda: None,
@@ -93,6 +95,7 @@ class MailWork:
         @param unique: Unguessable letters and digits, different in each call.
         @param sign: The DKIM-Signature fields for a whole message from the
             postmaster at C{hostname}; empty: it leaves unsigned.
+        @param metrics: Counts reports of ours that fail; L{None}: nobody does.
         @param detained: Why a job's sender may send nothing at present (Q-14).
         @param shaper: How hard a destination may be worked (Q-93).
         @param report_failed: Told of each DMARC report of ours that is given up.
@@ -107,6 +110,7 @@ class MailWork:
         self._randint = randint
         self._unique = unique
         self._sign = sign
+        self._metrics = metrics
         self._detained = detained
         self._shaper = shaper or Shaper()
         self._supplies: dict[Lease, Supply] = {}
@@ -273,6 +277,8 @@ class MailWork:
             word, until = "delayed", f", next attempt {settlement.fate.next_attempt:%H:%M:%S}"
         else:
             word, until = settlement.fate.event.value, ""
+            if self._metrics is not None and job.report == "dmarc" and not result.success:
+                self._metrics.count("mox_queue_dmarcreport_failure_total")
             if job.report == "dmarc" and settlement.fate.event is OutgoingEvent.FAILED:
                 self._report_failed()
         self._log.info(

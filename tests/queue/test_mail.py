@@ -25,6 +25,7 @@ from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import ReturnContent, Wishes
+from moxsmtp.testing import MemoryMetrics
 from tests.queue.doubles import MemoryContent, MemoryJobs
 from tests.queue.test_settle import DELIVERED, PERMANENT, TRANSIENT, job
 
@@ -217,6 +218,19 @@ class SignatureTests(MailTestCase):
         self.start(job())
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertIsNotNone(self.store.settlements[0][0].bounce)
+
+
+class CountTests(MailTestCase):
+    """What is counted."""
+
+    def test_failed_reports(self) -> None:
+        """Q-91: DMARC reports of ours that fail for good are counted, nothing else is."""
+        metrics = MemoryMetrics()
+        self.patch(self.work, "_metrics", metrics)
+        for kind in ("dmarc", "tls", ""):
+            self.answers = [Attempt({17: PERMANENT, 18: TRANSIENT, 19: DELIVERED})]
+            self.start(*(job(id=number, report=kind) for number in (17, 18, 19)))
+        self.assertEqual(metrics.counts, {"mox_queue_dmarcreport_failure_total": 1})
 
 
 class PostmasterTests(MailTestCase):
