@@ -32,6 +32,8 @@ from tests.store import (
     test_queue_model,
     test_sending,
     test_sts_policies,
+    test_tls_results,
+    test_tls_seen,
 )
 from tests.store.contract import Contract, new_hook, new_job, result, spooled
 from tests.store.engine import CountingReactor
@@ -72,6 +74,14 @@ class SuppressionTests(StoreOnPostgreSQL, test_echoes.SuppressionTests):
 
 class HandOversTests(StoreOnPostgreSQL, test_hand_overs.HandOversTests):
     """Messages on their way into a Maildir."""
+
+
+class TLSResultsTests(StoreOnPostgreSQL, test_tls_results.TLSResultsTests):
+    """What deliveries came to as regards TLS."""
+
+
+class TLSSeenTests(StoreOnPostgreSQL, test_tls_seen.TLSSeenTests):
+    """What domains offered."""
 
 
 class LeasesTests(StoreOnPostgreSQL, test_leases.LeasesTests):
