@@ -214,7 +214,7 @@ class Delivered:
 
     @ivar reply: Its lines, C{250 2.0.0 ok}.
     @ivar handed_on: It reports by itself: it got what the sender wants to hear
-        (RFC 3461 section 5.2.2).
+        (RFC 3461 section 5.2.1).
     """
 
     remote: RemoteMTA

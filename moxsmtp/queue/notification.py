@@ -44,7 +44,7 @@ _FOLDERS: Final[Mapping[str, str]] = {"dmarc": "dmarc", "tls": "tlsrpt"}
 #: The flag of mail that has been read, in a Maildir's letters.
 _SEEN: Final = "S"
 
-#: Nobody is told what became of a report.  RFC 3461 section 6.2.
+#: Nobody is told what became of a report.  RFC 3461 section 6.1.
 _NOTHING: Final = Wishes(notify=Notify(frozenset({Occasion.NEVER})))
 
 
@@ -62,7 +62,7 @@ def bounces(job: Job, outcome: Outcome, settings: QueueSettings) -> bool:
         return False
     if event is OutgoingEvent.DELAYED:
         return job.attempts == DELAYED_AFTER and not job.report
-    # Who was handed the wish reports by himself; RFC 3461 section 5.2.2.
+    # Who was handed the wish reports by himself; RFC 3461 section 5.2.1.
     return not (isinstance(outcome, Delivered) and outcome.handed_on)
 
 
@@ -188,7 +188,7 @@ def _report(job: Job, outcome: Outcome, around: Circumstances) -> RecipientRepor
         error=failed.error if failed is not None else "",
         remote_name=remote.name if remote is not None else "",
         remote_address=remote.address if remote is not None else None,
-        reply=failed.reply if failed is not None else "",
+        reply=outcome.reply,
         last_attempt=job.last_attempt,
         retry_until=until,
         retry_intervals=intervals,

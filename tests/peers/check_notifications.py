@@ -129,7 +129,7 @@ secret_files = ["{self.folder / "next"}"]
     def test_success_is_reported_once(self) -> None:
         """
         Who asks to hear of success hears it from Postfix, to whom the wish was
-        handed on, and not from us, too (S-68).  RFC 3461 section 5.2.2.
+        handed on, and not from us, too (S-68).  RFC 3461 section 5.2.1.
         """
         text = f"From: {ADDRESS}\r\nSubject: wish\r\n\r\ntext\r\n"
         with self.server.submission() as client:

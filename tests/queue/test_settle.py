@@ -281,7 +281,7 @@ class BounceTests(unittest.SynchronousTestCase):
             )
 
     def test_report_on_reports(self) -> None:
-        """A report asks for no report on itself.  RFC 3461 section 6.2."""
+        """A report asks for no report on itself.  RFC 3461 section 6.1."""
         report = settled(PERMANENT, job(account=""), account=None).report
         assert report is not None
         self.assertEqual(str(report[0].wishes.notify), "NEVER")
@@ -384,7 +384,7 @@ class WishesTests(unittest.SynchronousTestCase):
     def test_handed_on(self) -> None:
         """
         S-68: who was handed the wishes reports success by himself, so that nothing
-        is said of relaying.  RFC 3461 section 5.2.2.
+        is said of relaying.  RFC 3461 section 5.2.1.
         """
         handed = replace(DELIVERED, handed_on=True)
         self.assertEqual(self.told("SUCCESS", handed), b"")
@@ -412,12 +412,16 @@ class WishesTests(unittest.SynchronousTestCase):
             self.assertEqual(self.told("SUCCESS,FAILURE", outcome, reverse_path=None), b"")
 
     def test_relayed(self) -> None:
-        """S-68: a report of success says so in its subject, to people, and with class 2."""
+        """
+        S-68: a report of success says so in its subject, to people, and with class
+        2, and quotes what the next hop said.  RFC 3461 section 6.3.
+        """
         report = self.told("SUCCESS", DELIVERED)
         for line in (
             b"Subject: Mail relayed\r\n", b"Status: 2.0.0\r\n",
             b"Your message was handed to a server that reports no deliveries, for\r\n",
             b"Remote-MTA: dns; mx.theirs.example (192.0.2.7)\r\n",
+            b"Diagnostic-Code: smtp; 250 2.0.0 ok\r\n",
         ):  # fmt: skip
             self.assertIn(line, report)
         self.assertNotIn(b"tried", report)
