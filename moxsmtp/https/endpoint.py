@@ -124,13 +124,8 @@ class _Closing(ProtocolWrapper):
     _limit: IDelayedCall | None = None
     _seen = 0
 
-    def write(self, data: bytes) -> None:
-        """A request, or part of it, whose answer is measured anew."""
-        self._seen = 0
-        super().write(data)  # type: ignore[no-untyped-call]  # Twisted gives it no types
-
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Likewise."""
+        """The header of a request, whose answer is measured anew."""
         self._seen = 0
         super().writeSequence(data)  # type: ignore[no-untyped-call]  # Twisted gives it no types
 

@@ -43,8 +43,10 @@ GET = Request(
 UNTRUSTED = SSL.Error([("SSL routines", "", "certificate verify failed")])
 
 
-class ClientTests(unittest.SynchronousTestCase):
-    """Requests over a reactor without sockets."""
+class ClientTestCase(unittest.SynchronousTestCase):
+    """A client over a reactor without sockets."""
+
+    persistent = False
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -54,14 +56,15 @@ class ClientTests(unittest.SynchronousTestCase):
             MemoryResolver({Question("a.example", RRType.A): Records((PUBLIC,))}),
             self.handshakes,
             AddressPolicy((), allow_loopback=False),
-            persistent=False,
+            persistent=self.persistent,
         )
         self.addCleanup(self.end)
 
     def end(self) -> None:
         """Nothing is left behind."""
-        self.successResultOf(self.client.close())
+        closed = self.client.close()
         self.reactor.advance(300)
+        self.successResultOf(closed)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def begin(self) -> tuple[Deferred[Answer], Line]:
@@ -77,6 +80,10 @@ class ClientTests(unittest.SynchronousTestCase):
         if close:
             line.hang_up()
         return self.successResultOf(done)
+
+
+class ClientTests(ClientTestCase):
+    """Single requests."""
 
     def test_request(self) -> None:
         """A request without body says nothing of one, and asks for nothing to be packed."""
@@ -157,6 +164,25 @@ class ClientTests(unittest.SynchronousTestCase):
         done.cancel()
         self.failureResultOf(done, CancelledError)
         self.assertTrue(line.transport.disconnected)
+
+
+class PersistentTests(ClientTestCase):
+    """Requests over connections that are kept."""
+
+    persistent = True
+
+    def test_request(self) -> None:
+        """Nothing is said of the connection's end, and the next request takes the same."""
+        done, line = self.begin()
+        self.assertNotIn(b"close", line.transport.value())
+        # More in all than may be in one answer.
+        for _ in range(1200):
+            line.say(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000 + b"\r\nContent-Length: 0\r\n\r\n")
+            self.assertEqual(self.successResultOf(done).code, 200)
+            done = Deferred.fromCoroutine(self.client.call(GET))
+        self.assertEqual(len(self.reactor.tcpClients), 1)
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
 
 
 class WordsTests(unittest.SynchronousTestCase):
