@@ -64,6 +64,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.outbound.sessions": SHELL,
     "moxsmtp.outbound.visit": SHELL,
     "moxsmtp.outbound.ways": SHELL,
+    "moxsmtp.outbound.lately": SHELL,
     "moxsmtp.outbound.lookups": SHELL,
     "moxsmtp.outbound.forecast": SHELL,
     "moxsmtp.outbound.next_hop": SHELL,

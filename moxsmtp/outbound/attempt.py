@@ -17,8 +17,9 @@ from twisted.logger import Logger
 
 from moxsmtp.interfaces import IContent, IMetrics
 from moxsmtp.names import Host
+from moxsmtp.outbound.lately import Key, Lately
 from moxsmtp.outbound.route import Consignment, Router, failure_of
-from moxsmtp.outbound.transport import Fail
+from moxsmtp.outbound.transport import Direct, Fail, Smarthost, Socks
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.outbound.visit import Visit, Visits
 from moxsmtp.outbound.ways import Environment, Target, Way, way_of
@@ -78,6 +79,7 @@ class Deliver:
         self._content = content
         self._metrics = metrics
         self._records = records
+        self._lately = Lately()
 
     async def attempt(self, batch: Batch) -> Attempt:
         """
@@ -114,6 +116,8 @@ class Deliver:
         if isinstance(transport, Fail):
             work.fail(failure_of(transport))
             return
+        if await self._shortcut(work, transport):
+            return
         way = way_of(self._environment, transport, work.batch.leader)
         try:
             await self._hosts(work, way, transport.name)
@@ -121,6 +125,26 @@ class Deliver:
             results = way.results()
             if results:
                 self._records.results(results)
+
+    async def _shortcut(self, work: Work, transport: Direct | Socks | Smarthost) -> bool:
+        """
+        Over a session that waits, to where the message before this one went a
+        moment ago: what was asked then need not be asked again.
+
+        @return: Nobody is left.
+        """
+        target = self._lately.get(_key(work, transport), self._clock.seconds())
+        if target is None:
+            return False
+        visit = Visit()
+        with self._measured(work, transport.name) as ending:
+            ending.tlsmode = target.demand.mode
+            ending.word = ""
+            if await self._visits.again(visit, work, target, self._content(work.batch)):
+                ending.word = visit.word
+                await self._remember(work, target, visit)
+                work.visited.add(target.name)
+        return not work.left
 
     # -- hosts --
 
@@ -148,6 +172,8 @@ class Deliver:
         is_reached = False
         errors: list[str] = []
         for host in next_hop.hosts:
+            if host.ascii in work.visited:
+                continue
             visit = await self._host(work, way, transport, host)
             is_reached = is_reached or visit.session is not None
             errors += visit.errors
@@ -172,6 +198,8 @@ class Deliver:
             content = self._content(work.batch)
             await self._visits.pay(visit, work, target, content, began=began)
             ending.word = visit.word
+        if visit.word == "ok":
+            self._lately.put(_key(work, target.transport), target, self._clock.seconds())
         failed = visit.session
         if failed is not None and failed.is_to_be_repeated:
             with self._measured(work, transport) as ending:
@@ -221,3 +249,8 @@ class Deliver:
                     tlsmode=ending.tlsmode,
                     result=ending.word,
                 )
+
+
+def _key(work: Work, transport: Direct | Socks | Smarthost) -> Key:
+    leader = work.batch.leader
+    return transport, leader.destination, leader.require_tls, leader.report

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import dropwhile
 from typing import Final
 
 from OpenSSL import SSL
@@ -34,6 +35,9 @@ from moxsmtp.smtp.mailing import Accepted, Fate, Refusal
 __all__ = ["Visit", "Visits"]
 
 _NO_TIME: Final = timedelta()
+
+#: What the replies to a message begin with, behind those of the opening.
+_BEGINNINGS: Final = frozenset({"MAIL", "RSET"})
 
 
 class Visit:
@@ -80,7 +84,7 @@ class Visits:
 
         @param began: When the host's addresses were asked for, in seconds.
         """
-        if await self._again(visit, work, target, content):
+        if await self.again(visit, work, target, content):
             return
         session = await self._reached(visit, work, target, began)
         if session is None:
@@ -110,7 +114,7 @@ class Visits:
 
     # -- a session
 
-    async def _again(self, visit: Visit, work: Work, target: Target, content: IContent) -> bool:
+    async def again(self, visit: Visit, work: Work, target: Target, content: IContent) -> bool:
         """
         Over a session that waits (Q-94).
 
@@ -214,6 +218,7 @@ class Visits:
         self._tell_security(session)
         if session.is_to_be_repeated:
             work.note(f"TLS failed: {client.exchange.tls_failed}")
+            visit.word = "temperror"
             client.leave()
             return
         fates = client.exchange.fates
@@ -226,7 +231,11 @@ class Visits:
         client = session.client
         if session.security is not None and session.security.description and session.messages == 1:
             work.note(f"TLS: {session.security.description}")
-        work.note(*(f"{said}: {reply.text}" for said, reply in client.exchange.heard))
+        heard = client.exchange.heard
+        if session.messages > 1:
+            # The opening stands in the trace of the first.
+            heard = tuple(dropwhile(lambda each: each[0] not in _BEGINNINGS, heard))
+        work.note(*(f"{said}: {reply.text}" for said, reply in heard))
         remote = RemoteMTA(target.name, session.likeness.address)
         other_family = target.is_dual_stack and work.batch.leader.attempts == 1
         work.heed(fates, remote, other_family=other_family)

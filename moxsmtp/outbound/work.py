@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,12 +28,14 @@ __all__ = ["Work"]
 class Work:
     """
     @ivar left: Jobs that another host may still take.
+    @ivar visited: Names of hosts that had their say.
     @ivar dialed: Addresses connected to, by host.
     """
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.left = list(batch.jobs)
+        self.visited: set[str] = set()
         self.dialed: dict[str, tuple[IPAddress, ...]] = {}
         self._outcomes: dict[int, Outcome] = {}
         self._trace: list[str] = []
@@ -140,14 +142,10 @@ class Work:
 
 def _tidy(line: str) -> str:
     """One line that any terminal can show: what a server says may be anything."""
-    if line.isprintable() and len(line) <= TRACE_LINE:
+    line = line[:TRACE_LINE].replace("\n", " ")
+    if line.isprintable():
         return line
-    return "".join(_visible(line[:TRACE_LINE]))
-
-
-def _visible(text: str) -> Iterable[str]:
-    for character in text:
-        yield character if character.isprintable() else " "
+    return "".join(character if character.isprintable() else " " for character in line)
 
 
 def _failed(found: Unreachable) -> Failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -12,21 +12,28 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TooLate
-from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.records import MX, LookupFailed, Question, RRType
-from moxsmtp.interfaces import IContent, RequireTLS
+from moxsmtp.interfaces import IContent, IPolicies, RequireTLS
 from moxsmtp.names import IPAddress, parse_domain
-from moxsmtp.outbound.attempt import Deliver, dialer
+from moxsmtp.outbound.attempt import Deliver
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops
+from moxsmtp.outbound.route import NO_ROUTING, Router
+from moxsmtp.outbound.security import TLSPolicies
+from moxsmtp.outbound.sessions import Sessions
+from moxsmtp.outbound.smarthost_terms import login_to
+from moxsmtp.outbound.socks import socks_connect
+from moxsmtp.outbound.visit import Visits
+from moxsmtp.outbound.ways import Environment
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, RemoteMTA
+from moxsmtp.queue.shaping import Shaper
 from moxsmtp.smtp.address import Path
 from moxsmtp.testing import MemoryResolver
-from moxsmtp.tls.client import OpportunisticTLS, client_context
+from moxsmtp.tls.client import client_context
+from moxsmtp.tlsrpt import TLSResult
 from tests.outbound.servers import Counts, ServerCreator, Text, TLSServer, Wire
 
 HERE = parse_domain("here.example")
@@ -57,6 +64,22 @@ def job(number: int = 1, **changes: Any) -> Job:
     )
 
 
+class Memory:
+    """What was put down."""
+
+    def __init__(self) -> None:
+        self.told: list[TLSResult] = []
+        self.announced: list[tuple[int, bool, bool]] = []
+
+    def results(self, results: Sequence[TLSResult]) -> None:
+        """See L{Records}."""
+        self.told += results
+
+    async def seen(self, job: Job, *, starttls: bool, require_tls: bool) -> None:
+        """See L{Records}."""
+        self.announced.append((job.id, starttls, require_tls))
+
+
 class AttemptTestCase(SynchronousTestCase):
     """
     Two hosts for there.example; each address is refused, or connected to.
@@ -73,7 +96,11 @@ class AttemptTestCase(SynchronousTestCase):
         self.wires: list[Wire] = []
         self.dials: list[tuple[IPAddress, int, float]] = []
         self.refused: dict[IPAddress, Exception | None] = {}
-        self.tls: Callable[[Any], Any] | None = None
+        self.sessions = Sessions(self.clock)
+        self.shaper = Shaper()
+        self.routing = NO_ROUTING
+        self.policies: IPolicies | None = None
+        self.records = Memory()
         self.content: IContent = Text(b"hello\r\n")
         self.dns = MemoryResolver(
             {
@@ -96,17 +123,40 @@ class AttemptTestCase(SynchronousTestCase):
 
     def begin(self, *jobs: Job, route: FixedRoute | None = None) -> Deferred[Attempt]:
         """An attempt under way."""
+        deliver = self.deliver(route)
+        return Deferred.fromCoroutine(deliver.attempt(Batch(jobs or (job(),), NOW)))
+
+    def deliver(self, route: FixedRoute | None = None) -> Deliver:
+        """Over those wires; its sessions wait in C{self.sessions}."""
         next_hops = NextHops(resolver=self.dns, clock=self.clock, randbelow=lambda _: 0, port=2525)
-        deliver = Deliver(
-            route=route or next_hops,
+        return Deliver(
+            router=Router(lambda: self.routing),
+            environment=Environment(
+                route=route or next_hops,
+                policies=TLSPolicies(
+                    resolver=self.dns,
+                    policies=self.policies,
+                    context=client_context(strict=False),
+                    clock=self.clock,
+                    now=lambda: NOW,
+                    metrics=self.counts,
+                    port=2525,
+                ),
+                hostname="client.example",
+                connect=self.connect,
+                through=lambda addresses, port: socks_connect(
+                    self.connect, addresses, port, self.clock
+                ),
+                login=lambda smarthost: login_to(smarthost, lambda count: b"r" * count),
+                metrics=self.counts,
+            ),
+            visits=Visits(clock=self.clock, sessions=self.sessions, metrics=self.counts),
+            shaper=self.shaper,
             clock=self.clock,
-            connect=self.connect,
             content=lambda _: self.content,
             metrics=self.counts,
-            hostname="client.example",
-            tls=self.tls,
+            records=self.records,
         )
-        return Deferred.fromCoroutine(deliver.attempt(Batch(jobs or (job(),), NOW)))
 
     def play(self, wire: Wire, *replies: bytes) -> None:
         """The server says this, line by line."""
@@ -133,8 +183,9 @@ class DeliveredTests(AttemptTestCase):
             self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n",
             b"250-2.0.0 queued\r\n250 2.0.0 as 7\r\n221 bye\r\n",
         )  # fmt: skip
+        found = self.successResultOf(attempt)
         self.assertEqual(
-            self.successResultOf(attempt),
+            replace(found, trace=()),
             Attempt(
                 {
                     1: Delivered(
@@ -151,7 +202,7 @@ class DeliveredTests(AttemptTestCase):
         self.assertEqual(self.labels("mox_queue_connection_total"), [{"result": "ok"}])
         self.assertEqual(
             self.labels("mox_queue_delivery_duration_seconds"),
-            [{"attempt": "1", "transport": "", "tlsmode": "skip", "result": "ok"}],
+            [{"attempt": "1", "transport": "", "tlsmode": "opportunistic", "result": "ok"}],
         )
 
     def test_what_is_sent(self) -> None:
@@ -181,10 +232,11 @@ class DeliveredTests(AttemptTestCase):
                     )
                 ),
                 b"X: y\r\nhello\r\n.\r\n",
-                b"QUIT\r\n",
+                b"",
             ],
         )
-        wire.lose()
+        self.sessions.close()
+        self.assertEqual(wire.take(), b"QUIT\r\n")
         self.assertEqual(
             {type(o) for o in self.successResultOf(attempt).outcomes.values()}, {Delivered}
         )
@@ -367,7 +419,7 @@ class DialTests(AttemptTestCase):
         self.successResultOf(self.begin())
         self.assertEqual(
             self.durations(),
-            [{"attempt": "1", "transport": "", "tlsmode": "skip", "result": "temperror"}],
+            [{"attempt": "1", "transport": "", "tlsmode": "opportunistic", "result": "temperror"}],
         )
 
 
@@ -377,10 +429,8 @@ class TLSTests(AttemptTestCase):
     OFFER = b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n"
 
     def setUp(self) -> None:
-        """One host; TLS wanted."""
+        """One host."""
         super().setUp()
-        context = client_context(strict=False)
-        self.tls = lambda host: OpportunisticTLS(context, host)
 
     def test_encrypted(self) -> None:
         """Offered, TLS is used, whatever the certificate."""
@@ -440,14 +490,27 @@ class TLSTests(AttemptTestCase):
 class RequireTLSTests(AttemptTestCase):
     """What may only go on with TLS that is sure."""
 
-    def test_stays(self) -> None:
-        """It fails for good and no host is asked; what goes with it without that wish goes."""
+    def test_no_host_will_do(self) -> None:
+        """
+        Q-61: where no host has a policy that makes sure of it, mail under
+        REQUIRETLS fails for good at once, and no host is connected to.
+        """
         demanding = job(1, require_tls=RequireTLS.YES)
         outcomes = self.successResultOf(self.begin(demanding)).outcomes
         self.assertEqual([], self.dials)
         failed = outcomes[1]
         assert isinstance(failed, Failed)
         self.assertEqual((True, 554, "7.30"), (failed.permanent, failed.code, failed.status))
+
+    def test_one_host_unknown(self) -> None:
+        """Q-61: as long as nobody knows where one of the hosts is, it is tried again."""
+        for name in ("mx1.example", "mx2.example"):
+            self.setUp()
+            self.dns.zone[Question(name, RRType.A)] = LookupFailed("SERVFAIL")
+            demanding = job(1, require_tls=RequireTLS.YES)
+            failed = self.successResultOf(self.begin(demanding)).outcomes[1]
+            assert isinstance(failed, Failed)
+            self.assertFalse(failed.permanent)
 
     def test_others_go(self) -> None:
         """Mail without the wish, or with the wish for no TLS, is delivered."""
@@ -456,9 +519,54 @@ class RequireTLSTests(AttemptTestCase):
         self.assertEqual(2, len(self.dials))
 
     def test_to_ourselves(self) -> None:
-        """What never leaves the machine is handed over."""
+        """What never leaves the machine is handed over (Q-89)."""
         _ = self.begin(job(1, require_tls=RequireTLS.YES), route=FixedRoute(ONE, 2525))
         self.assertEqual(1, len(self.dials))
+
+
+class OtherFamilyTests(AttemptTestCase):
+    """Refusals on policy that may be meant for the address that we came from."""
+
+    REFUSAL = b"250 ok\r\n550 5.7.1 not from there\r\n503 no\r\n221 bye\r\n"
+
+    def turned_away(self, *, attempts: int, both: bool) -> Failed:
+        """What the only host's refusal comes to."""
+        self.setUp()
+        self.dns.zone = {
+            Question("there.example", RRType.MX): (MX(1, "mx1.example"),),
+            Question("mx1.example", RRType.A): (str(ONE),),
+        }
+        if both:
+            self.dns.zone[Question("mx1.example", RRType.AAAA)] = (str(SIX),)
+        attempt = self.begin(job(attempts=attempts))
+        self.play(self.wires[0], GREETING, self.REFUSAL)
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Failed)
+        return outcome
+
+    def test_first_attempt(self) -> None:
+        """Q-33: x.7.* of a host with both families is transient at the first attempt only."""
+        self.assertEqual(
+            {
+                (attempts, both): self.turned_away(attempts=attempts, both=both).permanent
+                for attempts in (1, 2)
+                for both in (True, False)
+            },
+            {(1, True): False, (1, False): True, (2, True): True, (2, False): True},
+        )
+
+    def test_the_other_family_next(self) -> None:
+        """Q-33, Q-49: the next attempt connects to the family that was not used."""
+        self.dns.zone = {
+            Question("there.example", RRType.MX): (MX(1, "mx1.example"),),
+            Question("mx1.example", RRType.A): (str(ONE),),
+            Question("mx1.example", RRType.AAAA): (str(SIX),),
+        }
+        attempt = self.begin()
+        self.play(self.wires[0], GREETING, self.REFUSAL)
+        dialed = self.successResultOf(attempt).dialed
+        _ = self.begin(job(attempts=2, dialed=dialed))
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, SIX])
 
 
 class TroubleTests(AttemptTestCase):
@@ -511,7 +619,7 @@ class TroubleTests(AttemptTestCase):
         """
         Cancelled while the second host is talked to, an attempt still tells whom
         the first one took or refused for good, and of nobody else (Q-19); the
-        leave that is taken of the first is cut off too.
+        first one's session waits for another message all the same.
         """
         attempt = self.begin(job(1), job(2), job(3))
         self.play(
@@ -526,10 +634,11 @@ class TroubleTests(AttemptTestCase):
             {1: Delivered, 2: Failed},
         )
         self.assertEqual(found.dialed, {"mx1.example": (ONE,), "mx2.example": (TWO,)})
-        self.assertEqual([wire.closed for wire in self.wires], ["aborted", "aborted"])
+        self.assertEqual([wire.closed for wire in self.wires], ["", "aborted"])
         self.assertEqual(
             [labels["result"] for labels in self.durations()], ["okpartial", "canceled"]
         )
+        self.sessions.close()
         for wire in self.wires:
             wire.lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -554,6 +663,8 @@ class TroubleTests(AttemptTestCase):
         self.play(self.wires[0], b"250 ok\r\n")
         self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
         self.assertEqual([labels["result"] for labels in self.durations()], ["ok"])
+        self.sessions.close()
+        self.assertEqual(self.wires[0].take(), b"QUIT\r\n")
         self.assertEqual(self.wires[0].closed, "")
         self.clock.advance(5)
         self.assertEqual(self.wires[0].closed, "aborted")
@@ -585,58 +696,3 @@ class TroubleTests(AttemptTestCase):
             [labels["result"] for labels in self.labels("mox_queue_delivery_duration_seconds")],
             ["timeout", "temperror"],
         )
-
-
-class _Connector:
-    """What connectTCP gives."""
-
-    def __init__(self, factory: ClientFactory) -> None:
-        self.factory = factory
-        self.disconnected = False
-
-    def disconnect(self) -> None:
-        """See C{IConnector}."""
-        self.disconnected = True
-        self.factory.clientConnectionFailed(self, Failure(ConnectError()))  # type: ignore[arg-type]  # as much of it as is used
-
-
-class DialerTests(SynchronousTestCase):
-    """Connecting through a reactor."""
-
-    def setUp(self) -> None:
-        """Nothing dialed."""
-        self.dialed: list[tuple[str, int, float]] = []
-        self.connectors: list[_Connector] = []
-        self.protocol = Protocol()
-        self.connected = dialer(self)(self.protocol, SIX, 25, 7.5)
-
-    def connectTCP(
-        self, host: str, port: int, factory: ClientFactory, timeout: float
-    ) -> _Connector:
-        """See C{IReactorTCP}."""
-        self.dialed.append((host, port, timeout))
-        self.connectors.append(_Connector(factory))
-        factory.startedConnecting(self.connectors[-1])  # type: ignore[arg-type]  # as much of it as is used
-        return self.connectors[-1]
-
-    def test_connects(self) -> None:
-        """The protocol is the one given."""
-        self.assertEqual(self.dialed, [(str(SIX), 25, 7.5)])
-        built = self.connectors[0].factory.buildProtocol(None)
-        assert built is not None
-        built.makeConnection(StringTransport())
-        self.assertIs(built, self.protocol)
-        self.assertIsNone(self.successResultOf(self.connected))
-
-    def test_fails(self) -> None:
-        """A failure is the Deferred's."""
-        connector = self.connectors[0]
-        reason = Failure(Refused())
-        connector.factory.clientConnectionFailed(connector, reason)  # type: ignore[arg-type]  # as much of it as is used
-        self.failureResultOf(self.connected, Refused)
-
-    def test_cancel(self) -> None:
-        """Cancelling stops the connecting."""
-        self.connected.cancel()
-        self.failureResultOf(self.connected)
-        self.assertTrue(self.connectors[0].disconnected)

@@ -1,0 +1,218 @@
+"""Sessions that wait for the next message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refused
+
+from moxsmtp.dns.records import MX, Question, RRType
+from moxsmtp.interfaces import RequireTLS
+from moxsmtp.names import parse_domain
+from moxsmtp.outbound.route import Routing
+from moxsmtp.outbound.sessions import Sessions
+from moxsmtp.outbound.transport import Direct, Route
+from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed
+from tests.outbound.servers import Wire
+from tests.outbound.test_attempt import GREETING, NOW, ONE, TWO, AttemptTestCase, job
+
+OTHER = parse_domain("other.example")
+
+TAKEN = b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n"
+TAKEN_AGAIN = b"250 reset\r\n" + TAKEN
+
+
+class ReuseTestCase(AttemptTestCase):
+    """One server that delivers several messages.  @ivar server: It."""
+
+    def setUp(self) -> None:
+        """It has sent nothing yet."""
+        super().setUp()
+        self.server = self.deliver()
+
+    def send(self, **changes: Any) -> Deferred[Attempt]:
+        """Another message."""
+        return Deferred.fromCoroutine(self.server.attempt(Batch((job(**changes),), NOW)))
+
+    def delivered(self, wire: Wire, *replies: bytes, **changes: Any) -> None:
+        """Another message, which is taken on that wire with these replies."""
+        attempt = self.send(**changes)
+        self.play(wire, *replies)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+
+    def first(self) -> Wire:
+        """The first message, on a wire of its own, which waits then."""
+        attempt = self.send()
+        self.play(self.wires[0], GREETING, TAKEN)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        return self.wires[0]
+
+
+class ReuseTests(ReuseTestCase):
+    """Q-94."""
+
+    def test_again(self) -> None:
+        """
+        Q-94: the next message for the same host goes over the same session, behind
+        RSET, without asking the DNS again.
+        """
+        wire = self.first()
+        asked = len(self.dns.asked)
+        attempt = self.send()
+        self.assertTrue(wire.take().startswith(b"RSET\r\n"))
+        self.play(wire, TAKEN_AGAIN)
+        found = self.successResultOf(attempt)
+        self.assertIsInstance(found.outcomes[1], Delivered)
+        self.assertEqual([dial[0] for dial in self.dials], [ONE])
+        self.assertEqual(len(self.dns.asked), asked)
+        self.assertEqual(found.dialed, {})
+        self.assertIn("used again", " ".join(found.trace))
+
+    def test_half_a_minute(self) -> None:
+        """Q-94: a session that nobody used for 30 s is left with QUIT."""
+        wire = self.first()
+        self.clock.advance(29)
+        self.assertEqual(wire.take(), b"")
+        self.clock.advance(1)
+        self.assertEqual(wire.take(), b"QUIT\r\n")
+        self.assertEqual(len(self.sessions), 0)
+        _ = self.send()
+        self.assertEqual(len(self.dials), 2)
+
+    def test_asked_anew(self) -> None:
+        """What the DNS said is believed for ten seconds; the session is used all the same."""
+        wire = self.first()
+        asked = len(self.dns.asked)
+        self.clock.advance(11)
+        self.delivered(wire, TAKEN_AGAIN)
+        self.assertGreater(len(self.dns.asked), asked)
+        self.assertEqual(len(self.dials), 1)
+
+    def test_hundred(self) -> None:
+        """Q-94: the hundredth message is the last one of a session."""
+        wire = self.first()
+        for _ in range(98):
+            self.delivered(wire, TAKEN_AGAIN)
+        attempt = self.send()
+        self.play(wire, b"250 reset\r\n250 ok\r\n250 ok\r\n354 go\r\n")
+        wire.say(b"250 ok\r\n")
+        self.successResultOf(attempt)
+        self.assertEqual(wire.take(), b"QUIT\r\n")
+        self.assertEqual(len(self.sessions), 0)
+
+    def test_ended_while_it_waited(self) -> None:
+        """Q-94: a session that ended while it waited is no failure: a new one is made."""
+        wire = self.first()
+        wire.lose()
+        attempt = self.send()
+        self.play(self.wires[1], GREETING, TAKEN)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE])
+
+    def test_ends_when_it_is_used(self) -> None:
+        """Q-94: nor is one that ends as soon as it is used, closed or with 421."""
+        for last in (b"", b"421 4.4.2 you were silent\r\n"):
+            self.setUp()
+            wire = self.first()
+            attempt = self.send()
+            wire.take()
+            if last:
+                wire.say(last)
+            wire.lose()
+            self.play(self.wires[1], GREETING, TAKEN)
+            found = self.successResultOf(attempt)
+            self.assertIsInstance(found.outcomes[1], Delivered)
+            self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE])
+
+    def test_anew_once(self) -> None:
+        """Q-94: a new session is made once; if that fails, so does the host."""
+        wire = self.first()
+        self.refused = {ONE: Refused(), TWO: Refused()}
+        attempt = self.send()
+        wire.take()
+        wire.lose()
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertFalse(outcome.permanent)
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE, TWO])
+
+    def test_refused_on_it(self) -> None:
+        """A host that puts a message off on a used session is not asked twice; the next one is."""
+        wire = self.first()
+        attempt = self.send()
+        self.play(wire, b"250 reset\r\n250 ok\r\n451 4.3.0 busy\r\n503 none\r\n")
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, TWO])
+        self.play(self.wires[1], GREETING, TAKEN)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+
+    def test_after_a_refusal(self) -> None:
+        """A session on which a message was refused serves the next one."""
+        attempt = self.send()
+        self.play(self.wires[0], GREETING, b"250 ok\r\n550 5.1.1 who\r\n503 none\r\n")
+        self.successResultOf(attempt)
+        self.delivered(self.wires[0], TAKEN_AGAIN)
+        self.assertEqual(len(self.dials), 1)
+
+    def test_one_message_at_a_time(self) -> None:
+        """A session that is in use serves nobody else."""
+        wire = self.first()
+        _, _ = self.send(), self.send()
+        self.assertTrue(wire.take().startswith(b"RSET\r\n"))
+        self.assertEqual(len(self.dials), 2)
+
+    def test_cancelled_on_it(self) -> None:
+        """A session is gone when the attempt on it is cut."""
+        wire = self.first()
+        attempt = self.send()
+        attempt.cancel()
+        self.failureResultOf(attempt)
+        self.assertEqual(wire.closed, "aborted")
+        self.assertEqual(len(self.sessions), 0)
+
+
+class LikenessTests(ReuseTestCase):
+    """What two messages have to have in common."""
+
+    def test_demands(self) -> None:
+        """Q-94: mail under REQUIRETLS, or of another transport, does not share a session."""
+        self.first()
+        _ = self.send(require_tls=RequireTLS.YES)
+        self.assertEqual(len(self.dials), 1)
+        self.routing = Routing(
+            transports={"other": Direct("other")}, routes=(Route((), (), 0, "other"),)
+        )
+        _ = self.send()
+        self.assertEqual(len(self.dials), 2)
+
+
+class BoundTests(ReuseTestCase):
+    """How many wait."""
+
+    def test_bound(self) -> None:
+        """When too many wait, leave is taken of the one that has waited longest."""
+        self.sessions = Sessions(self.clock, most=1)
+        self.server = self.deliver()
+        one = self.first()
+        self.dns.zone[Question("other.example", RRType.MX)] = (MX(1, "mx3.example"),)
+        self.dns.zone[Question("mx3.example", RRType.A)] = (str(TWO),)
+        attempt = self.send(forward_path=replace(job().forward_path, domain=OTHER))
+        self.play(self.wires[1], GREETING, TAKEN)
+        self.successResultOf(attempt)
+        self.assertEqual(one.take(), b"QUIT\r\n")
+        self.assertEqual(len(self.sessions), 1)
+
+    def test_stop(self) -> None:
+        """When the server stops, leave is taken of all, and of each that becomes idle later."""
+        wire = self.first()
+        self.sessions.close()
+        self.assertEqual(wire.take(), b"QUIT\r\n")
+        attempt = self.send()
+        self.play(self.wires[1], GREETING, b"250 ok\r\n250 ok\r\n354 go\r\n")
+        self.wires[1].say(b"250 ok\r\n")
+        self.successResultOf(attempt)
+        self.assertEqual(self.wires[1].take(), b"QUIT\r\n")
+        for each in self.wires:
+            each.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
