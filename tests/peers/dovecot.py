@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import imaplib
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Final
 
 from tests.peers.process import Process, find, free_port, until
 
-__all__ = ["Dovecot"]
+__all__ = ["Dovecot", "DovecotLogins"]
 
 _COMMON: Final = """\
 base_dir = {folder}/run
@@ -108,6 +109,71 @@ class Dovecot:
         program = imaplib.IMAP4("127.0.0.1", self.port, timeout=20)
         program.login("user", _PASSWORD)
         return program
+
+    def log(self) -> str:
+        """What it printed and logged."""
+        logged = self._log_file.read_text("utf-8", "replace") if self._log_file.exists() else ""
+        return self._process.output() + logged
+
+    def end(self) -> None:
+        """Stop it and all of its processes."""
+        self._process.end()
+
+
+_LOGINS: Final = """\
+base_dir = {folder}/run
+state_dir = {folder}/run
+log_path = {folder}/log
+listen = 127.0.0.1
+protocols =
+ssl = no
+auth_mechanisms = plain cram-md5 scram-sha-1 scram-sha-256
+service auth {{
+  inet_listener {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+"""
+
+
+class DovecotLogins:
+    """
+    Says who may log in, for Postfix: any user whose password is C{secret}.
+
+    @ivar port: Where it is asked.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.port = free_port()
+        self._log_file = folder / "log"
+        version = _version()
+        common = _LOGINS.format(folder=folder, port=self.port)
+        if version >= (2, 4):
+            number = ".".join(map(str, version))
+            common = (
+                f"dovecot_config_version = {number}\ndovecot_storage_version = {number}\n{common}"
+            )
+            common += f"passdb static {{\n  password = {_PASSWORD}\n}}\n"
+        else:
+            common += f"passdb {{\n  driver = static\n  args = password={_PASSWORD}\n}}\n"
+        (folder / "dovecot.conf").write_text(common)
+        self._process = Process(
+            [find("dovecot") or "dovecot", "-F", "-c", folder / "dovecot.conf"],
+            log=folder / "output",
+        )
+        until(self._listens, within=20, what="Dovecot listens", log=self.log)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def log(self) -> str:
         """What it printed and logged."""
