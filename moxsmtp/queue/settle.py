@@ -119,7 +119,7 @@ def _keep_until(job: Job, around: Circumstances) -> datetime | None:
 def asks_history(job: Job, outcome: Outcome, settings: QueueSettings) -> bool:
     """Whether L{Circumstances.failed_before} decides (Q-31)."""
     code, status = _refusal(job, outcome, settings)
-    return code > 0 and not refuses_address(code, status)
+    return _counts(job, code) and not refuses_address(code, status)
 
 
 def suppression(
@@ -131,7 +131,7 @@ def suppression(
     @param code: Of a remote; 0: none of them gave one.
     @return: L{None}: nothing does.
     """
-    if not job.account or not code or is_about_us(code):
+    if not _counts(job, code):
         return None
     if not (failed_before or refuses_address(code, status)):
         return None
@@ -144,6 +144,16 @@ def suppression(
         reason=" ".join(f"{said} {error}".split())[:MAXIMUM_REASON],
         created=now,
     )
+
+
+def _counts(job: Job, code: int) -> bool:
+    """
+    Whether a remote's code says anything of the recipient.  Many refuse whatever
+    has the null reverse-path, which says nothing of other mail: a bounce that
+    bounces suppresses nobody.
+    """
+    has_list = bool(job.account) and job.reverse_path is not None
+    return has_list and code > 0 and not is_about_us(code)
 
 
 def _suppress(job: Job, outcome: Outcome, around: Circumstances) -> Suppression | None:
@@ -167,9 +177,9 @@ def _refusal(job: Job, outcome: Outcome, settings: QueueSettings) -> tuple[int, 
     @return: Code 0 for none: codes that we made have no reply with them.
     """
     is_final = event_of(job, outcome, settings) is OutgoingEvent.FAILED
-    if not is_final or not job.account or not isinstance(outcome, Failed) or not outcome.reply:
+    if not is_final or not isinstance(outcome, Failed) or not outcome.reply:
         return 0, ""
-    return (0, "") if is_about_us(outcome.code) else (outcome.code, outcome.status)
+    return outcome.code, outcome.status
 
 
 # -- webhooks ---------------------------------------------------------------------------

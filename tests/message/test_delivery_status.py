@@ -194,6 +194,50 @@ class CodeTests(SynchronousTestCase):
         self.assertEqual(diagnosed("", "5.1.1 (gone)").text, "5.1.1 (gone)")
 
 
+class KindsTests(SynchronousTestCase):
+    """The ways in which much-used servers write."""
+
+    def test_kinds(self) -> None:
+        """Q-41, Q-42: what stands in most bounces that come is understood."""
+        kinds = {
+            # Postfix, of what it could not pass on by itself
+            "Reporting-MTA: dns; mx.example\nX-Postfix-Queue-ID: 4ABC\n"
+            "X-Postfix-Sender: rfc822; a@b.example\nArrival-Date: Sun,  1 Mar 2026 12:00:00 +0000"
+            " (UTC)\n\nFinal-Recipient: rfc822; c@d.example\n"
+            "Original-Recipient: rfc822;c@d.example\nAction: failed\nStatus: 5.4.4\n"
+            "Diagnostic-Code: X-Postfix; Host or domain name not found\n": (500, "4.4"),
+            # Postfix, of what another server said
+            "Reporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; c@d.example\n"
+            "Action: failed\nStatus: 5.7.26\nRemote-MTA: dns; mx.d.example\n"
+            "Diagnostic-Code: smtp; 550-5.7.26 This mail is unauthenticated, which\n"
+            "    550-5.7.26 is a risk. 550 5.7.26 (in reply to end of DATA command)\n":
+                (550, "7.26"),
+            # no space behind the semicolon, and one more of them in the text
+            "Original-Envelope-Id: <x@y>\nReporting-MTA: dns;a.example\n"
+            "Received-From-MTA: dns;[192.0.2.1]\n\nFinal-Recipient: rfc822;c@d.example\n"
+            "Action: failed\nStatus: 5.1.10\nDiagnostic-Code: smtp;550 5.1.10 R.ADR.NotFound;"
+            " not found by address lookup\nX-Display-Name: C\n": (550, "1.10"),
+            # the name of a remote with a full stop and a comment
+            "Reporting-MTA: dns; a.example\nX-Original-Message-ID: <x@y>\n\n"
+            "Final-Recipient: rfc822; c@d.example\nAction: failed\nStatus: 5.1.1\n"
+            "Remote-MTA: dns; mx.d.example. (192.0.2.1, the server for d.example.)\n"
+            "Diagnostic-Code: smtp; 550-5.1.1 There is no such\n 550 5.1.1 account.\n"
+            "Last-Attempt-Date: Sun, 01 Mar 2026 12:00:00 -0800 (PST)\n": (550, "1.1"),
+            # another order of fields
+            "Reporting-MTA: dns; a.example\n\nAction: failed\n"
+            "Final-Recipient: rfc822; c@d.example\nDiagnostic-Code: smtp; 552 4.2.2 over quota\n"
+            "Status: 4.2.2\n\n": (552, "2.2"),
+            # a status with words behind it, and nothing else
+            "Reporting-MTA: x-local-hostname; a\n\nFinal-Recipient: RFC822; <c@d.example>\n"
+            "Action: Failed\nStatus: 5.0.0 (permanent failure)\n": (500, "0.0"),
+        }  # fmt: skip
+        found = {text: parse_delivery_status(text.encode()) for text in kinds}
+        self.assertEqual(
+            {text: (status.code, status.status) for text, status in found.items()}, kinds
+        )
+        self.assertEqual({status.action for status in found.values()}, {Action.FAILED})
+
+
 class HostileTests(SynchronousTestCase):
     """Input made to hurt."""
 

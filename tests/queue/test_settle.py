@@ -626,6 +626,12 @@ class SuppressionTests(unittest.SynchronousTestCase):
         self.assertIsNone(self.suppressed(PERMANENT, job(account=""), account=None))
         self.assertIsNone(self.suppressed(PERMANENT, account=None))
 
+    def test_bounce_that_bounces(self) -> None:
+        """Q-31: who refuses the null reverse-path is not suppressed: he may take other mail."""
+        null = job(reverse_path=None)
+        self.assertIsNone(self.suppressed(PERMANENT, null, failed_before=True))
+        self.assertFalse(asks_history(null, replace(PERMANENT, code=554), QueueSettings()))
+
     def test_told(self) -> None:
         """Q-31: the webhook says when the address goes on the list."""
         account = Account("alice", outgoing_webhook=HookTests.ALL)
