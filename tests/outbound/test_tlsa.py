@@ -100,6 +100,7 @@ class AppliesTests(TLSATestCase):
         """Where domain, MX or host is not authentic, nothing is even asked (Q-56)."""
         for next_hop, where in (
             (by_mx(first=False, authentic=False), located()),
+            (by_itself("mx.example", first=False, authentic=False), located()),
             (by_mx(authentic=False), located()),
             (by_mx(), located(first=False, authentic=False)),
         ):

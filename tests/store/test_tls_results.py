@@ -112,7 +112,7 @@ class TLSResultsTests(Contract):
         for at in (
             midnight,
             midnight - timedelta(microseconds=1),
-            (midnight + timedelta(hours=1)).astimezone(east),
+            (midnight + timedelta(hours=22)).astimezone(east),
         ):
             self.results.note([result()], at)
         (today,) = self.written()
