@@ -227,7 +227,7 @@ class Ours:
         self._resolver.end()
 
 
-_SHAPING: Final = ""
+_SHAPING: Final = "\n[[queue.shaping]]\nconnections = 4\n"
 
 
 def _signing(folder: Path) -> str:

@@ -36,6 +36,7 @@ from moxsmtp.config.mistakes import KeyPath, Problem
 from moxsmtp.config.tables import AccountTable, DomainTable, FileTable, RouteTable, SelectorTable
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.names import Domain, IPAddress
+from moxsmtp.queue.shaping import ShapingRule
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import DelaySettings, ListenerSettings, ServiceSettings
 from moxsmtp.store.settings import StoreSettings
@@ -61,6 +62,10 @@ _MAY_BE_NONE: Final = {
     (AccountTable, "max_queued_messages"),
     (RelaySettings, "max_messages_per_hour"),
     (RouteTable, "minimum_attempts"),
+    (ShapingRule, "site_connections"),
+    (ShapingRule, "messages_per_minute"),
+    (ShapingRule, "connections_per_minute"),
+    (ShapingRule, "failures"),
 }
 
 #: Arrays that may be written as their only element.

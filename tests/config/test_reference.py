@@ -34,6 +34,7 @@ from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.queue.shaping import ShapingRule
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import (
     DelaySettings,
@@ -78,6 +79,7 @@ TABLES: Final[dict[str, type]] = {
     "domain.route": RouteTable,
     "account.route": RouteTable,
     "queue": QueueSettings,
+    "queue.shaping": ShapingRule,
     "resolver": ResolverSettings,
     "webhooks": WebhookSettings,
     "store": StoreSettings,
@@ -214,7 +216,8 @@ class ReferenceTests(unittest.SynchronousTestCase):
 
     def test_known_keys(self) -> None:
         """What the loader lists as known is what the reference describes."""
-        self.assertEqual(known_keys(("queue",)), frozenset(self.documented["queue"]))
+        tables = {"shaping"}
+        self.assertEqual(known_keys(("queue",)), frozenset(self.documented["queue"]) | tables)
         self.assertEqual(
             known_keys(("listener", 3, "limits")), frozenset(self.documented["listener.limits"])
         )
