@@ -57,22 +57,29 @@ class Found:
     id: int
 
 
+def _unless(anything: str, condition: Any) -> Any:
+    """C{condition}, or anything where the parameter is 1; that is looked at first."""
+    return (bindparam(anything, type_=Integer) == 1) | condition
+
+
 def _conditions(table: Table, activity: Column[Any], state: Column[Any]) -> list[Any]:
+    """The sums keep engines from using an index of times, which would be looked up row by row."""
     return [
-        (bindparam("any_account", type_=Integer) == 1)
-        | (table.c.account == bindparam("account", type_=Text)),
-        (bindparam("any_transport", type_=Integer) == 1)
-        | (table.c.transport == bindparam("transport", type_=Text)),
+        _unless("any_account", table.c.account == bindparam("account", type_=Text)),
+        _unless("any_transport", table.c.transport == bindparam("transport", type_=Text)),
         state >= bindparam("least_state", type_=Integer),
         state <= bindparam("most_state", type_=Integer),
-        table.c.queued > bindparam("queued_after", type_=BigInteger),
-        table.c.queued < bindparam("queued_before", type_=BigInteger),
-        activity > bindparam("active_after", type_=BigInteger),
-        activity < bindparam("active_before", type_=BigInteger),
+        table.c.queued + 0 > bindparam("queued_after", type_=BigInteger),
+        table.c.queued + 0 < bindparam("queued_before", type_=BigInteger),
+        activity + 0 > bindparam("active_after", type_=BigInteger),
+        activity + 0 < bindparam("active_before", type_=BigInteger),
         *(
-            func.lower(column).like(bindparam(name, type_=Text), escape="/")
-            # Whose name people see is not the one that is stored.
-            | column.like("%xn--%")
+            _unless(
+                f"any_{name}",
+                func.lower(column).like(bindparam(name, type_=Text), escape="/")
+                # Whose name people see is not the one that is stored.
+                | column.like("%xn--%"),
+            )
             for name, column in (
                 ("sender", func.coalesce(table.c.mail_from, NULL_SENDER)),
                 ("recipient", table.c.rcpt_to),
@@ -82,7 +89,7 @@ def _conditions(table: Table, activity: Column[Any], state: Column[Any]) -> list
 
 
 def _search(table: Table, activity: Column[Any], state: Column[Any], order: Order) -> Executable:
-    """A page of a search, sorted; the sum keeps engines from walking an index in that order."""
+    """A page of a search, sorted by sums for the reason given above."""
     key = table.c.queued if order.by_queued else activity
     columns = (key + 0, table.c.id + 0)
     last = tuple_(bindparam("key", type_=BigInteger), bindparam("id", type_=BigInteger))
@@ -247,7 +254,8 @@ class QueuePages:
         def work(tx: Transaction) -> Sequence[Found]:
             found: list[Found] = []
             last = first
-            step = _STEP if exact else limit
+            # What the database finds is nearly always what is meant.
+            step = limit
             while len(found) < limit:
                 place = {"key": last.key, "id": last.id, "limit": step}
                 rows = tx.execute(statement, {**parameters, **place})
@@ -257,6 +265,7 @@ class QueuePages:
                 if len(rows) < step:
                     break
                 last = Found(rows[-1].key, rows[-1].id)
+                step = _STEP
             return found[:limit]
 
         return await self._database.read(work)
@@ -302,7 +311,9 @@ def _parameters(
         "transport": wanted.transport or "",
         "least_state": int(state is True),
         "most_state": int(state is not False),
+        "any_sender": int(not wanted.sender),
         "sender": _pattern(wanted.sender),
+        "any_recipient": int(not wanted.recipient),
         "recipient": _pattern(wanted.recipient),
         **_bounds("queued", wanted.submitted),
         **_bounds("active", activity),

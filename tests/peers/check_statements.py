@@ -24,14 +24,18 @@ from tests.store import (
     test_echoes,
     test_hand_overs,
     test_history,
+    test_hold_rules,
     test_hooks,
     test_jobs,
     test_leases,
     test_messages,
     test_queue_admin,
     test_queue_model,
+    test_queue_pages,
+    test_queueing,
     test_sending,
     test_sts_policies,
+    test_suppressions,
     test_tls_results,
     test_tls_seen,
 )
@@ -108,8 +112,36 @@ class QueueModelTests(StoreOnPostgreSQL, test_queue_model.QueueModelTests):
     """Random work."""
 
 
-class QueueAdminTests(StoreOnPostgreSQL, test_queue_admin.QueueAdminTests):
-    """The queue, for people."""
+class ChangeTests(StoreOnPostgreSQL, test_queue_admin.ChangeTests):
+    """What administrators change."""
+
+
+class EndTests(StoreOnPostgreSQL, test_queue_admin.EndTests):
+    """What they take out."""
+
+
+class PageTests(StoreOnPostgreSQL, test_queue_pages.PageTests):
+    """The queue, searched."""
+
+
+class RetiredTests(StoreOnPostgreSQL, test_queue_pages.RetiredTests):
+    """Its history, searched."""
+
+
+class HoldRuleTests(StoreOnPostgreSQL, test_hold_rules.HoldRuleTests):
+    """Rules by which mail is held."""
+
+
+class ListTests(StoreOnPostgreSQL, test_suppressions.SuppressionTests):
+    """Suppression lists."""
+
+
+class FailedBeforeTests(StoreOnPostgreSQL, test_suppressions.FailedBeforeTests):
+    """What the history says of a recipient."""
+
+
+class QuotaTests(StoreOnPostgreSQL, test_queueing.QuotaTests):
+    """What an account may have waiting."""
 
 
 class HookStoreTests(StoreOnPostgreSQL, test_hooks.HookStoreTests):

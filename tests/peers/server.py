@@ -235,7 +235,8 @@ class Server:
 
     def queue(self) -> list[dict[str, Any]]:
         """What waits to leave, oldest first."""
-        return self.objects("queue", "list", "--limit", "1000000")[::-1]
+        words = ("--sort", "queued", "--ascending", "--limit", "1000000")
+        return self.objects("queue", "list", *words)
 
     def raw(self, number: int, account: str = ACCOUNT) -> bytes:
         """A message, octet by octet."""
