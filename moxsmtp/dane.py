@@ -25,7 +25,7 @@ from moxsmtp.names import InvalidName, parse_domain
 from moxsmtp.tls.client_key import public_key_info
 from moxsmtp.tls.identity import name_matches
 
-__all__ = ["DANE_EE", "DANE_TA", "usable", "verify"]
+__all__ = ["DANE_EE", "DANE_TA", "is_anchored", "usable", "verify"]
 
 #: RFC 7672 section 3.1: the usages with PKIX say nothing to mail.
 DANE_TA: Final = 2
@@ -92,6 +92,14 @@ def verify(
     if any(record.usage == DANE_TA for record in records):
         return _below_authority(records, shown, names, now)
     return None
+
+
+def is_anchored(records: Sequence[TLSA], chain: Sequence[bytes]) -> bool:
+    """
+    Whether a record names an authority that could vouch for the server: where
+    L{verify} finds none all the same, chain, dates or names are at fault.
+    """
+    return bool(_anchors(records, chain[:_LONGEST_CHAIN]))
 
 
 class _Shown:

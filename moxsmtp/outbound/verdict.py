@@ -15,7 +15,7 @@ from typing import Any, Final
 from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
-from moxsmtp.dane import verify
+from moxsmtp.dane import is_anchored, verify
 from moxsmtp.dns.records import TLSA
 from moxsmtp.names import AddressLiteral, Host, InvalidName, parse_domain
 from moxsmtp.outbound.tls_policy import Demand, StartTLS
@@ -100,14 +100,17 @@ class Security:
         problem = certificate_problem(
             self.creator.errors, chain[0] if chain else None, self.demand.host
         )
-        match = self._dane_match(chain)
+        records = self.demand.dane
+        octets = [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain if records]
+        match = verify(records, octets, self.demand.names, self._now())
         self._describe(connection, problem, match)
         if problem is not None:
             self._note_certificate(problem)
-        dane_failed = bool(self.demand.dane) and match is None
+        dane_failed = bool(records) and match is None
         if dane_failed and self._tallies.host is not None:
-            details = self._details(ResultType.VALIDATION_FAILURE, "dane-no-match")
-            self._tallies.host.add(details)
+            reason = "dane-no-match"
+            reason += "+errors" if is_anchored(records, octets) else ""
+            self._tallies.host.add(self._details(ResultType.VALIDATION_FAILURE, reason))
         reasons = []
         if self.demand.pkix and problem is not None:
             reasons.append(f"the certificate is not good for {self.demand.host}: {problem}")
@@ -115,12 +118,6 @@ class Security:
             reasons.append("the certificate matches no TLSA record")
         self._count(success=not reasons)
         return "; ".join(reasons)
-
-    def _dane_match(self, chain: list[crypto.X509]) -> TLSA | None:
-        if not self.demand.dane:
-            return None
-        octets = [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain]
-        return verify(self.demand.dane, octets, self.demand.names, self._now())
 
     def _describe(
         self, connection: SSL.Connection, problem: Problem | None, match: TLSA | None

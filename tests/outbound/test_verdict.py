@@ -190,6 +190,7 @@ class VerdictTests(SecurityTestCase):
             self.verdict(self.security(dane=records, names=names), ELSEWHERE, ROOT), ""
         )
         self.assertNotEqual(self.verdict(self.security(dane=records, names=names), GOOD, ROOT), "")
+        self.assertEqual(self.details()[1], ["validation-failure dane-no-match+errors"])
 
     def test_both(self) -> None:
         """MTA-STS and DANE: one of them does not do; each is told for itself (Q-59)."""
