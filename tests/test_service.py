@@ -30,6 +30,8 @@ from moxsmtp.interfaces import (
     Validation,
 )
 from moxsmtp.names import parse_domain
+from moxsmtp.outbound.route import Chosen, Consignment, Routing
+from moxsmtp.outbound.transport import DIRECT, Fail, Route, Transport
 from moxsmtp.parts import Parts
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSSettings
@@ -419,6 +421,22 @@ class ReloadTests(ServerCase):
         self.assertEqual({ours: (signer,)}, house.signers())
         server.reload(self.settings())
         self.assertEqual({ours: ()}, house.signers())
+
+    def test_routes(self) -> None:
+        """Mail takes the ways of the settings in force, also what waits already (Q-43)."""
+        server = self.started()
+        waiting = Consignment(
+            account="alice", sender=None, recipient=parse_domain("far.example"), failed_attempts=1
+        )
+        stop = Fail("stop")
+        routing = Routing(transports={"stop": stop}, routes=(Route((), (), 1, "stop"),))
+        chosen: list[Transport] = []
+        for settings in (self.settings(routing=routing), self.settings()):
+            server.reload(settings)
+            found = self.parts.router.chosen(waiting)
+            assert isinstance(found, Chosen)
+            chosen.append(found.transport)
+        self.assertEqual([stop, DIRECT], chosen)
 
     def test_while_starting(self) -> None:
         """What is loaded before all is up is obeyed once it is."""
