@@ -76,7 +76,8 @@ class OwnSmarthostTests(DeliveryTestCase):
     def test_each_mechanism(self) -> None:
         """
         Every mechanism logs in, those with a channel binding bound to the TLS
-        of both ends, and the mail is there (Q-43, Q-44).
+        of both ends, and the mail is there (Q-43, Q-44).  After each reload it is
+        another login, and so another session (Q-94).
         """
         server = self.begin("")
         port = self.relay.ports["submission"]
@@ -133,7 +134,10 @@ class PostfixSmarthostTests(DeliveryTestCase):
     programs = ("postfix", "dovecot", "unbound")
 
     def test_mechanisms(self) -> None:
-        """Those that Dovecot offers, from SCRAM-SHA-256 downwards, all let us in (Q-44)."""
+        """
+        Those that Dovecot offers, from SCRAM-SHA-256 downwards, all let us in
+        (Q-44), each in a session of its own (Q-94).
+        """
         certificate = make_certificate(self.folder, "mx.there.test")
         dovecot = DovecotLogins(self.folder / "dovecot")
         self.addCleanup(dovecot.end)
