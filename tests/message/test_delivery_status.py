@@ -342,7 +342,7 @@ class MessageTests(SynchronousTestCase):
                 self.assertEqual((found.action, found.code, found.status), (action, 550, "1.1"))
 
     def test_hostile_words_of_our_own(self) -> None:
-        """Q-41: whatever a remote said to us, our report on it can be read."""
+        """Q-37, Q-41: whatever a remote said to us, our report on it can be read."""
         for text in ("(((", ")))", "a\r\nAction: delivered\r\n\r\nAction: x", '"', "\\", "\0"):
             report = replace(REPORT, error=text, reply=f"550 5.1.1 {text}")
             found = self.status(compose_dsn(replace(DSN, reports=(report,))))

@@ -281,7 +281,7 @@ class BounceTests(unittest.SynchronousTestCase):
             )
 
     def test_report_on_reports(self) -> None:
-        """A report asks for no report on itself.  RFC 3461 section 6.1."""
+        """Q-36: a report asks for no report on itself.  RFC 3461 section 6.1."""
         report = settled(PERMANENT, job(account=""), account=None).report
         assert report is not None
         self.assertEqual(str(report[0].wishes.notify), "NEVER")
@@ -413,8 +413,8 @@ class WishesTests(unittest.SynchronousTestCase):
 
     def test_relayed(self) -> None:
         """
-        S-68: a report of success says so in its subject, to people, and with class
-        2, and quotes what the next hop said.  RFC 3461 section 6.3.
+        S-68, Q-37: a report of success says so in its subject, to people, and with
+        class 2, and quotes what the next hop said.  RFC 3461 section 6.3.
         """
         report = self.told("SUCCESS", DELIVERED)
         for line in (

@@ -118,7 +118,7 @@ class EchoTests(HouseTestCase):
 
     def test_bounce(self) -> None:
         """
-        Q-25, Q-39, Q-40: a bounce comes back to the sender with the from-id. It is
+        Q-25, Q-26, Q-39, Q-40: a bounce comes back to the sender with the from-id. It is
         read in the Inbox, the history says that the message failed, the outgoing
         webhook tells so, that for incoming mail nothing, and the address is
         suppressed (Q-31, Q-42).
