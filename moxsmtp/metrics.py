@@ -230,6 +230,7 @@ class Metrics:
             for family in self._registry.collect()
             if family.name in _OURS
             for sample in family.samples
+            if sample.name in _FAMILIES
         ]
 
     def exposition(self, others: Mapping[Series, float] = {}) -> bytes:

@@ -248,7 +248,8 @@ def makeService(options: Options) -> Service:
         passed = PassedSockets(passed_descriptors(reactor))
     except CannotListenError as error:
         raise SystemExit(_prefixed(error)) from None
-    return build(options, cast("Any", reactor), partial(make_service, passed=passed, log=options.log_lines()))
+    make = partial(make_service, passed=passed, log=options.log_lines())
+    return build(options, cast("Any", reactor), make)
 
 
 def build(options: Options, reactor: Any, make_service: Callable[..., Any]) -> Service:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -109,9 +109,8 @@ class Gate(ICrewOwner):
         self._entrances.check(settings)
         await self._crew.start()
         for number, door in enumerate(self._entrances.doors):
-            assert isinstance(door.socket, Socket)  # noqa: S101 - those that were bound
             welcome = partial(self._welcome, number, door)
-            listening = door.socket.listening
+            listening = cast("Socket", door.socket).listening  # we are where they are bound
             self._acceptors.append(Acceptor(listening, welcome, self._staff.reactor))
         self._is_serving = True
         self.changed()

@@ -173,12 +173,12 @@ class Crew:
 
         @raise WorkerFailed: One ended before.
         """
-        self._starting = Deferred(lambda _: self._started())
+        starting: Deferred[None] = Deferred(lambda _: self._started())
+        self._starting = starting
         for worker in self.workers:
-            if self._starting is not None:
+            if not starting.called:
                 worker.start()
-        if self._starting is not None:
-            await self._starting
+        await starting
 
     def _started(self) -> None:
         self._starting = None

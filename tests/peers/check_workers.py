@@ -1,4 +1,4 @@
-"""Several processes that speak with clients: nothing is lost, limits hold, nobody is left behind."""
+"""Processes that speak with clients: nothing is lost, limits hold, nobody is left behind."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from tests.peers.process import free_port, until
 from tests.peers.server import ADDRESS, PASSWORD, Layout, Server, ServerTestCase
 
 _TOP: Final = "workers = 2"
+_TWO: Final = Layout(top=_TOP)
 
-#: Ports are looked at, one by one, on these.
+#: That bring mail while something is killed.
 _CLIENTS: Final = 6
 
 
@@ -58,7 +59,7 @@ def open_sockets(pid: int) -> int:
 class WorkersCase(ServerTestCase):
     """A server with two workers."""
 
-    def begin(self, layout: Layout = Layout(top=_TOP), *, password: bool = False) -> Server:
+    def begin(self, layout: Layout = _TWO, *, password: bool = False) -> Server:
         """It, with both of them at work."""
         return self.start(layout, password=password)
 
