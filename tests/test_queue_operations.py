@@ -1,0 +1,141 @@
+"""What operators do to the queue, over a store of the test's own."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from moxsmtp.interfaces import Account, HookTarget, OutgoingEvent
+from moxsmtp.names import parse_domain
+from moxsmtp.queue.filter import EVERYTHING, JobFilter
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.queue_operations import QueueOperations
+from moxsmtp.smtp.address import Path
+from moxsmtp.smtp.notification import Notify, Wishes
+from moxsmtp.store.job_rows import RetiredJob
+from tests.store.contract import NOW, Contract, new_job
+
+ANN = Account(
+    "ann",
+    keep_retired_messages=timedelta(days=3),
+    outgoing_webhook=HookTarget("https://hooks.example/"),
+)
+
+
+class Accounts:
+    """ann, and whoever is postmaster."""
+
+    def account(self, name: str) -> Account | None:
+        """By name."""
+        return ANN if name == "ann" else None
+
+    def recipient_of(self, _: Path) -> None:
+        """Nobody."""
+
+    def postmaster(self) -> Account | None:
+        """Reads bounces of those who are gone."""
+        return Account("root")
+
+
+class QueueOperationsTests(Contract):
+    """Jobs that an administrator ends (Q-23)."""
+
+    def setUp(self) -> None:
+        """Operations over the store."""
+        super().setUp()
+        self.operations = QueueOperations(
+            self.admin,
+            Accounts(),  # type: ignore[arg-type]  # no more of it is asked
+            content=self.jobs.content,
+            settings=QueueSettings(),
+            hostname=parse_domain("mx.example"),
+            now=self.now,
+            unique=lambda: "unique",
+        )
+
+    def history(self, number: int = 1) -> RetiredJob:
+        """What became of it."""
+        found = self.result(self.admin.job(number))
+        if not isinstance(found, RetiredJob):
+            self.fail("it is not in the history")
+        return found
+
+    def bounces(self) -> list[bytes]:
+        """The content of each message that was stored."""
+        contents = {row["content_id"]: row["data"] for row in self.rows("content_chunk")}
+        return [bytes(contents[row["content_id"]]) for row in self.rows("message")]
+
+    def payloads(self) -> list[dict[str, object]]:
+        """What webhooks are told."""
+        return [json.loads(hook.payload) for hook in self.result(self.hooks.list_hooks())]
+
+    def test_drop(self) -> None:
+        """
+        Dropped jobs have the result C{cancelled by admin} and the event C{canceled};
+        nobody gets a DSN (Q-23).
+        """
+        self.add()
+        self.assertEqual(self.result(self.operations.drop([1], EVERYTHING)), [1])
+        retired = self.history()
+        self.assertEqual((retired.event, retired.success), (OutgoingEvent.CANCELED, False))
+        self.assertEqual([each.error for each in retired.job.results], ["cancelled by admin"])
+        self.assertEqual(retired.keep_until, NOW + timedelta(days=3))
+        self.assertEqual(self.bounces(), [])
+        (payload,) = self.payloads()
+        self.assertEqual(
+            (payload["Event"], payload["Error"], payload["Suppressing"]),
+            ("canceled", "cancelled by admin", False),
+        )
+
+    def test_fail(self) -> None:
+        """
+        Failed jobs have the same result, the event C{failed}, and a failed DSN that
+        brings the header back (Q-23).
+        """
+        self.add(content=b"Subject: precious\r\n\r\nhello\r\n")
+        self.assertEqual(self.result(self.operations.fail([1], EVERYTHING)), [1])
+        retired = self.history()
+        self.assertEqual((retired.event, retired.success), (OutgoingEvent.FAILED, False))
+        self.assertEqual([each.error for each in retired.job.results], ["cancelled by admin"])
+        (bounce,) = self.bounces()
+        for part in (b"Action: failed", b"Subject: precious", b"b@example.org"):
+            self.assertIn(part, bounce)
+        self.assertNotIn(b"\r\nhello\r\n", bounce)
+        (payload,) = self.payloads()
+        self.assertEqual((payload["Event"], payload["Suppressing"]), ("failed", False))
+
+    def test_no_suppression(self) -> None:
+        """What an administrator ends suppresses no address, however often (Q-23, Q-31)."""
+        for number in range(1, 5):
+            self.add()
+            self.result(self.operations.fail([number], EVERYTHING))
+        self.assertEqual(self.rows("suppression"), [])
+
+    def test_no_dsn_wanted(self) -> None:
+        """No DSN goes to the null sender, nor to who asked for none."""
+        self.add(new_job(reverse_path=None), new_job(wishes=Wishes(notify=Notify.parse("NEVER"))))
+        self.assertEqual(self.result(self.operations.fail([1, 2], EVERYTHING)), [1, 2])
+        self.assertEqual(self.bounces(), [])
+
+    def test_account_gone(self) -> None:
+        """The postmaster hears of mail whose account is gone; its history stays a week (Q-77)."""
+        self.add(new_job(account="eve"))
+        self.result(self.operations.fail([1], EVERYTHING))
+        self.assertEqual([row["account"] for row in self.rows("message")], ["root"])
+        self.assertEqual(self.history().keep_until, NOW + timedelta(days=7))
+
+    def test_of_nobody(self) -> None:
+        """The DSN for a sender that is no account's is queued to him."""
+        sender = Path("x", parse_domain("away.example"))
+        self.add(new_job(account="", reverse_path=sender))
+        self.result(self.operations.fail([1], EVERYTHING))
+        (row,) = self.rows("job")
+        self.assertEqual((row["rcpt_to"], row["mail_from"]), ("x@away.example", None))
+
+    def test_conditions(self) -> None:
+        """What meets the conditions no more is left alone."""
+        self.add()
+        wanted = JobFilter(hold=True)
+        self.assertEqual(self.result(self.operations.fail([1], wanted)), [])
+        self.assertEqual(self.result(self.operations.drop([1], wanted)), [])
+        self.assertEqual(len(self.rows("job")), 1)
