@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
@@ -24,10 +24,13 @@ from moxsmtp.interfaces import (
     OutgoingEvent,
     Spooled,
 )
+from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import Host, parse_domain
+from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.parts import Parts
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.receive.settings import TLSSettings
 from moxsmtp.smtp.address import Path as Address
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.schema import retired_hook
@@ -208,12 +211,18 @@ class HookTests(PartsCase):
         self.assertEqual(2, len(self.reactor.tcpClients))
 
     def test_strict(self) -> None:
-        """HTTPS is spoken under the strict rules, not under those for mail (Q-73)."""
+        """
+        HTTPS is spoken under the strict rules, not under those for mail (Q-73), and
+        trusts whom the operator names, if he names any.
+        """
         made: list[tuple[SSL.Context, bool]] = []
         used: list[bool] = []
+        trusted: list[str | None] = []
 
-        def context(*, strict: bool) -> SSL.Context:
+        def context(*, strict: bool, certificates: str | None = None) -> SSL.Context:
             made.append((client_context(strict=strict), strict))
+            if strict:
+                trusted.append(certificates)
             return made[-1][0]
 
         def tls(given: SSL.Context, host: Host) -> StrictTLS:
@@ -222,11 +231,15 @@ class HookTests(PartsCase):
 
         self.patch(parts_module, "client_context", context)
         self.patch(parts_module, "StrictTLS", tls)
-        parts = self.made(self.settings(accounts=self.accounts))
+        name = self.mktemp()
+        ensure_certificate(TLSSettings(name, f"{name}.key"), datetime(2026, 3, 1, tzinfo=UTC))
+        outbound = OutboundSettings(certificates=name)
+        parts = self.made(self.settings(accounts=self.accounts, outbound=outbound))
         self.deliver(parts, "bob", hook("bob", "https://127.0.0.1:8443/"))
         self.start(parts.hooks)
         self.reactor.until(self.dialed(1))
         self.assertEqual([True], used)
+        self.assertEqual([name], trusted)
 
     def retired(self, parts: Parts, account: str) -> list[int]:
         """Seconds that the history keeps a call of C{account} that another one took over."""
