@@ -1,7 +1,7 @@
 """
 SIGKILLs under load.
 
-C{python -m bench.kill [KILLS]}: eight clients bring mail for an account and submit
+C{python -m bench.kill [KILLS] [--queued N]}: eight clients bring mail for an account and submit
 mail for a sink, which refuses 5 in 100 messages and hangs up on 5 in 100
 connections, while the server is killed at random moments and started again.  In the
 end, of all that was acknowledged, nothing may be missing, and nothing may have
@@ -12,11 +12,14 @@ status 1 if that does not hold.
 from __future__ import annotations
 
 import argparse
+import base64
 import itertools
 import random  # noqa: TID251 - a run can be repeated by its seed
 import secrets
 import smtplib
+import socket
 import sqlite3
+import statistics
 import tempfile
 import threading
 import time
@@ -28,10 +31,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench.client import Letter, letter, send
 from bench.measure import allow_files
 from bench.sink import Receipt, Sink
 from tests.peers.process import free_port, until
-from tests.peers.server import ADDRESS, Layout, Server
+from tests.peers.server import ADDRESS, PASSWORD, Layout, Server
 
 _CLIENTS: Final = 8
 
@@ -202,19 +206,49 @@ def _reason(arrival: Receipt, deaths: Sequence[float]) -> str:
 def kill_often(server: Server, kills: int, chance: random.Random) -> list[float]:
     """Kill the server that often.  @return: When."""
     deaths = []
+    pauses = []
     for number in range(kills):
         time.sleep(chance.uniform(0.3, 3.0))
         deaths.append(time.monotonic())
         server.process.kill()
         server.restart()
+        _await_greeting(server)
+        pauses.append(time.monotonic() - deaths[-1])
         server.wait_until_up()
-        print(
-            f"kill {number + 1}: up again after {time.monotonic() - deaths[-1]:.1f} s", flush=True
-        )
+        print(f"kill {number + 1}: greets again after {pauses[-1]:.2f} s", flush=True)
+    print(f"from kill to greeting: {statistics.median(pauses):.2f} s, at most {max(pauses):.2f} s")
     return deaths
 
 
-def run(kills: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books]:
+def _await_greeting(server: Server) -> None:
+    """As a client sees it."""
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 5) as client:
+                if client.recv(4).startswith(b"220"):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.01)
+
+
+def fill(server: Server, count: int) -> None:
+    """Hand in so many messages that are not to leave before tomorrow (RFC 4865)."""
+    text = f"From: {ADDRESS}\r\nSubject: later\r\n\r\n".encode() + b"x" * 70 + b"\r\n"
+    one = letter(ADDRESS, "later@later.test", text)
+    steps = (f"MAIL FROM:<{ADDRESS}> HOLDFOR=86400\r\n".encode(), *one.steps[1:])
+    secret = base64.b64encode(f"\0{ADDRESS}\0{PASSWORD}".encode()).decode()
+    context = server.tls()
+    context.check_hostname = False
+    send(
+        server.ports["submissions"],
+        [Letter(steps)] * count,
+        opening=(f"AUTH PLAIN {secret}\r\n".encode(),),
+        context=context,
+    )
+
+
+def run(kills: int, queued: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books]:
     """The whole of it, in C{folder}."""
     port = free_port(*_SINKS.values())
     sinks = [Sink(address, port, fails=5, drops=5) for address in _SINKS.values()]
@@ -230,6 +264,8 @@ def run(kills: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books
     try:
         server.wait_until_up()
         server.set_password()
+        if queued:
+            fill(server, queued)
         for client in clients:
             client.start()
         deaths = kill_often(server, kills, chance)
@@ -237,7 +273,7 @@ def run(kills: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books
         stop.set()
         for client in clients:
             client.join(60)
-        _drain(server)
+        _drain(server, queued)
     finally:
         stop.set()
         server.end()
@@ -249,12 +285,15 @@ def run(kills: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books
     return judge(books, stored(server.data), receipts, deaths), books
 
 
-def _drain(server: Server) -> None:
-    """Until the queue is empty.  Asking costs as much as many deliveries do."""
+def _drain(server: Server, later: int) -> None:
+    """
+    Until the queue is empty but for what is to leave later.  Asking costs as much
+    as many deliveries do.
+    """
 
     def is_empty() -> bool:
         time.sleep(1)
-        return not server.queue()
+        return len(server.queue()) == later
 
     until(is_empty, within=300, what="the queue is empty", log=server.log)
 
@@ -264,11 +303,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kills", type=int, nargs="?", default=30)
     parser.add_argument("--seed", type=int, default=None, help="for the moments of the kills")
+    parser.add_argument("--queued", type=int, default=0, help="messages that wait beside it")
     options = parser.parse_args()
     allow_files(65536)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
-        verdict, books = run(options.kills, random.Random(seed), Path(name))
+        verdict, books = run(options.kills, options.queued, random.Random(seed), Path(name))
     print(
         f"{options.kills} kills (seed {seed}): {books.attempted} messages begun,"
         f" {verdict.acknowledged} acknowledged"

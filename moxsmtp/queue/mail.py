@@ -67,7 +67,7 @@ class MailWork:
 
     #: So many results are recorded behind the next attempts: a connection does
     #: not wait for the disk.
-    most_unrecorded = 16
+    most_unrecorded = 4
 
     _log = Logger()
 
