@@ -57,7 +57,7 @@ class ResultType(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class ReportedPolicy:
     """
-    The policy that a session was under.
+    The policy that a session was under.  Of a long one the beginning is kept.
 
     @ivar domain: Whose: A-labels.
     @ivar strings: The policy itself: lines of MTA-STS, records of DANE.
@@ -68,6 +68,10 @@ class ReportedPolicy:
     domain: str
     strings: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strings", self.strings[:_MOST_STRINGS])
+        object.__setattr__(self, "hosts", self.hosts[:_MOST_STRINGS])
 
 
 @dataclass(frozen=True, slots=True)

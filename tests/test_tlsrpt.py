@@ -61,6 +61,9 @@ class SumTests(SynchronousTestCase):
             (), (PolicyResult(ReportedPolicy(PolicyType.NONE, f"n{n}.example")) for n in range(99))
         )
         self.assertEqual(len(many), 16)
+        long = tuple(f"n{n}.example" for n in range(9999))
+        policy = ReportedPolicy(PolicyType.STS, "there.example", long, long)
+        self.assertEqual((len(policy.strings), len(policy.hosts)), (64, 64))
         self.assertLessEqual(len(FailureDetails(ResultType.TLSA_INVALID, 9999 * "x").reason), 200)
 
     def test_merged(self) -> None:
