@@ -93,7 +93,8 @@ def event_of(job: Job, outcome: Outcome, settings: QueueSettings) -> OutgoingEve
     """The word for it (Q-69)."""
     if isinstance(outcome, Delivered):
         return OutgoingEvent.DELIVERED
-    if job.suppressed:
+    # What keeps its sender from sending at present goes before the list (Q-14).
+    if job.suppressed and outcome.permanent:
         return OutgoingEvent.SUPPRESSED
     limit = job.max_attempts or (_ATTEMPTS_OF_REPORTS if job.report else 0)
     if gives_up(job.attempts, limit, settings, permanent=outcome.permanent):

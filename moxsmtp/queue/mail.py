@@ -62,6 +62,10 @@ _RETURNED: Final = 4 << 20
 _PIECE: Final = 16 * 1024
 
 
+#: In the trace of an attempt that was none (Q-30).
+_LISTED: Final = "the account's suppression list names the recipient: nobody is connected to"
+
+
 class MailWork:
     """Queued mail as work for a runner."""
 
@@ -175,7 +179,7 @@ class MailWork:
             return Attempt(dict.fromkeys((job.id for job in task.jobs), failed))
         suppressed = _suppressed(task)
         if len(suppressed) == len(task.jobs):
-            return Attempt(suppressed)
+            return Attempt(suppressed, trace=(_LISTED,))
         wanted = tuple(job for job in task.jobs if job.id not in suppressed)
         found = await self._deliver(replace(task, jobs=wanted))
         return replace(found, outcomes={**found.outcomes, **suppressed}) if suppressed else found

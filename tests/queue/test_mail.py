@@ -135,8 +135,18 @@ class SuppressedTests(MailTestCase):
         self.assertEqual(self.attempted, [])
         ((one,),) = self.store.settlements
         self.assertEqual(one.fate, Retired(OutgoingEvent.SUPPRESSED, None))
+        self.assertIn("suppression list", one.result.trace[0])
         assert one.bounce is not None
         self.assertIn(b"Subject: in content", one.bounce[1])
+
+    def test_detained_first(self) -> None:
+        """Q-14: a sender's domain that is disabled is looked at before the list."""
+        disabled = Unreachable(permanent=False, status="3.2", error="it is disabled")
+        self.patch(self.work, "_detained", lambda _: disabled)
+        self.start(job(suppressed=True))
+        ((one,),) = self.store.settlements
+        self.assertIsInstance(one.fate, Retry)
+        self.assertIsNone(one.bounce)
 
     def test_each_by_himself(self) -> None:
         """Q-17: of several recipients those are left out who are suppressed, be it the leader."""
