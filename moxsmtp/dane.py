@@ -23,7 +23,7 @@ from OpenSSL import crypto
 from moxsmtp.dns.records import TLSA
 from moxsmtp.names import InvalidName, parse_domain
 from moxsmtp.tls.client_key import public_key_info
-from moxsmtp.tls.identity import name_matches
+from moxsmtp.tls.identity import UNREADABLE, name_matches
 
 __all__ = ["DANE_EE", "DANE_TA", "is_anchored", "usable", "verify"]
 
@@ -188,7 +188,7 @@ def _is_for_servers(leaf: crypto.X509) -> bool:
         usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
-    except (ValueError, x509.DuplicateExtension):
+    except UNREADABLE:
         return False
     return (
         ExtendedKeyUsageOID.SERVER_AUTH in usages

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import warnings
 from typing import Final
 
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -216,6 +217,31 @@ class AuthorityTests(SynchronousTestCase):
         self.assertIs(matches(root, shown=[LEAF.der, *padding, MIDDLE.der, ROOT.der]), None)
         middle = record(DANE_TA, 1, 1, MIDDLE)
         self.assertEqual(matches(middle, shown=[LEAF.der, MIDDLE.der, *padding]), middle)
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, len(LEAF.der) - 1), st.integers(0, 255)),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    @example([(LEAF.der.index(b"\xa0\x03\x02\x01\x02") + 4, 34)])
+    @example([(LEAF.der.index(b"\x06\x03\x55\x1d\x13") + 4, 0x11)])
+    @settings(max_examples=150, deadline=None)
+    def test_spoilt(self, changes: list[tuple[int, int]]) -> None:
+        """
+        A certificate in which octets were changed is found not to match, whatever
+        it looks like then.
+        """
+        octets = bytearray(LEAF.der)
+        for place, octet in changes:
+            octets[place] = octet
+        assume(bytes(octets) != LEAF.der)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = matches(record(DANE_TA, 0, 1, MIDDLE), shown=[bytes(octets), MIDDLE.der])
+            usable([TLSA(DANE_TA, 0, 0, bytes(octets)), TLSA(DANE_EE, 1, 0, bytes(octets))])
+        self.assertIs(found, None)
 
     def test_many_records(self) -> None:
         """Thousands of records are compared, and only few authorities tried."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from cryptography import x509
 from OpenSSL import crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
@@ -9,7 +12,15 @@ from service_identity.pyopenssl import extract_patterns
 
 from moxsmtp.names import AddressLiteral, Domain, Host
 
-__all__ = ["name_matches"]
+__all__ = ["UNREADABLE", "name_matches"]
+
+#: What reading a certificate raises that OpenSSL takes, but that no authority would issue.
+UNREADABLE: Final = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def name_matches(certificate: crypto.X509, host: Host) -> bool:
@@ -22,6 +33,6 @@ def name_matches(certificate: crypto.X509, host: Host) -> bool:
             wanted = IPAddress_ID(address)
     try:
         verify_service_identity(extract_patterns(certificate), [wanted], [])
-    except (VerificationError, CertificateError, ValueError):
+    except (VerificationError, CertificateError, *UNREADABLE):
         return False
     return True
