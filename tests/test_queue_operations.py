@@ -117,6 +117,14 @@ class QueueOperationsTests(Contract):
         self.assertEqual(self.result(self.operations.fail([1, 2], EVERYTHING)), [1, 2])
         self.assertEqual(self.bounces(), [])
 
+    def test_future_release(self) -> None:
+        """The DSN repeats until when the message was to be held (Q-21).  RFC 4865 section 7."""
+        self.add(new_job(future_release="for;3600", next_attempt=NOW + timedelta(hours=1)))
+        self.assertEqual(self.claim(), [])
+        self.result(self.operations.fail([1], EVERYTHING))
+        (bounce,) = self.bounces()
+        self.assertIn(b"\r\nFuture-Release-Request: for;3600\r\n", bounce)
+
     def test_account_gone(self) -> None:
         """The postmaster hears of mail whose account is gone; its history stays a week (Q-77)."""
         self.add(new_job(account="eve"))

@@ -87,7 +87,7 @@ class SubmissionTests(TransactionTestCase):
         self.assertEqual(table, found)
 
     def test_hold(self) -> None:
-        """Held mail has its time and what was asked for (S-64, S-99).  RFC 4865."""
+        """Held mail has its time and what was asked for (S-64, S-99, Q-21).  RFC 4865."""
         job = self.job(" HOLDFOR=3600")
         self.assertEqual(
             (NOW + timedelta(hours=1), "for;3600"), (job.next_attempt, job.future_release)
@@ -103,7 +103,7 @@ class SubmissionTests(TransactionTestCase):
     def test_hold_too_long(self) -> None:
         """
         Neither the past nor more than 60 days ahead; the transaction does not begin,
-        and one that is open is not touched (S-64).
+        and one that is open is not touched (S-64, Q-21).
         """
         for value in ("HOLDFOR=5184001", "HOLDUNTIL=2026-03-01T12:30:04Z"):
             self.assertEqual(["554 5.5.4"], self.talk(f"MAIL FROM:<alice@ours.example> {value}"))

@@ -42,7 +42,7 @@ class HoldTests(unittest.SynchronousTestCase):
     """RFC 4865."""
 
     def test_seconds(self) -> None:
-        """HOLDFOR has one to nine digits without leading zero; above 60 days is 554 (S-64)."""
+        """HOLDFOR has one to nine digits, no leading zero; above 60 days is 554 (S-64, Q-21)."""
         expected = {
             "1": NOW + timedelta(seconds=1),
             "5184000": NOW + timedelta(days=60),

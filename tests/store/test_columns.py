@@ -71,7 +71,16 @@ class ColumnsTests(unittest.SynchronousTestCase):
     @settings(deadline=None)
     @given(
         st.lists(
-            st.builds(Result, TIMES, DURATIONS, st.booleans(), st.integers(0, 599), TEXT, TEXT)
+            st.builds(
+                Result,
+                TIMES,
+                DURATIONS,
+                st.booleans(),
+                st.integers(0, 599),
+                TEXT,
+                TEXT,
+                st.lists(TEXT, max_size=3).map(tuple),
+            )
         )
     )
     def test_results(self, results: list[Result]) -> None:
@@ -79,6 +88,14 @@ class ColumnsTests(unittest.SynchronousTestCase):
         text = columns.write_results(results)
         self.assertTrue(text.isascii())
         self.assertEqual(columns.read_results(text), tuple(results))
+
+    def test_results_of_old(self) -> None:
+        """What an earlier version wrote has no trace."""
+        text = (
+            '[{"start":0,"duration":1,"success":false,"code":451,"status":"4.0","error":"later"}]'
+        )
+        (read,) = columns.read_results(text)
+        self.assertEqual((read.error, read.trace), ("later", ()))
 
     @settings(deadline=None)
     @given(

@@ -310,6 +310,35 @@ class FirstTests(UpgradeCase):
         read = read_message(row)
         self.assertEqual((read.id, read.account, read.provenance), (5, "ann", Provenance()))
 
+    def test_senders_are_found(self) -> None:
+        """Jobs that waited get the domain of their sender, by which rules know them (Q-20)."""
+        with self.monkey(HEAD="0003"):
+            prepare_sqlite(self.path)
+        senders = {
+            "ann@here.example": "here.example",
+            '"a@b"@here.example': "here.example",
+            "x@[192.0.2.1]": "[192.0.2.1]",
+            "postmaster": "",
+            '"a@b"': "",
+            None: "",
+        }
+        insert = (
+            "INSERT INTO job (account, mail_from, rcpt_to, destination, size, queued, content_id,"
+            " prefix, next_attempt) VALUES ('ann', SENDER, 'b@x', 'x', 3, 0, 7, x'', 0)"
+        )
+        quoted = ["NULL" if sender is None else f"'{sender}'" for sender in senders]
+        self.run_sql(
+            "INSERT INTO content VALUES (7, 3, 1, NULL)",
+            *(insert.replace("SENDER", sender) for sender in quoted * 400),
+            "INSERT INTO retired_job (id, account, mail_from, rcpt_to, destination, size, queued,"
+            " success, event, last_activity, keep_until) VALUES (1, 'ann', 'ann@here.example',"
+            " 'b@x', 'x', 3, 0, 0, 'failed', 0, 0)",
+        )
+        prepare_sqlite(self.path)
+        found = self.run_sql("SELECT DISTINCT mail_from, sender_domain FROM job")
+        self.assertEqual(sorted(found, key=str), sorted(senders.items(), key=str))
+        self.assertEqual(self.run_sql("SELECT sender_domain FROM retired_job"), [("here.example",)])
+
     @contextmanager
     def monkey(self, **values: object) -> Iterator[None]:
         """The module as it was."""
