@@ -7,7 +7,9 @@ All servers run at once and idle but for the one that is being measured; trials 
 round the servers, so that what slows the machine down slows all of them.  Peers
 write a Maildir with one fsync for the file and one for its folder.
 
-Ours makes all of its checks, and has unbound to ask; peers make none.  The last
+Ours makes all of its checks, and has unbound to ask; peers make none, and nor do
+those of ours that are called unchecked.  C{workers} and C{unchecked2} are of two
+processes that speak with clients (C{--only workers} measures one alone).  The last
 cell has a sender domain for each message, of which neither our resolver nor unbound
 has heard.  A run whose messages did not pass every check ends without a figure.
 """
@@ -150,6 +152,12 @@ def peers(folder: Path, those: list[Sender]) -> dict[str, Callable[[], Peer]]:
         "workers": lambda: Ours(
             folder / "workers", "store", those, "moxsmtp, 2 workers", workers=2
         ),
+        "unchecked": lambda: Ours(
+            folder / "unchecked", "store", those, "moxsmtp, unchecked", checked=False
+        ),
+        "unchecked2": lambda: Ours(
+            folder / "unchecked2", "store", those, "moxsmtp, unch., 2 w.", workers=2, checked=False
+        ),
         "twisted": lambda: Stock("stock Twisted", "bench.stock_twisted", folder / "twisted"),
         "aiosmtpd": lambda: Stock("aiosmtpd", "bench.stock_aiosmtpd", folder / "aiosmtpd"),
         "postfix": lambda: PostfixPeer(folder / "postfix"),
@@ -158,7 +166,7 @@ def peers(folder: Path, those: list[Sender]) -> dict[str, Callable[[], Peer]]:
 
 def table(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
     """Print medians, with the range of the rate."""
-    form = "{:<18} {:<12} {:>22} {:>8} {:>8} {:>9} {:>8}"
+    form = "{:<20} {:<12} {:>22} {:>8} {:>8} {:>9} {:>8}"
     print("\nmedians; CPU in milliseconds for each message")
     print(
         form.format("server", "load", "accepted/s (range)", "done/s", "CPU", "resolver", "client")
@@ -187,7 +195,7 @@ def ratios(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
             each = [a.accepted / b.accepted for a, b in zip(ours, theirs, strict=False)]
             medians = _median(f.accepted for f in ours) / _median(f.accepted for f in theirs)
             trials = " ".join(f"{one:.2f}" for one in each)
-            print(f"{name:<18} {cell:<12} {medians:5.2f} x {peer:<14} ({trials})")
+            print(f"{name:<20} {cell:<12} {medians:5.2f} x {peer:<14} ({trials})")
 
 
 def _median(values: Iterable[float]) -> float:
@@ -200,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("trials", type=int)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many messages")
     parser.add_argument("--stored", type=int, default=0, help="and ours with so many messages in")
-    parser.add_argument("--only", nargs="+", default=(), help="store maildir twisted ...")
+    parser.add_argument("--only", nargs="+", default=(), help="store maildir workers twisted ...")
     parser.add_argument("--cells", nargs="+", default=(), help="by their names: '4k reused' ...")
     parser.add_argument("--keys", type=Path, help="where the senders' keys are kept")
     options = parser.parse_args(arguments)

@@ -35,9 +35,9 @@ from moxsmtp.tls.server import CertificateError, Manners, ServerTLS
 
 __all__ = ["Door", "Entrances", "Hall", "Place", "ReceiverMaker"]
 
-#: Makes receivers for one socket: by role, the listener's host name, and whether
-#: RCPT needs TLS.
-ReceiverMaker = Callable[[Role, Domain, bool], Callable[[SessionLog], IReceiver]]
+#: Makes receivers for one socket: by role, the listener's host name, whether RCPT
+#: needs TLS, and whether mail from outside is checked.
+ReceiverMaker = Callable[[Role, Domain, bool, bool], Callable[[SessionLog], IReceiver]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Entrances:
             limits=listener.limits,
             tls=door.tls,
             tls_info=tls_info,
-            receiver=hall.receivers(role, hostname, requires_tls),
+            receiver=hall.receivers(role, hostname, requires_tls, not listener.smtp.no_checks),
             connections=self._connections[listener.name],
             session_ids=hall.session_ids,
             reply_id=hall.reply_id,

@@ -326,7 +326,7 @@ class Parts:
         )
 
         def maker(
-            role: Role, hostname: Domain, tls_required: bool
+            role: Role, hostname: Domain, tls_required: bool, checked: bool
         ) -> Callable[[SessionLog], IReceiver]:
             if role.is_submission:
                 return lambda log: Submission(house, log, tls_required=tls_required)
@@ -339,6 +339,7 @@ class Parts:
                     tls_required=tls_required,
                     unknown_delay=self.delays.unknown_recipient,
                     clock=self.reactor,
+                    checked=checked,
                 )
 
             def port25(log: SessionLog) -> IReceiver:

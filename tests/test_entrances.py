@@ -59,12 +59,14 @@ class EntrancesCase(RunningCase):
         super().setUp()
         self.made: list[tuple[Role, bool]] = []
         self.names: list[str] = []
+        self.unchecked: list[Role] = []
         self.told = Told()
 
         def receivers(
-            role: Role, hostname: Domain, requires_tls: bool
+            role: Role, hostname: Domain, requires_tls: bool, checked: bool
         ) -> Callable[[SessionLog], IReceiver]:
             self.made.append((role, requires_tls))
+            self.unchecked += [role] if not checked else []
             self.names.append(hostname.ascii)
             return lambda _: self.told
 
@@ -167,6 +169,14 @@ class ServiceTests(EntrancesCase):
         self.assertTrue([line for line in self.visit(4)[1] if line.startswith("AUTH")])
         clear = [self.entrance(number).clear_passwords for number in range(6)]
         self.assertEqual([True, False, False, True, True, False], clear)
+
+    def test_no_checks(self) -> None:
+        """Mail is checked unless a listener says that somebody else does it."""
+        self.opened(self.listener())
+        self.assertEqual([], self.unchecked)
+        filtered = ServiceSettings(enabled=True, port=0, no_checks=True)
+        self.opened(self.listener(smtp=filtered))
+        self.assertIn(Role.SMTP, self.unchecked)
 
     def test_requires_tls(self) -> None:
         """RCPT needs TLS where users are, and on port 25 if it is told so (S-4)."""

@@ -52,6 +52,7 @@ from moxsmtp.receive.reporting import report
 from moxsmtp.receive.running import Kind, Running, Site
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.stored import new_messages
+from moxsmtp.receive.unverified import Unverified
 from moxsmtp.receive.verification import Authentication, Reverse, Verification
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.commands import Mail
@@ -95,19 +96,22 @@ class Delivery(Receiver):
         tls_required: bool,
         unknown_delay: timedelta,
         clock: IReactorTime,
+        checked: bool = True,
     ) -> None:
         """
         @param hostname: The listener's; the house has the server's.
+        @param checked: Otherwise somebody in front of us has made the checks.
         @param unknown_delay: How long a message is held for which nobody here
             is known, before it is refused (I-31).
         """
         super().__init__(house, log, tls_required=tls_required)
         self._hostname = hostname
+        self._checked = checked
         self._unknown_delay = unknown_delay
         self._clock = clock
         self._site = Site(clock, house.metrics, log)
         self._reverse = Reverse(house.checks, self._site)
-        self._verification: Verification | None = None
+        self._verification: Verification | Unverified | None = None
         self._header: Header | None = None
         self._intake: Intake | None = None
 
@@ -127,6 +131,8 @@ class Delivery(Receiver):
 
     async def may_exist(self, name: Domain) -> bool:
         """As the base has it, within the time of one step (S-16)."""
+        if not self._checked:
+            return True
         return await _found(Running(self._site, _HELLO, super().may_exist, name))
 
     async def mail(self, client: Client, command: Mail) -> Reply:
@@ -135,6 +141,10 @@ class Delivery(Receiver):
 
         @raise Refused: Nobody could answer the sender (S-65).
         """
+        if not self._checked:
+            reply = await super().mail(client, command)
+            self._verification = Unverified()
+            return reply
         sender = command.reverse_path
         if sender is not None and isinstance(sender.domain, Domain):
             reachability = await _found(
@@ -185,7 +195,7 @@ class Delivery(Receiver):
         self._header = None
 
     @property
-    def verification(self) -> Verification:
+    def verification(self) -> Verification | Unverified:
         """Of the transaction under way."""
         if self._verification is None:
             raise RuntimeError("no transaction")

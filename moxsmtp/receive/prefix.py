@@ -83,11 +83,14 @@ def result_fields(
     smtputf8: bool,
 ) -> bytes:
     """
-    What the checks say: Authentication-Results and Received-SPF.
+    What the checks say: Authentication-Results and Received-SPF.  Where none was
+    made, the former says so (RFC 8601 section 2.2), and the latter is not there.
 
     @param hostname: The server's, the authserv-id.
     @param receiver: The listener's.
     """
+    if not authentication.is_made:
+        return authres.authentication_results(hostname, (), smtputf8=smtputf8)
     result = authentication.spf
     return authres.authentication_results(
         hostname,

@@ -27,9 +27,15 @@ def provenance(
     @param author: The one author; L{None}: there is none to speak of (I-6).
     @param organizational_domain: By the public suffix list.
     """
+    domain = author.domain if author and isinstance(author.domain, Domain) else None
+    if not authentication.is_made:
+        return Provenance(
+            author_domain=domain,
+            author_organization=organizational_domain(domain) if domain else None,
+            require_tls=require_tls,
+        )
     result = authentication.spf
     said = Validation(result.status.value)
-    domain = author.domain if author and isinstance(author.domain, Domain) else None
     return Provenance(
         hello=said if result.scope is spf.Scope.HELO else Validation.UNKNOWN,
         mail_from=said if result.scope is spf.Scope.MAIL_FROM else Validation.UNKNOWN,

@@ -138,6 +138,8 @@ class ServiceSettings:
     @ivar greeting_delay: Before the greeting, to see who cannot wait for it.
     @ivar dnsbls: Lists of addresses (DNSBL), in the order in which they are
         asked (I-72); by whoever judges a message, and never before.
+    @ivar no_checks: Who comes here has been checked by a filter or another
+        mail server in front, and is asked nothing of the DNS.
     """
 
     enabled: bool = False
@@ -148,6 +150,7 @@ class ServiceSettings:
     no_require_tls: bool = False
     greeting_delay: timedelta = timedelta()
     dnsbls: tuple[Domain, ...] = ()
+    no_checks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

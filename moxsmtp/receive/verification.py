@@ -39,6 +39,7 @@ class Authentication:
     What the checks say of one message.
 
     @ivar authors: The domains of its authors, each once; usually one.
+    @ivar is_made: Otherwise nothing was looked at, and nothing is to be said of it.
     """
 
     iprev: iprev.Result
@@ -46,6 +47,7 @@ class Authentication:
     dkim: dkim.Results
     dmarc: dmarc.Result
     authors: tuple[Domain, ...] = ()
+    is_made: bool = True
 
 
 # -- how each is counted, and what it says when it fails ------------------------------

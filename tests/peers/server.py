@@ -66,6 +66,7 @@ class Layout:
     @ivar rest: More of the file: tables.
     @ivar tables: The lines of C{[queue]}, C{[store]} and so on.
     @ivar listener: Lines to add to the listener.
+    @ivar smtp: Lines to add to its port 25.
     @ivar tls: Lines to add to its TLS, C{[[listener.tls.other]]} last.
     """
 
@@ -74,6 +75,7 @@ class Layout:
     rest: str = ""
     tables: Mapping[str, str] = field(default_factory=dict)
     listener: str = ""
+    smtp: str = ""
     tls: str = ""
 
 
@@ -114,6 +116,7 @@ key = "{certificate.key}"
 """
     for service in ("smtp", "submission", "submissions"):
         text += f"[listener.{service}]\nenabled = true\nport = {ports[service]}\n"
+        text += f"{layout.smtp}\n" if service == "smtp" else ""
     text += f"""
 [domain."here.test"]
 separator = "+"
