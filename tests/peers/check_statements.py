@@ -36,6 +36,7 @@ from tests.store import (
     test_sending,
     test_sts_policies,
     test_suppressions,
+    test_taking,
     test_tls_results,
     test_tls_seen,
 )
@@ -98,6 +99,14 @@ class DutyTests(StoreOnPostgreSQL, test_duties.DutyTests):
 
 class AddTests(StoreOnPostgreSQL, test_jobs.AddTests):
     """Jobs into the queue."""
+
+
+class SeveralTests(StoreOnPostgreSQL, test_taking.SeveralTests):
+    """Jobs are taken, several at once."""
+
+
+class SlotTests(StoreOnPostgreSQL, test_taking.SlotTests):
+    """Several workers on one destination."""
 
 
 class TakeTests(StoreOnPostgreSQL, test_jobs.TakeTests):

@@ -568,3 +568,26 @@ class StopTests(RunnerTestCase):
         stopped = runner.stopService()
         self.pass_time(21)
         self.successResultOf(stopped)
+
+
+class HangingTests(RunnerTestCase):
+    """One bad domain never delays another."""
+
+    def test_one_domain(self) -> None:
+        """5000 messages to a domain that hangs, and 100 to a good one: those leave in 60 s."""
+        self.leases.add("hanging", *[self.clock.seconds() - 1] * 5000)
+        self.leases.add("good", *[self.clock.seconds()] * 100)
+        self.work.behaviour["hanging"] = hanging
+        self.runner(limit=2)
+        self.pass_time(60)
+        self.assertEqual(self.work.settled.count(("good", "ok")), 100)
+
+    def test_many_domains(self) -> None:
+        """So they do beside 250 domains that hang, each with a message due before them."""
+        for number in range(250):
+            self.leases.add(f"hanging{number}", self.clock.seconds() - 1)
+            self.work.behaviour[f"hanging{number}"] = hanging
+        self.leases.add("good", *[self.clock.seconds()] * 100)
+        self.runner(limit=100)
+        self.pass_time(60)
+        self.assertEqual(self.work.settled.count(("good", "ok")), 100)

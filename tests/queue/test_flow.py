@@ -1,0 +1,216 @@
+"""Mail taken ahead, results recorded behind, and destinations that have to wait."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from twisted.internet.defer import Deferred
+
+from moxsmtp.interfaces import StorageUnavailable
+from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, RemoteMTA, Retry, Settlement
+from moxsmtp.queue.mail import MailWork
+from moxsmtp.queue.runner import Runner
+from moxsmtp.queue.settings import QueueSettings
+from moxsmtp.queue.shaping import Shaper, ShapingRule
+from tests.queue.test_mail import FewAccounts, MailTestCase
+from tests.queue.test_settle import job
+
+HOST = RemoteMTA("mx.theirs.example")
+
+
+class FlowTestCase(MailTestCase):
+    """Many messages to theirs.example, all of which arrive unless a test says otherwise."""
+
+    def setUp(self) -> None:
+        """@ivar shaper: The test's."""
+        super().setUp()
+        self.shaper = Shaper()
+        self.fill_work()
+
+    def fill_work(self) -> None:
+        """Work with the shaper that there is."""
+        self.work = MailWork(
+            self.clock,
+            self.store,
+            self.deliver,
+            FewAccounts(),  # type: ignore[arg-type]  # has its methods
+            settings=QueueSettings(),
+            hostname=self.hostname,
+            randint=lambda low, high: min(max(0, low), high),
+            unique=lambda: "u1",
+            shaper=self.shaper,
+        )
+
+    def queue(self, count: int) -> list[Batch]:
+        """So many batches of one."""
+        batches = [Batch((replace(job(attempts=1), id=n + 1),), self.now()) for n in range(count)]
+        self.store.batches += batches
+        self.store.add("theirs.example", self.clock.seconds())
+        return batches
+
+    def now(self) -> datetime:
+        """By the clock."""
+        return datetime.fromtimestamp(self.clock.seconds(), UTC)
+
+    def run_queue(self) -> Runner[Batch, Attempt]:
+        """A runner."""
+        runner: Runner[Batch, Attempt] = Runner(self.clock, self.store, self.work, limit=2)
+        runner.startService()
+        self.addCleanup(self.end, runner)
+        return runner
+
+    def delivered(self, *numbers: int) -> Attempt:
+        """They are."""
+        return Attempt({number: Delivered(HOST) for number in numbers})
+
+    def settled(self) -> list[int]:
+        """Numbers of what was settled, in order."""
+        return [one.job.id for settlements in self.store.settlements for one in settlements]
+
+
+class SupplyTests(FlowTestCase):
+    """Taking ahead."""
+
+    def test_doubles(self) -> None:
+        """One is taken, then two, four, eight, and sixteen each time; each is tried once."""
+        self.queue(40)
+        self.answers = [self.delivered(number + 1) for number in range(40)]
+        self.run_queue()
+        self.assertEqual([count for count, _ in self.store.wanted][:6], [1, 2, 4, 8, 16, 16])
+        self.assertEqual([batch.leader.id for batch in self.attempted], list(range(1, 41)))
+        self.assertEqual(self.settled(), list(range(1, 41)))
+        self.assertEqual(self.store.put, [])
+
+    def test_trouble(self) -> None:
+        """What was taken ahead goes back when a message is put off, and is due at once."""
+        batches = self.queue(6)
+        failed = Attempt({2: Failed(permanent=False, error="busy")})
+        self.answers = [self.delivered(1), failed]
+        self.run_queue()
+        ((put, until),) = self.store.put
+        self.assertEqual([batch.leader.id for batch in put], [batches[2].leader.id])
+        self.assertEqual(until, self.now())
+        self.assertEqual(self.settled(), [1, 2])
+
+    def test_stop(self) -> None:
+        """So it does when the server stops."""
+        self.queue(8)
+        last: Deferred[Attempt] = Deferred()
+        self.answers = [self.delivered(1), last]
+        runner = self.run_queue()
+        stopped = runner.stopService()
+        last.callback(self.delivered(2))
+        self.successResultOf(stopped)
+        self.assertEqual([b.leader.id for put, _ in self.store.put for b in put], [3])
+        self.assertEqual(self.settled(), [1, 2])
+
+    def test_times(self) -> None:
+        """An attempt begins when its turn comes, not when it was taken."""
+        self.queue(3)
+        slow: Deferred[Attempt] = Deferred()
+        self.answers = [self.delivered(1), slow, self.delivered(3)]
+        self.run_queue()
+        self.clock.advance(5)
+        slow.callback(self.delivered(2))
+        starts = [batch.started for batch in self.attempted]
+        self.assertEqual(starts[2] - starts[1], timedelta(seconds=5))
+
+
+class RecordTests(FlowTestCase):
+    """Results on their way to the store."""
+
+    def setUp(self) -> None:
+        """The disk takes its time."""
+        super().setUp()
+        self.recording: list[Deferred[None]] = []
+        settle = self.store.settle
+
+        async def slowly(lease: object, settlements: list[Settlement]) -> None:
+            done: Deferred[None] = Deferred()
+            self.recording.append(done)
+            await done
+            await settle(lease, settlements)  # type: ignore[arg-type]  # as they were given
+
+        self.store.settle = slowly  # type: ignore[method-assign,assignment]  # slower
+
+    def test_behind(self) -> None:
+        """The next messages do not wait for the disk, but no more than five are unrecorded."""
+        self.queue(10)
+        self.answers = [self.delivered(number + 1) for number in range(10)]
+        self.run_queue()
+        self.assertEqual(len(self.attempted), 5)
+        self.recording[0].callback(None)
+        self.assertEqual(len(self.attempted), 6)
+        for done in self.recording:
+            if not done.called:
+                done.callback(None)
+        while any(not done.called for done in self.recording):
+            next(done for done in self.recording if not done.called).callback(None)
+        self.assertEqual(self.settled(), list(range(1, 11)))
+
+    def test_store_fails(self) -> None:
+        """Where no more can be taken, what was delivered is recorded all the same."""
+        self.queue(2)
+        last: Deferred[Attempt] = Deferred()
+        self.answers = [last]
+        self.run_queue()
+        self.store.failing = StorageUnavailable("gone")
+        last.callback(self.delivered(1))
+        self.store.failing = None
+        self.recording[0].callback(None)
+        self.assertEqual(self.settled(), [1])
+
+
+class ShapingTests(FlowTestCase):
+    """Q-93."""
+
+    def test_rate(self) -> None:
+        """Q-93: beyond its rate a destination rests, and goes on when it may."""
+        self.shaper = Shaper((ShapingRule(messages_per_minute=2),))
+        self.fill_work()
+        self.queue(3)
+        self.answers = [self.delivered(number + 1) for number in range(3)]
+        self.run_queue()
+        self.assertEqual(self.settled(), [1, 2])
+        self.assertEqual(self.store.rests[-1], self.now() + timedelta(minutes=1))
+
+    def test_slots(self) -> None:
+        """Q-93: as many workers are called as the destination may have connections."""
+        self.shaper = Shaper((ShapingRule(connections=4),))
+        self.shaper.learn("theirs.example", ("mx.theirs.example",))
+        self.fill_work()
+        self.queue(1)
+        self.answers = [self.delivered(1)]
+        self.run_queue()
+        self.assertEqual(self.store.wanted[0], (1, 4))
+
+    def test_no_room(self) -> None:
+        """Q-93: an attempt that found no room is put back, uncounted, and nothing is settled."""
+        batches = self.queue(1)
+        until = self.now() + timedelta(seconds=1)
+        self.answers = [Attempt({}, rests_until=until), self.delivered(1)]
+        self.run_queue()
+        self.assertEqual(self.store.put, [((batches[0],), until)])
+        self.assertEqual([s for s in self.store.settlements if s][-1][0].job.id, 1)
+
+
+class ClockTests(FlowTestCase):
+    """Clocks that jump."""
+
+    def test_nothing_bounces_early(self) -> None:
+        """
+        A clock that jumps by a day either way gives nothing up: only attempts are
+        counted, however much time seems to have passed.
+        """
+        for jump in (86_400, -86_400):
+            self.setUp()
+            self.queue(1)
+            first: Deferred[Attempt] = Deferred()
+            self.answers = [first]
+            self.run_queue()
+            self.clock.rightNow += jump
+            first.callback(Attempt({1: Failed(permanent=False, error="busy")}))
+            ((one,),) = self.store.settlements
+            self.assertIsInstance(one.fate, Retry)
+            self.assertIsNone(one.bounce)
