@@ -328,11 +328,13 @@ class FirstTests(UpgradeCase):
         )
         quoted = ["NULL" if sender is None else f"'{sender}'" for sender in senders]
         self.run_sql(
+            "BEGIN",
             "INSERT INTO content VALUES (7, 3, 1, NULL)",
             *(insert.replace("SENDER", sender) for sender in quoted * 400),
             "INSERT INTO retired_job (id, account, mail_from, rcpt_to, destination, size, queued,"
             " success, event, last_activity, keep_until) VALUES (1, 'ann', 'ann@here.example',"
             " 'b@x', 'x', 3, 0, 0, 'failed', 0, 0)",
+            "COMMIT",
         )
         prepare_sqlite(self.path)
         found = self.run_sql("SELECT DISTINCT mail_from, sender_domain FROM job")
