@@ -179,6 +179,8 @@ class ESMTPClient(TwistedProtocol):
             self._decided = None
             self._cut()
             raise
+        finally:
+            self._prefix, self._content = b"", None
         return [fate for fate in self.exchange.fates if fate is not None]
 
     def leave(self) -> None:

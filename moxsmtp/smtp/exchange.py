@@ -167,6 +167,8 @@ class Exchange:
             if not isinstance(step, Over):
                 return step
             self._over = step
+            # Its frame holds us, and we hold it.
+            self._session.close()
         return self._over
 
     def secured(self, objection: str = "", binding: ChannelBinding | None = None) -> None:

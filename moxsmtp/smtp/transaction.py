@@ -146,6 +146,8 @@ class Transactions:
         while left:
             yield from self._transaction(left[: self._most])
             left = [number for number in left if self.fates[number] is None]
+        # The session may wait long for another mailing.
+        self._whole = None
         return True
 
     def _objection(self) -> Refusal | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
+import weakref
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -737,3 +739,43 @@ class SecurityTests(ConnectionTestCase):
         self.assertEqual(server.take(), b"QUIT\r\n")
         assert creator.connection is not None
         self.assertEqual(asked, [channel_binding(creator.connection)])
+
+
+class MemoryTests(ConnectionTestCase):
+    """What is left of a session."""
+
+    def test_waiting(self) -> None:
+        """A session that waits for another message keeps nothing of the last one."""
+        session = Session(stays=True)
+        session.until_content()
+        session.wire.say(b"250 ok\r\n")
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        prefix = b"X-Prefix: " + b"p" * 30_000 + b"\r\n"
+        content = Text(b"hello\r\n" * 4_000)
+        held = weakref.ref(content)
+        second = session.deliver(content, prefix=prefix)
+        session.wire.say(b"250 ok\r\n" + ACCEPTED)
+        session.wire.say(b"250 ok\r\n")
+        self.assertEqual(self.brief_of(second), ["ok 250"])
+        session.wire.take()
+        del content, prefix
+        self.assertIsNone(held())
+        self.assertLess(tracemalloc.get_traced_memory()[0], 20_000)
+
+    def test_gone(self) -> None:
+        """A session that is over is freed at once, without the collector of garbage."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        session = Session()
+        session.until_content()
+        session.wire.say(b"250 ok\r\n")
+        session.wire.say(b"221 bye\r\n")
+        exchange = weakref.ref(session.client.exchange)
+        session.wire.lose()
+        self.successResultOf(session.delivered)
+        session.wire.protocol = None
+        session.client.transport = None
+        del session
+        self.assertIsNone(exchange())

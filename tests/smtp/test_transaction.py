@@ -187,6 +187,49 @@ class ReuseTests(SynchronousTestCase):
         )
 
 
+class AnyServerTests(SynchronousTestCase):
+    """Whatever a server says to several mailings."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(
+            st.sampled_from([
+                b"250 x", b"250 x\r\n250 x", b"250 x\r\n250 x\r\n250 x", b"354 x", b"451 x",
+                b"452 x", b"550 x", b"552 x", b"502 x", b"421 x", b"250-x", b"junk",
+                b"250 x\r\n250 x\r\n354 x",
+            ]),
+            max_size=25,
+        ),
+        st.sampled_from([(), ("PIPELINING",), ("PIPELINING", "CHUNKING"), ("LIMITS RCPTMAX=1",)]),
+        st.sampled_from([b"hi\r\n", None]),
+    )  # fmt: skip
+    def test_each(
+        self, replies: list[bytes], extensions: tuple[str, ...], whole: bytes | None
+    ) -> None:
+        """
+        Each mailing ends with its fates; it is delivered only if its content has
+        left behind its own MAIL, and no more often than contents have left.
+        """
+        talk = opened(*extensions)
+        accepted = ends = 0
+        for number in range(3):
+            said = begin(talk, whole, mailing(f"b{number}", f"c{number}"))
+            while not talk.exchange.is_decided:
+                if replies:
+                    said += answer(talk, replies.pop(0))
+                else:
+                    talk.exchange.abandon(LOST)
+            fates = talk.exchange.fates
+            self.assertNotIn(None, fates)
+            left = said.count(b"LAST\r\n") + said.count(b"\r\n.\r\n") + said.count(b"<content>")
+            ends += left
+            taken = sum(isinstance(fate, Accepted) for fate in fates)
+            accepted += taken
+            self.assertTrue(left or not taken)
+            self.assertNotIn(f"<b{number + 1}@".encode(), said)
+        self.assertLessEqual(accepted, 2 * ends)
+
+
 class ChunkTests(SynchronousTestCase):
     """CHUNKING.  RFC 3030."""
 
