@@ -215,7 +215,11 @@ class Server(Service):
         history = parts.history
 
         async def clean_up() -> None:
-            swept = await sweep(parts.engine.database, parts.now(), self._settings.store.orphan_age)
+            age = self._settings.store.orphan_age
+            if self._gate is not None:
+                # What a worker is about to store, nobody here knows of.
+                age = max(age, _HOUR)
+            swept = await sweep(parts.engine.database, parts.now(), age)
             for _ in range(swept.missing):
                 parts.metrics.count("moxsmtp_store_missing_content_total")
             await _all_of(parts.sending.remove_old, parts.now())

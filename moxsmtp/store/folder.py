@@ -16,7 +16,7 @@ from moxsmtp.store.errors import FolderInUse, FolderUnusable
 __all__ = ["DataFolder", "FreeSpace"]
 
 #: Seconds for what a dead server left behind to end, and between two looks at it.
-_PATIENCE: Final = 12.0
+PATIENCE: Final = 12.0
 _LOOK: Final = 0.05
 
 #: Seconds that an answer about free space is good for.
@@ -32,9 +32,14 @@ class DataFolder:
     inherit the open file, so that it ends with the last of them.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Does nothing yet."""
+    def __init__(self, path: Path, *, patience: float = PATIENCE) -> None:
+        """
+        Does nothing yet.
+
+        @param patience: Seconds that what a dead server left behind has to end.
+        """
         self.path = path
+        self._patience = patience
         self._lock = -1
 
     @property
@@ -72,7 +77,7 @@ class DataFolder:
     def _take_lock(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._lock = os.open(self.path / "lock", flags, 0o600)
-        due = time.monotonic() + _PATIENCE
+        due = time.monotonic() + self._patience
         while not self._is_taken():
             owner = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
             if _is_alive(owner):

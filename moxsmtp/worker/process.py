@@ -124,6 +124,8 @@ class WorkerServer:
                 self._tell_samples(asked)
             case {"kind": "tickets"} if self._entrances is not None:
                 _ = Deferred.fromCoroutine(self._entrances.renew_tickets())
+            case {"kind": "alive"}:
+                self.channel.tell({"kind": "alive"})
             case {"kind": "stop"}:
                 self.stop()
             case _:

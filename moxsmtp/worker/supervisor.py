@@ -25,6 +25,10 @@ _LONG: Final = 60.0
 #: Seconds for one to get ready.
 _START: Final = 120.0
 
+#: Seconds between two signs of life, and after which one that gave none is dead.
+_PULSE: Final = 10.0
+_SILENT: Final = 30.0
+
 #: Seconds for one to end by itself: four for its connections (S-15), the rest for
 #: what it has to store.
 _STOP: Final = 20.0
@@ -52,6 +56,7 @@ class Worker:
         self.is_ready = False
         self._crew = crew
         self._since = 0.0
+        self._heard = 0.0
         self._delay = _FIRST
         self._timer: IDelayedCall | None = None
 
@@ -91,6 +96,17 @@ class Worker:
         _log.error("worker {number} takes too long, and is killed", number=self.number)
         self.kill()
 
+    def _feel(self) -> None:
+        """Who hangs would keep everybody waiting whose connections it got."""
+        clock = self._crew.clock
+        self._timer = None
+        if clock.seconds() - self._heard > _SILENT:
+            _log.error("worker {number} does not answer, and is killed", number=self.number)
+            self.kill()
+            return
+        self.tell({"kind": "alive"})
+        self._timer = clock.callLater(_PULSE, self._feel)
+
     def _cancel(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
@@ -100,12 +116,14 @@ class Worker:
 
     def heard(self, message: Message) -> None:
         """See L{Watcher.heard}."""
+        self._heard = self._crew.clock.seconds()
         if message["kind"] == "ready":
             if not self._crew.is_stopping:
                 self._cancel()
                 self.is_ready = True
+                self._timer = self._crew.clock.callLater(_PULSE, self._feel)
             self._crew.ready(self)
-        else:
+        elif message["kind"] != "alive":
             self._crew.owner.heard(self, message)
 
     def unclogged(self) -> None:

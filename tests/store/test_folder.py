@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,7 +61,8 @@ class DataFolderTests(SynchronousTestCase):
         Who inherited the lock, as worker processes do, keeps others out when the server
         is gone; they are told that it was a former one's.
         """
-        folder, other = self.data_folder("a"), self.data_folder("a")
+        folder, other = self.data_folder("a"), DataFolder(self.place / "a", patience=0)
+        self.addCleanup(other.close)
         folder.open()
         inherited = os.dup(folder.lock)
         dead = 2**22 + 1  # above every number that a process has
@@ -68,8 +70,9 @@ class DataFolderTests(SynchronousTestCase):
         folder.close()
         why = self.assertRaises(FolderInUse, other.open)
         self.assertIn(f"a former server (process {dead}) left behind", str(why))
-        os.close(inherited)
-        other.open()
+        threading.Timer(0.01, os.close, (inherited,)).start()
+        patient = self.data_folder("a")
+        patient.open()
 
     def test_stale(self) -> None:
         """A lock file that a dead server left is no obstacle, whatever it says."""

@@ -81,7 +81,6 @@ class StartTests(CrewCase):
         self.assertEqual([worker.number for worker in self.crew.present], [1])
         self.links[0].ready()
         self.successResultOf(starting)
-        self.assertEqual(self.pending(), 0)
 
     def test_one_fails(self) -> None:
         """One that ends before it is ready ends the start, and no more are started."""
@@ -158,10 +157,17 @@ class ReplaceTests(CrewCase):
             link.watcher.ended("exit status 1")
             seconds = 0
             while self.links[-1] is link:
-                self.clock.advance(1)
+                self.live(1)
                 seconds += 1
             found.append(seconds)
         return found
+
+    def live(self, seconds: int) -> None:
+        """Time passes, and all who are there give signs of life."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            for link in self.links:
+                link.watcher.heard({"kind": "alive"})
 
     def test_back_off(self) -> None:
         """Again and again it takes twice as long, up to a minute."""
@@ -173,8 +179,18 @@ class ReplaceTests(CrewCase):
         self.links.append(self.links[1])
         self.assertEqual(self.delays(4), [1, 2, 4, 8])
         self.links[-1].ready()
-        self.clock.advance(61)
+        self.live(61)
         self.assertEqual(self.delays(2), [1, 2])
+
+    def test_hangs(self) -> None:
+        """One that gives no sign of life for half a minute is killed, one that does is not."""
+        for _ in range(10):
+            self.clock.advance(10)
+            self.links[1].watcher.heard({"kind": "alive"})
+        self.assertEqual([link.killed for link in self.links[:2]], [True, False])
+        self.assertEqual([link.number for link in self.links], [0, 1, 0])
+        self.assertEqual(self.links[1].kinds(), ["start", *["alive"] * 10])
+        self.assertEqual(self.owner.messages, [])
 
     def test_logged(self) -> None:
         """An end is one line; nothing else is made of it."""
