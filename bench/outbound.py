@@ -182,8 +182,11 @@ mx.{domain}. 3600 A {address}
 class Ours:
     """Our server: a user logs in."""
 
-    def __init__(self, folder: Path, port: int, *, signed: bool = False) -> None:
+    def __init__(self, folder: Path, port: int, *, signed: bool = False, workers: int = 0) -> None:
+        """@param workers: Processes that speak with the clients; 0: all is one process."""
         self.name = "moxsmtp, signed, TLS" if signed else "moxsmtp"
+        if workers:
+            self.name = f"moxsmtp, {workers} workers"
         self._signed = signed
         records = "".join(_MX.format(domain=domain, address=at) for domain, at in DOMAINS.items())
         self._resolver = Resolver(folder.with_name(f"{folder.name}-dns"), records)
@@ -192,8 +195,9 @@ class Ours:
             "resolver": self._resolver.configuration,
             "queue": f"outbound_port = {port}\n{_SHAPING}",
         }
+        top = f"workers = {workers + 1}" if workers else ""
         rest = _signing(folder) if signed else ""
-        self._server = Server(folder, Layout(tables=tables, rest=rest))
+        self._server = Server(folder, Layout(top=top, tables=tables, rest=rest))
         self._server.wait_until_up()
         text = self._server.file.read_text()
         self._server.end()
@@ -303,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sinks = Sinks(folder / "sinks")
         makers: dict[str, Callable[[], Peer]] = {
             "ours": lambda: Ours(folder / "ours", sinks.port),
+            "workers": lambda: Ours(folder / "workers", sinks.port, workers=2),
             "postfix": lambda: Relaying(folder / "postfix", sinks.port),
             "signed": lambda: Ours(folder / "signed", sinks.port, signed=True),
         }

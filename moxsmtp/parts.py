@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from ipaddress import ip_address
-from random import SystemRandom  # noqa: TID251 - here randomness begins
+from random import Random, SystemRandom  # noqa: TID251 - here randomness begins
 from typing import Any, Final, Protocol
 
 from twisted.internet.threads import deferToThreadPool
@@ -64,6 +64,7 @@ from moxsmtp.store.suppressions import Suppressions
 from moxsmtp.sts import StsParts, policy_client
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.client import StrictTLS, client_context
+from moxsmtp.unique_words import unique_words
 from moxsmtp.way_out import WayOut
 from moxsmtp.webhooks.calls import HookWork
 from moxsmtp.webhooks.post import Poster
@@ -219,6 +220,8 @@ class Parts:
     def _make_runners(self) -> None:
         settings, reactor, sole = self.settings, self.reactor, self.engine.is_sole
         chance = SystemRandom()
+        # Nobody gains by guessing when exactly a message is tried again.
+        jitter = Random(chance.random())  # noqa: S311 - no secret
         route = self.surroundings.route(settings, self.resolver, reactor)
         self.outbound_tls = OutboundTLS(
             settings,
@@ -246,8 +249,8 @@ class Parts:
             self.accounts,
             settings=settings.queue,
             hostname=settings.hostname,
-            randint=chance.randint,
-            unique=lambda: secrets.token_hex(16),
+            randint=jitter.randint,
+            unique=unique_words(secrets.token_bytes),
             detained=self.router.detained,
             sign=self._signature_of_host,
             metrics=self.metrics,

@@ -80,6 +80,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.outbound.unreachable": DECISION,
     "moxsmtp.outbound.verdict": SHELL,
     "moxsmtp.webhooks": DECISION,
+    "moxsmtp.unique_words": EDGE,
     "moxsmtp.way_out": EDGE,
     "moxsmtp.webhooks.calls": SHELL,
     "moxsmtp.webhooks.post": SHELL,
