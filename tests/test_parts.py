@@ -28,6 +28,7 @@ from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import Host, parse_domain
 from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.parts import Parts
+from moxsmtp.queue.job import Result, Retired, Settlement
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.settings import TLSSettings
@@ -246,10 +247,14 @@ class HookTests(PartsCase):
         (number,) = self.add(parts, "a@far.example")
         self.deliver(parts, "alice", hook(account, "http://127.0.0.1/", number))
         _ = self.result(
-            parts.queue_admin.drop(
+            parts.queue_admin.end(
                 [number],
-                keep_until=lambda _: None,
-                hook=lambda *_: hook(account, "http://127.0.0.1/", number),
+                lambda job, _: Settlement(
+                    job,
+                    Retired(OutgoingEvent.CANCELED, None),
+                    Result(parts.now(), timedelta(), success=False),
+                    hook=hook(account, "http://127.0.0.1/", number),
+                ),
             )
         )
 

@@ -25,6 +25,7 @@ from moxsmtp.interfaces import (
     HookTarget,
     Maildir,
     NewMessage,
+    OutgoingEvent,
     PasswordSecrets,
     Provenance,
     Validation,
@@ -33,6 +34,7 @@ from moxsmtp.names import parse_domain
 from moxsmtp.outbound.route import Chosen, Consignment, Routing
 from moxsmtp.outbound.transport import DIRECT, Fail, Route, Transport
 from moxsmtp.parts import Parts
+from moxsmtp.queue.job import Result, Retired, Settlement
 from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSSettings
 from moxsmtp.service import Server
@@ -309,11 +311,15 @@ class HousekeepingTests(ServerCase):
         self.started()
         numbers = self.queue("a@far.example", "b@far.example")
         times = dict(zip(numbers, (-1, 7200), strict=True))
+        now = self.parts.now()
         _ = self.result(
-            self.parts.queue_admin.drop(
+            self.parts.queue_admin.end(
                 numbers,
-                keep_until=lambda dropped: self.parts.now() + timedelta(seconds=times[dropped.id]),
-                hook=lambda *_: None,
+                lambda job, _: Settlement(
+                    job,
+                    Retired(OutgoingEvent.CANCELED, now + timedelta(seconds=times[job.id])),
+                    Result(now, timedelta(), success=False),
+                ),
             )
         )
 

@@ -16,7 +16,7 @@ class ChangeTests(SynchronousTestCase):
     """What administrators change (Q-23)."""
 
     def test_each(self) -> None:
-        """Each change changes what it says and nothing else."""
+        """Each change changes what it says and nothing else (Q-23)."""
         for change, expected in (
             (Change(), JOB),
             (Change(hold=True), replace(JOB, hold=True)),

@@ -46,7 +46,7 @@ class AddressTests(SynchronousTestCase):
     """Parts of addresses (Q-22)."""
 
     def test_parts(self) -> None:
-        """A part is looked for in the address as people write it, ASCII letters in either case."""
+        """A part is looked for as people write the address, ASCII letters in either case (Q-22)."""
         for part, path, matches in (
             ("", None, True),
             ("", JOB.forward_path, True),
@@ -65,7 +65,7 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(matches_address(part, path), matches, (part, path))
 
     def test_domains(self) -> None:
-        """What begins with an at sign is the domain, in any spelling, and no longer one."""
+        """What begins with an at sign is the domain, in any spelling, no longer one (Q-22)."""
         literal = Path("x", AddressLiteral(ip_address("192.0.2.1")))
         for part, path, matches in (
             ("@b\u00fccher.example", JOB.forward_path, True),
@@ -124,7 +124,7 @@ class HoldRuleTests(SynchronousTestCase):
     """Rules (Q-20)."""
 
     def test_conditions(self) -> None:
-        """All conditions have to hold; an empty one is none, and empty values meet no other."""
+        """All conditions have to hold; an empty one is none, empty values meet no other (Q-20)."""
         for rule, met in (
             (("", "", ""), (True, True)),
             (("ann", "", ""), (True, False)),

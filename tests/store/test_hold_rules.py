@@ -53,7 +53,7 @@ class HoldRuleTests(Contract):
     )
 
     def test_queued_later(self) -> None:
-        """What meets all conditions of a rule is held as it is queued; a null sender meets none."""
+        """What meets all conditions of a rule is held; a null sender meets no domain (Q-20)."""
         for number, (conditions, held) in enumerate(self.CASES):
             first = 4 * number
             rule, _ = self.result(self.rules.add(**conditions))

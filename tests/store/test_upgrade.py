@@ -311,7 +311,7 @@ class FirstTests(UpgradeCase):
         self.assertEqual((read.id, read.account, read.provenance), (5, "ann", Provenance()))
 
     def test_senders_are_found(self) -> None:
-        """Jobs that waited get the domain of their sender, by which rules know them (Q-20)."""
+        """Jobs that waited get the domain of their sender, by which rules know them (Q-6, Q-20)."""
         with self.monkey(HEAD="0003"):
             prepare_sqlite(self.path)
         senders = {
