@@ -60,6 +60,8 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.outbound": DECISION,
     "moxsmtp.outbound.attempt": SHELL,
     "moxsmtp.outbound.connection": SHELL,
+    "moxsmtp.outbound.content": SHELL,
+    "moxsmtp.outbound.deadlines": SHELL,
     "moxsmtp.outbound.dial": SHELL,
     "moxsmtp.outbound.sessions": SHELL,
     "moxsmtp.outbound.visit": SHELL,

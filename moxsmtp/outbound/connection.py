@@ -25,6 +25,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import ChannelBinding, IContent
+from moxsmtp.outbound.content import some, whole
+from moxsmtp.outbound.deadlines import Deadlines
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import (
     AwaitReply,
@@ -39,17 +41,17 @@ from moxsmtp.smtp.mailing import (
 )
 from moxsmtp.smtp.stuffing import BareLineEnd, DotStuffer
 
-__all__ = ["PIECE", "ESMTPClient", "Security", "Unverified"]
+__all__ = ["PIECE", "ESMTPClient", "Security"]
 
 #: Octets of content read and sent at a time.
 PIECE: Final = 65_536
 
 # Q-68.
-_SESSION_LIMIT: Final = 1800.0
+_SESSION_LIMIT: Final = timedelta(minutes=30)
 _HANDSHAKE_LIMIT: Final = timedelta(seconds=60)
 _WRITE_LIMIT: Final = timedelta(seconds=30)
 # From the wish to leave to the end of the session; nothing depends on it.
-_LEAVE_LIMIT: Final = 5.0
+_LEAVE_LIMIT: Final = timedelta(seconds=5)
 # A peer may never answer our close_notify.
 _CLOSE_LIMIT: Final = 5.0
 
@@ -68,33 +70,6 @@ class Security(Protocol):
 
     def handshake_failed(self, reason: Failure, timed_out: bool) -> None:
         """The connection ended before the server had spoken under TLS."""
-
-
-class Unverified:
-    """Any certificate will do.  RFC 7435."""
-
-    def __init__(self, creator: IOpenSSLClientConnectionCreator) -> None:
-        self.creator = creator
-
-    def verdict(self, transport: Any) -> str:
-        """See L{Security}."""
-        del transport
-        return ""
-
-    def handshake_failed(self, reason: Failure, timed_out: bool) -> None:
-        """See L{Security}."""
-
-
-class _ShortContent(Exception):
-    """The store gave less than it promised."""
-
-
-async def _read(content: IContent, offset: int, length: int) -> bytes:
-    """@raise _ShortContent: See there."""
-    read = await content.read(offset, length)
-    if not read:
-        raise _ShortContent(f"it ends after {offset} of {content.size} octets")
-    return read
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -133,14 +108,12 @@ class ESMTPClient(TwistedProtocol):
         self._content: IContent | None = None
         self._decided: Deferred[None] | None = None
         self._awaited: AwaitReply | None = None
-        self._timer: IDelayedCall | None = None
-        self._deadline: float | None = None
-        self._session_deadline = 0.0
-        self._error = ""
+        self._deadlines = Deadlines(clock, self._late)
         self._busy = True
         self._shaking_hands = False
         self._sending: Deferred[None] | None = None
         self._writable: Deferred[None] | None = None
+        self._closing: IDelayedCall | None = None
         self._is_finished = False
         self._is_connected = False
 
@@ -162,14 +135,15 @@ class ESMTPClient(TwistedProtocol):
 
         @param prefix: Sent before the content.
         """
-        whole: bytes | None = None
+        text: bytes | None = None
         objection: Refusal | None = None
         try:
             if len(prefix) + content.size <= PIECE:
-                whole, objection = await self._whole(prefix, content)
-            self.exchange.begin(mailing, whole, objection=objection)
+                text, objection = await self._whole(prefix, content)
+            self.exchange.begin(mailing, text, objection=objection)
             self._prefix, self._content = prefix, content
-            self._session_deadline = self._clock.seconds() + _SESSION_LIMIT
+            if self._is_connected:
+                self._deadlines.allow(_SESSION_LIMIT)
             if not self._busy:
                 self._advance()
             if not self.exchange.is_decided:
@@ -191,8 +165,7 @@ class ESMTPClient(TwistedProtocol):
             self._cut()
             return
         self.exchange.leave()
-        self._session_deadline = self._clock.seconds() + _LEAVE_LIMIT
-        self._set_timer()
+        self._deadlines.allow(_LEAVE_LIMIT)
         if not self._busy:
             self._advance()
 
@@ -211,7 +184,7 @@ class ESMTPClient(TwistedProtocol):
         if self._is_finished:
             self.transport.abortConnection()
             return
-        self._session_deadline = self._clock.seconds() + _SESSION_LIMIT
+        self._deadlines.allow(_SESSION_LIMIT)
         self._advance()
 
     def dataReceived(self, data: bytes) -> None:
@@ -237,7 +210,9 @@ class ESMTPClient(TwistedProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # always given
         """See C{IProtocol}."""
         self._is_connected = False
-        self._stop_timer()
+        self._deadlines.stop()
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
         if not self._is_finished:
             self._tell_security(reason)
             self._give_up(f"the connection was lost: {reason.getErrorMessage()}")
@@ -247,13 +222,13 @@ class ESMTPClient(TwistedProtocol):
         """See C{IPushProducer}: the peer reads more slowly than we write."""
         if self._writable is None:
             self._writable = Deferred()
-            self._limit(_WRITE_LIMIT, "the server does not take the message")
+            self._deadlines.set(_WRITE_LIMIT, "the server does not take the message")
 
     def resumeProducing(self) -> None:
         """See C{IPushProducer}."""
         writable, self._writable = self._writable, None
         if writable is not None:
-            self._deadline = None
+            self._deadlines.clear()
             writable.callback(None)
 
     def stopProducing(self) -> None:
@@ -272,18 +247,18 @@ class ESMTPClient(TwistedProtocol):
                 case AwaitReply(limit):
                     if step is not self._awaited:
                         self._awaited = step
-                        self._limit(limit, "no reply in time")
+                        self._deadlines.set(limit, "no reply in time")
                     self._rest()
                     return
                 case Idle():
-                    self._deadline = None
+                    self._deadlines.clear()
                     self._rest()
                     return
                 case BeginTLS():
                     self._begin_tls()
                     return
                 case SendContent():
-                    self._deadline = None
+                    self._deadlines.clear()
                     self._sending = Deferred.fromCoroutine(self._send())
                     _ = self._sending.addErrback(self._broken)
                     return
@@ -301,7 +276,7 @@ class ESMTPClient(TwistedProtocol):
     def _begin_tls(self) -> None:
         if self._security is None:
             raise RuntimeError("an exchange that may use TLS needs to know which")
-        self._limit(_HANDSHAKE_LIMIT, "no TLS handshake in time")
+        self._deadlines.set(_HANDSHAKE_LIMIT, "no TLS handshake in time")
         self._shaking_hands = True
         self.transport.startTLS(self._security.creator)
 
@@ -309,19 +284,13 @@ class ESMTPClient(TwistedProtocol):
 
     async def _whole(self, prefix: bytes, content: IContent) -> tuple[bytes | None, Refusal | None]:
         """A content so short that one write will do."""
-        text = prefix
         try:
-            left = content.size
-            while left:
-                read = await _read(content, content.size - left, left)
-                left -= len(read)
-                text += read
+            return await whole(prefix, content), None
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 -- whatever the store's trouble is, it is not the peer's; cancelling passes
             self._log.failure("the content of a message cannot be read")
             return None, _LOCAL_ERROR
-        return text, None
 
     async def _send(self) -> None:
         """Prefix and content in pieces; there is never more than one in memory."""
@@ -336,7 +305,7 @@ class ESMTPClient(TwistedProtocol):
             while offset < size:
                 # One write for what is small.
                 wanted = min(size - offset, max(1, PIECE - len(piece)))
-                read = await _read(content, offset, wanted)
+                read = await some(content, offset, wanted)
                 offset += len(read)
                 piece += read
                 if offset < size:
@@ -391,13 +360,13 @@ class ESMTPClient(TwistedProtocol):
         if self._is_finished:
             return
         self._is_finished = True
-        self._stop_timer()
+        self._deadlines.stop()
         if self._sending is not None:
             self._sending.cancel()
         if self._is_connected:
             if clean:
                 self.transport.loseConnection()
-                self._timer = self._clock.callLater(_CLOSE_LIMIT, self.transport.abortConnection)
+                self._closing = self._clock.callLater(_CLOSE_LIMIT, self.transport.abortConnection)
             else:
                 self.transport.abortConnection()
         self._rest()
@@ -406,7 +375,7 @@ class ESMTPClient(TwistedProtocol):
         """We end it ourselves; what the server has not told stays unknown."""
         self.exchange.drop()
         self._is_finished = True
-        self._stop_timer()
+        self._deadlines.stop()
         if self._sending is not None:
             self._sending.cancel()
         if self._is_connected:
@@ -414,44 +383,7 @@ class ESMTPClient(TwistedProtocol):
 
     # -- time --
 
-    def _limit(self, limit: timedelta, error: str) -> None:
-        """What is waited for now has so long."""
-        self._deadline = self._clock.seconds() + limit.total_seconds()
-        self._error = error
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        """
-        One delayed call serves all limits: a later one is seen when it is due,
-        so that a session of many messages makes few of them.
-        """
-        due = self._due
-        timer = self._timer
-        if timer is not None and timer.active():
-            if timer.getTime() <= due:
-                return
-            timer.cancel()
-        self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
-
-    @property
-    def _due(self) -> float:
-        if self._deadline is None:
-            return self._session_deadline
-        return min(self._deadline, self._session_deadline)
-
-    def _look(self) -> None:
-        """Whether the time is really up."""
-        now = self._clock.seconds()
-        if now < self._due:
-            self._set_timer()
-            return
-        is_session = self._deadline is None or now < self._deadline
-        error = "the session took too long" if is_session else self._error
+    def _late(self, error: str) -> None:
         self.is_late = not self.exchange.is_decided
         self._tell_security(Failure(TooLate(error)))
         self._give_up(error)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()

@@ -232,6 +232,21 @@ class _Heard(Protocol):
         self.heard += data
 
 
+class Unverified:
+    """A C{Security} to which any certificate is good enough."""
+
+    def __init__(self, creator: Any) -> None:
+        self.creator = creator
+
+    def verdict(self, transport: Any) -> str:
+        """See C{Security}."""
+        del transport
+        return ""
+
+    def handshake_failed(self, reason: Failure, timed_out: bool) -> None:
+        """See C{Security}."""
+
+
 class TLSServer:
     """The other end of a wire on which TLS was begun."""
 

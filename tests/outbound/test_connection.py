@@ -18,12 +18,12 @@ from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import ChannelBinding, IContent
 from moxsmtp.names import parse_domain
-from moxsmtp.outbound.connection import PIECE, ESMTPClient, Security, Unverified
+from moxsmtp.outbound.connection import PIECE, ESMTPClient, Security
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import Fate, Mailing, Refusal, StartTLS
 from moxsmtp.tls.binding import channel_binding, client_channel_binding
 from moxsmtp.tls.client import OpportunisticTLS, client_context
-from tests.outbound.servers import ServerCreator, Text, TLSServer, Wire
+from tests.outbound.servers import ServerCreator, Text, TLSServer, Unverified, Wire
 from tests.smtp.talk import brief, mailing
 
 OPENING = (b"220 mx\r\n", b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n")

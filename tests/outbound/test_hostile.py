@@ -17,12 +17,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.names import parse_domain
-from moxsmtp.outbound.connection import ESMTPClient, Unverified
+from moxsmtp.outbound.connection import ESMTPClient
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import StartTLS
 from moxsmtp.smtp.sasl_client import choose
 from moxsmtp.tls.client import OpportunisticTLS, client_context
-from tests.outbound.servers import Text, Wire
+from tests.outbound.servers import Text, Unverified, Wire
 from tests.smtp.talk import brief, mailing
 
 #: What a server says at each stage, and how long it may take (Q-68).

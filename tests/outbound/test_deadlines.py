@@ -1,0 +1,86 @@
+"""Limits of time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxsmtp.outbound.deadlines import Deadlines
+
+
+class DeadlinesTests(SynchronousTestCase):
+    """The earlier one counts, however they were moved."""
+
+    def setUp(self) -> None:
+        """A session of 100 s."""
+        self.clock = Clock()
+        self.told: list[tuple[float, str]] = []
+        self.deadlines = Deadlines(
+            self.clock, lambda error: self.told.append((self.clock.seconds(), error))
+        )
+        self.deadlines.allow(timedelta(seconds=100))
+
+    def pass_seconds(self, seconds: int) -> None:
+        """One by one."""
+        self.clock.pump([1] * seconds)
+
+    def test_wait(self) -> None:
+        """What is waited for has its limit, and then it is said what that was."""
+        self.deadlines.set(timedelta(seconds=10), "no reply")
+        self.pass_seconds(11)
+        self.assertEqual(self.told, [(10, "no reply")])
+
+    def test_session(self) -> None:
+        """No wait is longer than the session."""
+        self.pass_seconds(95)
+        self.deadlines.set(timedelta(seconds=10), "no reply")
+        self.pass_seconds(10)
+        self.assertEqual(self.told, [(100, "the session took too long")])
+
+    def test_one_call(self) -> None:
+        """A thousand waits, each later than the one before, make one delayed call (Q-68)."""
+        for _ in range(1000):
+            self.deadlines.allow(timedelta(seconds=100))
+            self.deadlines.set(timedelta(seconds=10), "no reply")
+            self.clock.advance(0.001)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.deadlines.stop()
+        self.deadlines.allow(timedelta(seconds=1))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["allow", "set", "clear"]), st.integers(1, 40)), max_size=12
+        ),
+        st.lists(st.integers(0, 30), max_size=12),
+    )
+    def test_any(self, moves: list[tuple[str, int]], pauses: list[int]) -> None:
+        """Whatever is moved when: time is up in the second in which the earlier limit is."""
+        self.setUp()
+        session, wait = 100.0, None
+        for number, (what, seconds) in enumerate(moves):
+            pause = pauses[number] if number < len(pauses) else 0
+            due = session if wait is None else min(session, wait)
+            self.pass_seconds(pause)
+            if self.clock.seconds() >= due:
+                self.assertEqual([at for at, _ in self.told], [due])
+                return
+            self.assertEqual(self.told, [])
+            if what == "allow":
+                self.deadlines.allow(timedelta(seconds=seconds))
+                session = self.clock.seconds() + seconds
+            elif what == "set":
+                self.deadlines.set(timedelta(seconds=seconds), "late")
+                wait = self.clock.seconds() + seconds
+            else:
+                self.deadlines.clear()
+                wait = None
+        self.pass_seconds(200)
+        self.assertEqual(
+            [at for at, _ in self.told], [session if wait is None else min(session, wait)]
+        )
