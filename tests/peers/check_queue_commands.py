@@ -1,0 +1,90 @@
+"""Commands about the queue, on a server that runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.peers.process import until
+from tests.peers.server import Layout, Server, ServerTestCase
+
+
+class QueueCommandTests(ServerTestCase):
+    """C{moxsmtp queue}, C{hold-rule}, C{retired} and C{suppression}."""
+
+    def setUp(self) -> None:
+        """A server whose mail for there.test gets nowhere; it keeps its history."""
+        super().setUp()
+        layout = Layout(account='keep_retired_messages = "1d"')
+        self.server = self.start(layout, password=True)
+
+    def say(self, *words: str) -> str:
+        """What a command prints; it succeeds."""
+        done = self.server.command(*words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def waiting(self, server: Server) -> dict[str, Any]:
+        """The one job that waits, tried once."""
+        until(
+            lambda: all(each["attempts"] for each in server.queue()) and bool(server.queue()),
+            within=60,
+            what="an attempt",
+            log=server.log,
+        )
+        (entry,) = server.queue()
+        return entry
+
+    def test_changes(self) -> None:
+        """A job is held, released, scheduled, sent another way and ended (Q-22, Q-23)."""
+        self.server.submit("user@there.test", subject="waits")
+        number = str(self.waiting(self.server)["id"])
+        chosen = ("--to", "@there.test", "--account", "alice")
+        self.assertIn("1 job would be put on hold", self.say("queue", "hold", *chosen, "--dry-run"))
+        self.assertFalse(self.server.queue()[0]["hold"])
+        self.assertEqual(self.say("queue", "hold", *chosen), "1 job put on hold\n")
+        self.assertTrue(self.server.queue()[0]["hold"])
+        self.assertEqual(self.say("queue", "release", "--from", "eve@"), "0 jobs released\n")
+        self.say("queue", "schedule", "--at", "2026-01-01T00:00:00Z", number)
+        self.say("queue", "transport", "nowhere", number)
+        self.say("queue", "requiretls", "no", number)
+        (entry,) = self.server.queue()
+        self.assertEqual((entry["transport"], entry["require_tls"]), ("nowhere", "no"))
+        self.assertEqual(self.say("queue", "release", "--all"), "1 job released\n")
+        until(
+            lambda: self.server.queue()[0]["attempts"] == 2,
+            within=30,
+            what="it is tried at once",
+            log=self.server.log,
+        )
+        self.assertIn("Subject: waits", self.say("queue", "show", number, "--raw"))
+        self.assertIn("attempt 2:", self.say("queue", "show", number))
+        self.assertEqual(self.say("queue", "fail", number), "1 job failed\n")
+        (bounce,) = self.server.mail()
+        self.assertTrue(bounce["is_dsn"])
+        self.assertIn("user@there.test", self.say("retired", "list", "--failed"))
+        self.assertIn("cancelled by admin", self.say("retired", "show", number))
+
+    def test_hold_rule(self) -> None:
+        """A rule holds what waits and what is queued later (Q-20)."""
+        self.server.submit("user@there.test")
+        self.waiting(self.server)
+        added = self.say("hold-rule", "add", "--to-domain", "there.test")
+        self.assertEqual(added, "hold rule 1 added, 1 job put on hold\n")
+        self.server.submit("other@there.test")
+        self.assertEqual([entry["hold"] for entry in self.server.queue()], [True, True])
+        self.assertIn("there.test", self.say("hold-rule", "list"))
+        self.say("hold-rule", "remove", "1")
+        self.assertEqual([entry["hold"] for entry in self.server.queue()], [True, True])
+        self.assertEqual(self.say("queue", "drop", "--on-hold"), "2 jobs dropped\n")
+
+    def test_suppression(self) -> None:
+        """Mail to who is on the list fails at once, with a bounce (Q-28, Q-30)."""
+        self.say("suppression", "add", "alice", "us.er+x@there.test", "--reason", "unwanted")
+        self.assertIn("unwanted", self.say("suppression", "check", "alice", "user@there.test"))
+        self.server.submit("user@there.test")
+        until(lambda: bool(self.server.mail()), within=30, what="a bounce", log=self.server.log)
+        self.assertEqual(self.server.queue(), [])
+        (retired,) = self.server.objects("retired", "list")
+        self.assertEqual(retired["state"], "suppressed")
+        self.say("suppression", "remove", "alice", "user@there.test")
+        self.assertEqual(self.say("suppression", "list"), "nothing is suppressed\n")
