@@ -18,12 +18,20 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
-    UniqueConstraint,
     text,
+)
+
+from moxsmtp.store.schema_accounts import credential, sent, tls_public_key
+from moxsmtp.store.schema_base import ID, metadata
+from moxsmtp.store.schema_outbound import (
+    hold_rule,
+    sts_policy,
+    suppression,
+    tls_result,
+    tls_seen,
 )
 
 __all__ = [
@@ -34,11 +42,6 @@ __all__ = [
 
 #: Octets in one row of content; up to one row goes into the database on SQLite.
 CHUNK: Final = 128 * 1024
-
-#: An integer primary key that SQLite takes as its rowid.
-_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
-
-metadata: Final = MetaData()
 
 #: What identifies this installation: C{reply_id} (24 octets, S-10) and the like.
 identity: Final = Table(
@@ -52,7 +55,7 @@ identity: Final = Table(
 content: Final = Table(
     "content",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("size", BigInteger, nullable=False),
     #: How many rows of C{message} and C{job} refer to it; gone at 0.
     Column("refs", Integer, nullable=False),
@@ -65,7 +68,7 @@ content: Final = Table(
 content_chunk: Final = Table(
     "content_chunk",
     metadata,
-    Column("content_id", _ID, ForeignKey("content.id"), primary_key=True),
+    Column("content_id", ID, ForeignKey("content.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
@@ -73,11 +76,11 @@ content_chunk: Final = Table(
 message: Final = Table(
     "message",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("account", Text, nullable=False),
     Column("mailbox", Text, nullable=False),
     #: NULL once the content is in the Maildir only.
-    Column("content_id", _ID, ForeignKey("content.id")),
+    Column("content_id", ID, ForeignKey("content.id")),
     Column("prefix", LargeBinary, nullable=False),
     #: Octets of prefix and content.
     Column("size", BigInteger, nullable=False),
@@ -132,60 +135,6 @@ Index(
     postgresql_where=text("maildir_name IS NOT NULL"),
 )
 Index("message_content", message.c.content_id)
-
-credential: Final = Table(
-    "credential",
-    metadata,
-    Column("account", Text, primary_key=True),
-    #: Argon2id with its parameters, in PHC string form.
-    Column("password", Text, nullable=False),
-    Column("changed", BigInteger, nullable=False),
-    #: What SCRAM verifies with (RFC 5803's form); empty: none was derived.
-    Column("scram_sha256", Text, nullable=False, server_default=""),
-    Column("scram_sha1", Text, nullable=False, server_default=""),
-    #: The two states of HMAC-MD5, in hexadecimal; empty: none.
-    Column("cram_md5", Text, nullable=False, server_default=""),
-)
-
-#: Keys of client certificates with which users log in.
-tls_public_key: Final = Table(
-    "tls_public_key",
-    metadata,
-    #: SHA-256 of the SubjectPublicKeyInfo, in hexadecimal.
-    Column("fingerprint", Text, primary_key=True),
-    Column("account", Text, nullable=False),
-    #: The address that it logs in with.
-    Column("login", Text, nullable=False),
-    #: What the user calls it.
-    Column("name", Text, nullable=False, server_default=""),
-    Column("created", BigInteger, nullable=False),
-)
-
-Index("tls_public_key_account", tls_public_key.c.account)
-
-#: Whom accounts have written to, for the limits on it and for what is known of
-#: correspondents.
-sent: Final = Table(
-    "sent",
-    metadata,
-    Column("id", _ID, primary_key=True),
-    Column("account", Text, nullable=False),
-    #: Canonical: local-part in lower case, A-labels.
-    Column("recipient", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    #: 1: the account had never written to the recipient before.
-    Column("is_first", SmallInteger, nullable=False),
-)
-
-# The limits are answered by the first alone, however much was sent.
-Index("sent_account", sent.c.account, sent.c.at, sent.c.is_first)
-Index("sent_recipient", sent.c.account, sent.c.recipient)
-Index(
-    "sent_at",
-    sent.c.at,
-    sqlite_where=text("is_first = 0"),
-    postgresql_where=text("is_first = 0"),
-)
 
 #: What queued work is for, and who works on it.
 destination: Final = Table(
@@ -269,9 +218,9 @@ def _kind_columns() -> list[Column[object]]:
 job: Final = Table(
     "job",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     *_job_columns(),
-    Column("content_id", _ID, ForeignKey("content.id"), nullable=False),
+    Column("content_id", ID, ForeignKey("content.id"), nullable=False),
     Column("prefix", LargeBinary, nullable=False),
     Column("next_attempt", BigInteger, nullable=False),
     Column("hold", SmallInteger, nullable=False, server_default="0"),
@@ -333,7 +282,7 @@ retired_job: Final = Table(
     "retired_job",
     metadata,
     #: The number it had in the queue.
-    Column("id", _ID, primary_key=True, autoincrement=False),
+    Column("id", ID, primary_key=True, autoincrement=False),
     *_job_columns(),
     Column("success", SmallInteger, nullable=False),
     Column("event", Text, nullable=False),
@@ -381,7 +330,7 @@ def _hook_columns() -> list[Column[object]]:
 hook: Final = Table(
     "hook",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     *_hook_columns(),
     Column("authorization", Text, nullable=False, server_default=""),
     Column("next_attempt", BigInteger, nullable=False),
@@ -408,7 +357,7 @@ Index(
 retired_hook: Final = Table(
     "retired_hook",
     metadata,
-    Column("id", _ID, primary_key=True, autoincrement=False),
+    Column("id", ID, primary_key=True, autoincrement=False),
     *_hook_columns(),
     #: Whether there was an Authorization header; its value is not kept.
     Column("authorized", SmallInteger, nullable=False),
@@ -420,77 +369,3 @@ retired_hook: Final = Table(
 )
 
 Index("retired_hook_keep", retired_hook.c.keep_until)
-
-#: Recipients to whom an account's mail is not sent any more (Q-28).
-suppression: Final = Table(
-    "suppression",
-    metadata,
-    Column("id", _ID, primary_key=True),
-    Column("account", Text, nullable=False),
-    #: What counts (Q-29), with A-labels.
-    Column("base_address", Text, nullable=False),
-    Column("original_address", Text, nullable=False),
-    #: 1: somebody added it; 0: the queue did.
-    Column("manual", SmallInteger, nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
-    Column("created", BigInteger, nullable=False),
-    UniqueConstraint("account", "base_address", name="suppression_address"),
-    sqlite_autoincrement=True,
-)
-
-#: What is put on hold as it is queued (Q-20); an empty condition is none.
-hold_rule: Final = Table(
-    "hold_rule",
-    metadata,
-    Column("id", _ID, primary_key=True),
-    Column("account", Text, nullable=False, server_default=""),
-    #: A-labels or C{[ip]}, like the one below.
-    Column("sender_domain", Text, nullable=False, server_default=""),
-    Column("recipient_domain", Text, nullable=False, server_default=""),
-    Column("created", BigInteger, nullable=False),
-    sqlite_autoincrement=True,
-)
-
-#: What is known of domains' MTA-STS policies.  RFC 8461.
-sts_policy: Final = Table(
-    "sts_policy",
-    metadata,
-    Column("domain", Text, primary_key=True),
-    Column("record_id", Text, nullable=False, server_default=""),
-    #: As it was fetched; empty: only a failure is remembered.
-    Column("policy", Text, nullable=False, server_default=""),
-    Column("mode", Text, nullable=False, server_default=""),
-    #: Seconds.
-    Column("max_age", Integer, nullable=False, server_default="0"),
-    Column("fetched", BigInteger, nullable=False, server_default="0"),
-    Column("valid_until", BigInteger, nullable=False, server_default="0"),
-    Column("used", BigInteger, nullable=False, server_default="0"),
-    Column("failed_at", BigInteger, nullable=False, server_default="0"),
-    Column("failure", Text, nullable=False, server_default=""),
-)
-
-#: What deliveries came to as regards TLS, for reports on it (Q-86).  RFC 8460.
-tls_result: Final = Table(
-    "tls_result",
-    metadata,
-    Column("policy_domain", Text, primary_key=True),
-    #: Days since 1970, UTC.
-    Column("day", Integer, primary_key=True),
-    Column("recipient_domain", Text, primary_key=True),
-    #: 1: C{policy_domain} is a host.
-    Column("is_host", SmallInteger, nullable=False),
-    Column("send_report", SmallInteger, nullable=False),
-    #: JSON.
-    Column("results", Text, nullable=False),
-)
-
-#: Which domains offered TLS when an account's mail went there (Q-62).
-tls_seen: Final = Table(
-    "tls_seen",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("domain", Text, primary_key=True),
-    Column("updated", BigInteger, nullable=False),
-    Column("starttls", SmallInteger, nullable=False),
-    Column("require_tls", SmallInteger, nullable=False),
-)
