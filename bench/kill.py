@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import base64
 import itertools
+import os
 import random  # noqa: TID251 - a run can be repeated by its seed
 import secrets
+import signal
 import smtplib
 import socket
 import sqlite3
@@ -34,7 +36,7 @@ from typing import Final
 from bench.client import Letter, letter, send
 from bench.measure import allow_files
 from bench.sink import Receipt, Sink
-from tests.peers.process import free_port, until
+from tests.peers.process import children, free_port, until
 from tests.peers.server import ADDRESS, PASSWORD, Layout, Server
 
 _CLIENTS: Final = 8
@@ -171,7 +173,11 @@ def judge(
     )
     # Clients never send a message again, so a stored one cannot come twice.
     unexcused = [name for name, found in local.items() if len(found) > 1]
-    unexcused += [name for reason, name in reasons if reason == "none"]
+    unexcused += [
+        f"{arrival.subject}, {_until_death(arrival, deaths):.1f} s before a kill"
+        for arrival in _repeated(receipts)
+        if _reason(arrival, deaths) == "none"
+    ]
     return Verdict(
         acknowledged=len(books.local) + len(books.remote),
         kills=len(deaths),
@@ -203,15 +209,35 @@ def _reason(arrival: Receipt, deaths: Sequence[float]) -> str:
     return "kill" if died else "none"
 
 
-def kill_often(server: Server, kills: int, chance: random.Random) -> list[float]:
-    """Kill the server that often.  @return: When."""
+def _until_death(arrival: Receipt, deaths: Sequence[float]) -> float:
+    after = bisect_left(deaths, arrival.at)
+    return deaths[after] - arrival.at if after < len(deaths) else float("inf")
+
+
+def kill_often(
+    server: Server, kills: int, chance: random.Random, *, workers: int = 1
+) -> list[float]:
+    """
+    Kill the server that often.
+
+    @param workers: With several, in turns all of it, its first process alone, and
+        one of the workers, which is replaced by itself.
+    @return: When.
+    """
     deaths = []
     pauses = []
     for number in range(kills):
         time.sleep(chance.uniform(0.3, 3.0))
         deaths.append(time.monotonic())
-        server.process.kill()
-        server.restart()
+        if workers == 1 or number % 3 == 0:
+            server.process.kill()
+            server.restart()
+        elif number % 3 == 1:
+            os.kill(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+            server.restart()
+        else:
+            os.kill(chance.choice(children(server.process.pid)), signal.SIGKILL)
         _await_greeting(server)
         pauses.append(time.monotonic() - deaths[-1])
         server.wait_until_up()
@@ -248,15 +274,18 @@ def fill(server: Server, count: int) -> None:
     )
 
 
-def run(kills: int, queued: int, chance: random.Random, folder: Path) -> tuple[Verdict, Books]:
+def run(
+    kills: int, queued: int, chance: random.Random, folder: Path, *, workers: int = 1
+) -> tuple[Verdict, Books]:
     """The whole of it, in C{folder}."""
     port = free_port(*_SINKS.values())
     sinks = [Sink(address, port, fails=5, drops=5) for address in _SINKS.values()]
     layout = Layout(
+        top=f"workers = {workers}",
         tables={
             "queue": f'outbound_port = {port}\nretry_after = "2s"\nmax_attempts = 12',
             "log": 'level = "warn"',
-        }
+        },
     )
     server = Server(folder, layout)
     books, stop = Books(), threading.Event()
@@ -268,7 +297,7 @@ def run(kills: int, queued: int, chance: random.Random, folder: Path) -> tuple[V
             fill(server, queued)
         for client in clients:
             client.start()
-        deaths = kill_often(server, kills, chance)
+        deaths = kill_often(server, kills, chance, workers=workers)
         time.sleep(2)
         stop.set()
         for client in clients:
@@ -303,12 +332,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kills", type=int, nargs="?", default=30)
     parser.add_argument("--seed", type=int, default=None, help="for the moments of the kills")
+    parser.add_argument("--workers", type=int, default=1, help="processes, killed in turns")
     parser.add_argument("--queued", type=int, default=0, help="messages that wait beside it")
     options = parser.parse_args()
     allow_files(65536)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
-        verdict, books = run(options.kills, options.queued, random.Random(seed), Path(name))
+        chance, folder = random.Random(seed), Path(name)
+        verdict, books = run(options.kills, options.queued, chance, folder, workers=options.workers)
     print(
         f"{options.kills} kills (seed {seed}): {books.attempted} messages begun,"
         f" {verdict.acknowledged} acknowledged"
