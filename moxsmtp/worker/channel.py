@@ -20,13 +20,18 @@ class Channel(Protocol):
 
     _log = Logger()
 
-    transport: Any
+    transport: Any = None
 
     def __init__(self, hear: Callable[[Message], None], lost: Callable[[], None]) -> None:
         """@param lost: Called once, when nothing more can come."""
         self._hear = hear
         self._lost = lost
         self._frames = Frames()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the other process is still there."""
+        return self.transport is not None
 
     def tell(self, message: Message) -> None:
         """If it is still open."""

@@ -255,7 +255,10 @@ class WorkerServer:
         self._news.flush()
         self._tell_samples(0)
         self._has_stopped = True
-        self.channel.close()
+        if self.channel.is_open:
+            self.channel.close()
+        else:
+            self._leave(1)
 
     def _orphaned(self) -> None:
         """The channel is closed: by us in the end, or by a parent that is gone."""

@@ -18,7 +18,7 @@ from typing import Final
 
 from bench.kill import Books, Client, stored
 from bench.sink import Sink
-from tests.peers.process import free_port, until
+from tests.peers.process import children, free_port, until
 from tests.peers.server import ADDRESS, PASSWORD, Layout, Server, ServerTestCase
 
 _TOP: Final = "workers = 2"
@@ -26,17 +26,6 @@ _TWO: Final = Layout(top=_TOP)
 
 #: That bring mail while something is killed.
 _CLIENTS: Final = 6
-
-
-def children(pid: int) -> list[int]:
-    """The processes whose parent this is, those that only wait to be reaped left out."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(folder.name))
-    return sorted(found)
 
 
 def is_alive(pid: int) -> bool:

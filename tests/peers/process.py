@@ -17,7 +17,9 @@ from typing import Final
 
 from twisted.trial import unittest
 
-__all__ = ["PeerTestCase", "Process", "ProgramTestCase", "find", "free_port", "until"]
+__all__ = [
+    "PeerTestCase", "Process", "ProgramTestCase", "children", "find", "free_port", "until",
+]  # fmt: skip
 
 #: Where Debian has what is not for everybody's path.
 _FOLDERS: Final = (
@@ -88,6 +90,19 @@ def until(
 def _die_with_parent() -> None:
     """The kernel ends the child if we are killed before we can end it."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent this is, those that only wait to be reaped left out."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        except (OSError, ValueError):
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(folder.name))
+    return sorted(found)
 
 
 class Process:
