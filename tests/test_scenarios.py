@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from typing import Any
 
 from twisted.internet.address import IPv4Address as TCPAddress
 from twisted.internet.defer import Deferred, succeed
@@ -20,14 +21,23 @@ from moxsmtp.interfaces import IContent, Role
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.attempt import Deliver
 from moxsmtp.outbound.next_hop import FixedRoute
+from moxsmtp.outbound.route import NO_ROUTING, Router
+from moxsmtp.outbound.security import TLSPolicies
+from moxsmtp.outbound.sessions import Sessions
+from moxsmtp.outbound.visit import Visits
+from moxsmtp.outbound.ways import Environment
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job
+from moxsmtp.queue.shaping import Shaper
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.factory import ESMTPFactory
 from moxsmtp.receive.settings import TimeLimits
 from moxsmtp.receive.submission import Submission
+from moxsmtp.testing import MemoryResolver
 from moxsmtp.tls.ciphers import tls_info
+from moxsmtp.tls.client import client_context
+from tests.outbound.test_attempt import Memory
 from tests.receive.houses import USER, HouseTestCase, session_log
 
 CONTENT = (
@@ -102,18 +112,38 @@ class WayTests(HouseTestCase):
         """Deliver a batch, to the end."""
         contents = dict(enumerate((content for _, content in self.queue.jobs), 1))
 
-        def content(job: Job) -> IContent:
-            opened: IContent = _Bytes(contents[job.content])  # type: ignore[assignment]  # it has what it takes
+        def content(batch: Batch) -> IContent:
+            opened: IContent = _Bytes(contents[batch.leader.content])  # type: ignore[assignment]  # it has what it takes
             return opened
 
+        def unneeded(*_: object) -> Any:
+            raise AssertionError("everything goes to one server, directly")
+
+        route = FixedRoute(IPv4Address("192.0.2.1"), 25)
         deliver = Deliver(
-            route=FixedRoute(IPv4Address("192.0.2.1"), 25),
+            router=Router(lambda: NO_ROUTING),
+            environment=Environment(
+                route=route,
+                policies=TLSPolicies(
+                    resolver=MemoryResolver({}),
+                    policies=None,
+                    context=client_context(strict=False),
+                    clock=self.clock,
+                    now=lambda: datetime(2026, 3, 1, tzinfo=UTC),
+                    metrics=self.metrics,
+                ),
+                hostname="mx.ours.example",
+                connect=self.dial,
+                through=unneeded,
+                login=unneeded,
+                metrics=self.metrics,
+            ),
+            visits=Visits(clock=self.clock, sessions=Sessions(self.clock), metrics=self.metrics),
+            shaper=Shaper(),
             clock=self.clock,
-            connect=self.dial,
             content=content,
             metrics=self.metrics,
-            hostname="mx.ours.example",
-            tls=None,
+            records=Memory(),
         )
         attempt = Deferred.fromCoroutine(deliver.attempt(batch))
         for _ in range(5000):

@@ -28,7 +28,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 # duration = ["+" / "-"] 1*( 1*DIGIT ["." 1*DIGIT] unit )
 _DURATION: Final = re.compile(r"([+-]?)((?:\d{1,9}(?:\.\d{1,6})?[smhdw])+)", re.ASCII)
-_PART: Final = re.compile(r"([\d.]+)([smhdw])")
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhdw])", re.ASCII)
 
 
 class InvalidCondition(ValueError):

@@ -98,7 +98,7 @@ def decode_utf8_address(text: str) -> str:
 
     @raise InvalidXtext: It is neither.
     """
-    if not _UTF8_ADDRESS.fullmatch(text):
+    if not _UTF8_ADDRESS.fullmatch(text) or _SURROGATE.search(text):
         raise InvalidXtext("not utf-8-addr-xtext")
     decoded = _EMBEDDED.sub(_embedded, text)
     # C1 controls end or disturb the lines that this is to be written in.

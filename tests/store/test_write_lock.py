@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import tempfile
 import threading
@@ -70,16 +71,22 @@ class WriteLockTests(SynchronousTestCase):
 
         thread = threading.Thread(target=wait)
         thread.start()
-        rounds = 0
-        while not had.is_set() and rounds < 100_000:
-            greedy.release()
-            greedy.acquire()
-            rounds += 1
+        while self.is_free(self.folder / "write.turn"):
+            thread.join(0.001)
+        greedy.release()
+        greedy.acquire()
+        self.assertTrue(had.is_set())
         greedy.release()
         thread.join(30)
-        self.assertTrue(had.is_set())
-        # Without turns it would be thousands: it is free for no longer than a system call.
-        self.assertLess(rounds, 1000)
+
+    def is_free(self, path: Path) -> bool:
+        """Whether nobody has the lock on a file."""
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
     def test_private(self) -> None:
         """Its files are for our user alone."""
