@@ -201,10 +201,14 @@ def _repeated(receipts: Sequence[Receipt]) -> list[Receipt]:
 
 
 def _reason(arrival: Receipt, deaths: Sequence[float]) -> str:
-    """Why the message had to come again: C{drop}, C{kill} or C{none}."""
+    """
+    Why the message had to come again: C{drop}, C{kill} or C{none}.
+
+    What a server had written before it died the sink may read, and answer, after that.
+    """
     if not arrival.answered:
         return "drop"
-    after = bisect_left(deaths, arrival.at)
+    after = bisect_left(deaths, arrival.began)
     died = after < len(deaths) and deaths[after] - arrival.at < _SETTLING
     return "kill" if died else "none"
 

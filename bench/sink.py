@@ -21,12 +21,14 @@ class Receipt:
     """
     A message that was taken.
 
-    @ivar at: By C{time.monotonic}, right before the reply was sent.
+    @ivar began: By C{time.monotonic}, when its MAIL was read.
+    @ivar at: Likewise, right before the reply was sent.
     @ivar answered: Whether the reply was sent at all.
     """
 
     subject: str
     octets: int
+    began: float
     at: float
     answered: bool
 
@@ -83,6 +85,7 @@ class Sink:
     def _talk(self, connection: socket.socket, line: Callable[[], bytes]) -> None:
         drop = secrets.choice(["rcpt", "data", "end"]) if self._chance(self._drops) else ""
         recipients = 0
+        began = 0.0
         connection.sendall(b"220 sink.test ESMTP\r\n")
         while command := line():
             verb = command[:4].upper()
@@ -99,15 +102,19 @@ class Sink:
             elif verb == b"DATA":
                 recipients = 0
                 connection.sendall(b"354 go on\r\n")
-                self._take(connection, line, drop)
+                self._take(connection, line, drop, began)
             elif verb == b"QUIT":
                 connection.sendall(b"221 2.0.0 bye\r\n")
                 return
             else:
+                if verb == b"MAIL":
+                    began = time.monotonic()
                 recipients += verb == b"RCPT"
                 connection.sendall(b"250 2.0.0 ok\r\n")
 
-    def _take(self, connection: socket.socket, line: Callable[[], bytes], drop: str) -> None:
+    def _take(
+        self, connection: socket.socket, line: Callable[[], bytes], drop: str, began: float
+    ) -> None:
         octets = 0
         subject = b""
         while (text := line()) != b".\r\n":
@@ -118,7 +125,9 @@ class Sink:
                 subject = found[1]
         answered = drop != "end"
         with self._lock:
-            self.receipts.append(Receipt(subject.decode(), octets, time.monotonic(), answered))
+            self.receipts.append(
+                Receipt(subject.decode(), octets, began, time.monotonic(), answered)
+            )
         if not answered:
             raise _Dropped
         connection.sendall(b"250 2.0.0 taken\r\n")
