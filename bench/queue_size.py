@@ -35,11 +35,11 @@ from moxsmtp.smtp.address import Path as MailPath
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.content import insert_content
 from moxsmtp.store.database import Database
+from moxsmtp.store.due import add_due
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.job_rows import JOBS, insert_job, job_destination
 from moxsmtp.store.jobs import JobStore
-from moxsmtp.store.leases import add_due
 from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
 from moxsmtp.store.sqlite import SQLiteDatabase
 from moxsmtp.store.transaction import Transaction

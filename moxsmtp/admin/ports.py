@@ -19,7 +19,7 @@ from moxsmtp.queue.suppression import Suppression
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.job_rows import RetiredJob
 from moxsmtp.store.message_rows import StoredMessage
-from moxsmtp.store.queue_pages import Found
+from moxsmtp.store.pages import Found
 
 __all__ = [
     "AccountAdmin", "Backup", "HoldRuleAdmin", "MailAdmin", "QueueAdmin", "SuppressionAdmin",

@@ -42,7 +42,7 @@ from moxsmtp.queue.filter import (
     parse_span,
 )
 from moxsmtp.queue.job import Job
-from moxsmtp.store.queue_pages import Found
+from moxsmtp.store.pages import Found
 
 __all__ = ["QueueCommands"]
 

@@ -12,9 +12,9 @@ from sqlalchemy.sql.expression import Executable
 from zope.interface import implementer
 
 from moxsmtp.mailbox.duty import IDuty
+from moxsmtp.store.clock import Clock, database_clock
 from moxsmtp.store.columns import duration_microseconds
 from moxsmtp.store.database import Database
-from moxsmtp.store.leases import Clock, database_clock
 from moxsmtp.store.schema import destination
 from moxsmtp.store.transaction import Transaction
 

@@ -18,7 +18,8 @@ from moxsmtp.store.columns import (
     write_map,
     write_text,
 )
-from moxsmtp.store.leases import LeasedWork, add_due
+from moxsmtp.store.due import add_due
+from moxsmtp.store.leases import LeasedWork
 from moxsmtp.store.schema import hook, retired_hook
 from moxsmtp.store.transaction import Transaction
 

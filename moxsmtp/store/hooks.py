@@ -12,10 +12,11 @@ from zope.interface import implementer
 
 from moxsmtp.queue.job import Hook, HookResult, Lease
 from moxsmtp.queue.storage import IHookStore
+from moxsmtp.store.clock import Clock, database_clock
 from moxsmtp.store.columns import read_hook_results, write_hook_results, write_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.hook_rows import HOOKS, read_hook, retire_hook
-from moxsmtp.store.leases import Clock, Leases, database_clock, hold_fence
+from moxsmtp.store.leases import Leases, hold_fence
 from moxsmtp.store.schema import hook, retired_hook
 from moxsmtp.store.transaction import Transaction
 

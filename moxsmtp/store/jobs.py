@@ -19,11 +19,13 @@ from moxsmtp.interfaces import Allowance, IContent, IQueue, NewJob, Spooled
 from moxsmtp.queue.job import Batch, FromIdInUse, Job, Lease, Settlement
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.smtp.address import Path
+from moxsmtp.store.clock import Clock, database_clock
 from moxsmtp.store.columns import write_path, write_time
 from moxsmtp.store.content import StoredContent
 from moxsmtp.store.database import Database
+from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, has_failed, job_destination
-from moxsmtp.store.leases import Clock, Leases, add_due, database_clock, hold_fence
+from moxsmtp.store.leases import Leases, hold_fence
 from moxsmtp.store.queueing import (
     check_from_ids,
     check_quota,

@@ -21,15 +21,12 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     Table,
     TextClause,
     bindparam,
     case,
-    cast,
     delete,
-    extract,
     func,
     select,
     text,
@@ -39,44 +36,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
 from moxsmtp.queue.job import Lease, LeaseLost
+from moxsmtp.store.clock import Clock, database_clock
 from moxsmtp.store.columns import duration_microseconds, read_time, write_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.schema import destination
 from moxsmtp.store.transaction import Transaction
 
-__all__ = [
-    "Clock",
-    "LeasedWork",
-    "Leases",
-    "add_due",
-    "database_clock",
-    "given_clock",
-    "hold_fence",
-    "open_slot",
-]
-
-Clock = Callable[[Transaction, datetime], int]
-"""Microseconds since the epoch, in a transaction, where C{datetime} is the process's own time."""
-
-_DATABASE_NOW: Final = select(
-    cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
-)
-
-
-def database_clock(tx: Transaction, now: datetime) -> int:
-    """
-    The database's clock on PostgreSQL, where several machines must agree; on
-    SQLite there is but one machine, and its clock was given.
-    """
-    if tx.dialect != "postgresql":
-        return write_time(now)
-    ((microseconds,),) = tx.execute(_DATABASE_NOW)
-    return int(microseconds)
-
-
-def given_clock(_: Transaction, now: datetime) -> int:
-    """The time as given, on any database."""
-    return write_time(now)
+__all__ = ["LeasedWork", "Leases", "hold_fence", "open_slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,37 +114,6 @@ class LeasedWork:
 
 
 # -- the destination's row ----------------------------------------------------------
-
-
-def _lowering(insert: sqlite.Insert | postgresql.Insert) -> Executable:
-    row = insert.values(
-        kind=bindparam("kind"),
-        name=bindparam("name"),
-        slot=0,
-        next_due=bindparam("next_due"),
-        fence=bindparam("fence"),
-    )
-    return row.on_conflict_do_update(
-        index_elements=["kind", "name", "slot"],
-        set_={"next_due": row.excluded.next_due},
-        where=row.excluded.next_due < destination.c.next_due,
-    )
-
-
-_ADD_DUE: Final[Mapping[str, Executable]] = {
-    "sqlite": _lowering(sqlite.insert(destination)),
-    "postgresql": _lowering(postgresql.insert(destination)),
-}
-
-
-def add_due(tx: Transaction, kind: str, name: str, due: int, now: int) -> None:
-    """
-    A job for C{name} is due at C{due}.
-
-    On PostgreSQL the row stays locked until the commit, also if it is not
-    changed.  Who adds several does so in the order of their names.
-    """
-    tx.execute(_ADD_DUE[tx.dialect], {"kind": kind, "name": name, "next_due": due, "fence": now})
 
 
 _this = (

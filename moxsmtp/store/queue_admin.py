@@ -17,11 +17,12 @@ from sqlalchemy import bindparam, select, update
 from moxsmtp.queue.change import Change
 from moxsmtp.queue.filter import EVERYTHING, JobFilter
 from moxsmtp.queue.job import Job, Settlement
+from moxsmtp.store.clock import Clock, database_clock
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.content import content_header
 from moxsmtp.store.database import Database
+from moxsmtp.store.due import add_all_due
 from moxsmtp.store.job_rows import CANCELED, JOBS, read_job
-from moxsmtp.store.leases import Clock, add_due, database_clock
 from moxsmtp.store.queue_pages import QueuePages
 from moxsmtp.store.schema import job
 from moxsmtp.store.settling import apply, hooked, told
@@ -33,7 +34,7 @@ __all__ = ["CANCELED", "MAXIMUM_HEADER", "QueueAdmin"]
 MAXIMUM_HEADER: Final = 64 * 1024
 
 _LOCK_ONE: Final = select(job).where(job.c.id == bindparam("id")).with_for_update()
-_DESTINATION: Final = select(job.c.destination, job.c.hold, job.c.next_attempt).where(
+_DESTINATION: Final = select(job.c.destination, job.c.next_attempt).where(
     job.c.id == bindparam("id")
 )
 _CHANGE: Final = (
@@ -92,17 +93,14 @@ class QueueAdmin(QueuePages):
             ordered = sorted(set(numbers))
             # Destinations first, by their names, as all do who lock both.
             _bring_forward(tx, ordered, change, moment)
-            changed = []
-            due: dict[str, int] = {}
-            for waiting in _locked(tx, ordered, wanted):
-                after = change.applied(waiting, now)
-                changed.append(after)
-                if not after.hold:
-                    name, time = after.destination.ascii, write_time(after.next_attempt)
-                    due[name] = min(time, due.get(name, time))
+            changed = [change.applied(each, now) for each in _locked(tx, ordered, wanted)]
             tx.execute_many(_CHANGE, [_values(each) for each in changed])
-            for name in sorted(due):
-                add_due(tx, JOBS.kind, name, due[name], moment)
+            due = [
+                (each.destination.ascii, write_time(each.next_attempt))
+                for each in changed
+                if not each.hold
+            ]
+            add_all_due(tx, JOBS.kind, due, moment)
             return [each.id for each in changed]
 
         changed = await self._database.transact(work)
@@ -154,15 +152,12 @@ def _bring_forward(tx: Transaction, numbers: Sequence[int], change: Change, now:
     """
     if change.hold is True:
         return
-    due: dict[str, int] = {}
-    for number in numbers:
-        for row in tx.execute(_DESTINATION, {"id": number}):
-            due[row.destination] = min(row.next_attempt, due.get(row.destination, _NEVER))
-    for name in sorted(due):
-        add_due(tx, JOBS.kind, name, due[name], now)
-
-
-_NEVER: Final = 2**62
+    due = [
+        (row.destination, row.next_attempt)
+        for number in numbers
+        for row in tx.execute(_DESTINATION, {"id": number})
+    ]
+    add_all_due(tx, JOBS.kind, due, now)
 
 
 def _locked(tx: Transaction, numbers: Sequence[int], wanted: JobFilter) -> Sequence[Job]:

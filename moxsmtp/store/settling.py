@@ -13,9 +13,9 @@ from moxsmtp.names import IPAddress
 from moxsmtp.queue.job import Job, Result, Retired, Retry, Settlement
 from moxsmtp.store.columns import write_addresses, write_results, write_time
 from moxsmtp.store.content import release_content
+from moxsmtp.store.due import add_due
 from moxsmtp.store.hook_rows import add_hooks
 from moxsmtp.store.job_rows import JOBS, job_destination, retire_job
-from moxsmtp.store.leases import add_due
 from moxsmtp.store.queueing import composed, insert_all, store_bounce
 from moxsmtp.store.schema import job
 from moxsmtp.store.suppressions import add_suppression

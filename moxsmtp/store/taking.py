@@ -14,8 +14,9 @@ from sqlalchemy import bindparam, select, text, update
 
 from moxsmtp.queue.job import Batch, Job, Lease
 from moxsmtp.store.columns import read_time, write_time
+from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, read_job
-from moxsmtp.store.leases import add_due, open_slot
+from moxsmtp.store.leases import open_slot
 from moxsmtp.store.schema import content_chunk, job
 from moxsmtp.store.suppressions import is_suppressed
 from moxsmtp.store.transaction import Transaction

@@ -22,7 +22,7 @@ from moxsmtp.queue.job import Job, Result
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 from moxsmtp.store.job_rows import RetiredJob
-from moxsmtp.store.queue_pages import Found
+from moxsmtp.store.pages import Found
 from tests.admin.test_commands import Content
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -35,11 +35,11 @@ from moxsmtp.interfaces import (
 from moxsmtp.names import AddressLiteral, parse_domain
 from moxsmtp.queue.job import Job, Lease, Result, Settlement
 from moxsmtp.smtp.address import Path
+from moxsmtp.store.clock import given_clock
 from moxsmtp.store.database import Database
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.hooks import HookStore
 from moxsmtp.store.jobs import JobStore
-from moxsmtp.store.leases import given_clock
 from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.store.schema import job, metadata

@@ -7,8 +7,8 @@ from datetime import timedelta
 from zope.interface.verify import verifyObject
 
 from moxsmtp.mailbox.duty import IDuty
+from moxsmtp.store.clock import given_clock
 from moxsmtp.store.duties import Duty
-from moxsmtp.store.leases import given_clock
 from tests.store.contract import Contract
 
 SECOND = timedelta(seconds=1)

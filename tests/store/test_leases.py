@@ -10,8 +10,8 @@ from zope.interface.verify import verifyObject
 from moxsmtp.interfaces import OutgoingEvent
 from moxsmtp.queue.job import Lease, LeaseLost, Retired, Retry, Settlement
 from moxsmtp.queue.storage import ILeases
+from moxsmtp.store.clock import database_clock
 from moxsmtp.store.columns import read_time, write_time
-from moxsmtp.store.leases import database_clock
 from tests.store.contract import NOW, Contract, new_job, result
 
 SECOND = timedelta(seconds=1)

@@ -12,9 +12,9 @@ from moxsmtp.queue.change import Change
 from moxsmtp.queue.filter import JobFilter, Order, RetiredFilter, Span
 from moxsmtp.queue.job import Job, Result, Retired, Retry, Settlement
 from moxsmtp.smtp.notification import Wishes
-from moxsmtp.store import queue_pages
+from moxsmtp.store import pages
 from moxsmtp.store.job_rows import RetiredJob
-from moxsmtp.store.queue_pages import Found
+from moxsmtp.store.pages import Found
 from tests.store.contract import NOW, Contract, new_job, path, result
 
 DAY = timedelta(days=1)
@@ -167,7 +167,7 @@ class PageTests(Contract):
 
     def test_many_that_only_may(self) -> None:
         """What the database cannot tell apart is searched on until enough is found."""
-        self.patch(queue_pages, "_STEP", 2)
+        self.patch(pages, "_STEP", 2)
         for number in range(7):
             self.add(
                 new_job(f"user{number}@xn--bcher-kva.example", next_attempt=NOW + number * DAY)
