@@ -3,7 +3,7 @@ SIGKILLs under load.
 
 C{python -m bench.kill [KILLS] [--queued N]}: eight clients bring mail for an account and submit
 mail for a sink, which refuses 5 in 100 messages and hangs up on 5 in 100
-connections, while the server is killed at random moments and started again.  In the
+transactions, while the server is killed at random moments and started again.  In the
 end, of all that was acknowledged, nothing may be missing, and nothing may have
 come twice but what was in flight when a process or a connection died.  Exit
 status 1 if that does not hold.

@@ -42,7 +42,7 @@ class Sink:
     Takes mail on C{address} and C{port}, one thread a connection.
 
     @param fails: In how many of 100 transactions a 4xx is given.
-    @param drops: In how many of 100 connections it hangs up, before the reply to
+    @param drops: In how many of 100 transactions it hangs up, before the reply to
         RCPT, in the middle of the content or instead of the last reply.
     @ivar receipts: What was taken, in order.
     """
@@ -83,7 +83,7 @@ class Sink:
         return secrets.randbelow(100) < percent
 
     def _talk(self, connection: socket.socket, line: Callable[[], bytes]) -> None:
-        drop = secrets.choice(["rcpt", "data", "end"]) if self._chance(self._drops) else ""
+        drop = ""
         recipients = 0
         began = 0.0
         connection.sendall(b"220 sink.test ESMTP\r\n")
@@ -109,6 +109,8 @@ class Sink:
             else:
                 if verb == b"MAIL":
                     began = time.monotonic()
+                    if self._chance(self._drops):
+                        drop = secrets.choice(["rcpt", "data", "end"])
                 recipients += verb == b"RCPT"
                 connection.sendall(b"250 2.0.0 ok\r\n")
 
