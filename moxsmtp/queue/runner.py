@@ -119,6 +119,8 @@ class Runner(Service, Generic[Task, Found]):
         self._rounds: Deferred[None] | None = None
         self._renewal = LoopingCall(self._renew)
         self._renewal.clock = clock
+        #: When leases were last renewed, all of them.
+        self._renewed = clock.seconds()
         self._woken = False
         self._sleep: Deferred[None] | None = None
         self._wakeable = False
@@ -130,6 +132,7 @@ class Runner(Service, Generic[Task, Found]):
         """Begin to work."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
         self._stopping = False
+        self._renewed = self._clock.seconds()
         _ = self._renewal.start(_LEASE.total_seconds() / 3, now=False)
         self._rounds = Deferred.fromCoroutine(self._run())
 
@@ -188,6 +191,11 @@ class Runner(Service, Generic[Task, Found]):
 
         @return: Seconds until the next round, unless we are woken.
         """
+        if not self.is_sure:
+            # After a day's sleep, what is ours would look like what the dead left.
+            await self._renew()
+            if not self.is_sure:
+                return self._poll
         room = min(self._limit - len(self._workers), self._half - len(self._contenders()))
         if room > 0:
             await self._claim(room, troubled=True)
@@ -215,7 +223,8 @@ class Runner(Service, Generic[Task, Found]):
         began = self._clock.seconds()
         if not self._woken:
             await self._sleeping(seconds, wakeable=True)
-        gap = began + _GAP - self._clock.seconds()
+        # The clock may have been set back meanwhile.
+        gap = min(began + _GAP - self._clock.seconds(), _GAP)
         if gap > 0:
             await self._sleeping(gap)
         self._woken = False
@@ -245,6 +254,14 @@ class Runner(Service, Generic[Task, Found]):
     def is_full(self) -> bool:
         """Whether every slot is taken."""
         return len(self._workers) >= self._limit
+
+    @property
+    def is_sure(self) -> bool:
+        """
+        Whether no lease can have run out: not where this process was stopped for
+        a while, or its clock was set.
+        """
+        return 0 <= self._clock.seconds() - self._renewed < _LEASE.total_seconds()
 
     def slowed(self, worker: Worker[Task, Found]) -> None:
         """A worker's attempt has begun to crawl."""
@@ -300,7 +317,9 @@ class Runner(Service, Generic[Task, Found]):
     async def _renew(self) -> None:
         workers = list(self._workers)
         leases = [worker.lease for worker in workers] + list(self._waiting)
+        now = self._clock.seconds()
         if not leases:
+            self._renewed = now
             return
         try:
             kept = await self._leases.renew(leases, self._now() + _LEASE)
@@ -317,6 +336,7 @@ class Runner(Service, Generic[Task, Found]):
             lease = worker.lease
             if (lease.name, lease.slot, lease.fence) not in ours:
                 worker.abandon()
+        self._renewed = now
 
     # -- stopping -------------------------------------------------------------------
 

@@ -97,6 +97,10 @@ class Slots(Protocol[Task, Found]):
     def is_full(self) -> bool:
         """Whether every slot is taken."""
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether no lease can have run out by now."""
+
     def slowed(self, worker: Worker[Task, Found]) -> None:
         """Its attempt has begun to crawl."""
 
@@ -205,7 +209,8 @@ class Worker(Generic[Task, Found]):
         await self._settled(0)
 
     async def _until_nothing_is_due(self) -> None:
-        while not self.stopping:
+        # What was taken ahead may be another's by now, if we are not sure.
+        while not self.stopping and self._end is None and self._slots.is_sure:
             task = await self._work.take(self.lease)
             if task is None:
                 break

@@ -149,6 +149,22 @@ class RecordTests(FlowTestCase):
             next(done for done in self.recording if not done.called).callback(None)
         self.assertEqual(self.settled(), list(range(1, 11)))
 
+    def test_frozen(self) -> None:
+        """
+        Q-10: who was stopped for longer than a lease lasts begins nothing of
+        what was taken ahead, for others may have it by now.
+        """
+        self.queue(6)
+        second: Deferred[Attempt] = Deferred()
+        self.answers = [self.delivered(1), second, *(self.delivered(n) for n in range(3, 7))]
+        self.run_queue()
+        self.clock.rightNow += 31
+        second.callback(self.delivered(2))
+        self.assertEqual(len(self.attempted), 2)
+        for done in self.recording:
+            done.callback(None)
+        self.assertEqual([b.leader.id for put, _ in self.store.put for b in put], [3])
+
     def test_store_fails(self) -> None:
         """Where no more can be taken, what was delivered is recorded all the same."""
         self.queue(2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -445,6 +446,39 @@ class LeaseTests(RunnerTestCase):
         self.pass_time(1000)
         self.assertEqual(self.work.settled, [])
         self.assertEqual(self.work.started, ["a"])
+
+    def test_renewed_before_claiming(self) -> None:
+        """
+        A clock set forward by a day makes leases look like those of the dead:
+        they are renewed before anything is claimed.
+        """
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        runner = self.runner()
+        claims = len(self.leases.claims)
+        at_renewal: list[int] = []
+        renew = self.leases.renew
+
+        async def noted(leases: Sequence[Lease], until: datetime) -> Sequence[Lease]:
+            at_renewal.append(len(self.leases.claims))
+            return await renew(leases, until)
+
+        self.leases.renew = noted  # type: ignore[method-assign]  # notes when
+        self.clock.rightNow += 86_400
+        runner.wake()
+        self.pass_time(0.1, 0.02)
+        self.assertEqual(at_renewal[0], claims)
+        self.assertGreater(len(self.leases.claims), claims)
+
+    def test_set_back(self) -> None:
+        """A clock that is set back by a day keeps nobody from what is added then."""
+        runner = self.runner()
+        self.pass_time(1)
+        self.clock.rightNow -= 86_400
+        self.leases.add("a", self.clock.seconds())
+        runner.wake()
+        self.pass_time(0.1, 0.02)
+        self.assertEqual(self.work.settled, [("a", "ok")])
 
     def test_sole_owner_voids(self) -> None:
         """Q-10: alone on the store, it ends the leases of the dead before anything else."""
