@@ -60,12 +60,12 @@ _DONE: Final = (
 _IN_MAILDIR: Final = select(message.c.maildir_name, message.c.mailbox, message.c.flags).where(
     message.c.account == bindparam("account"),
     text("maildir_name IS NOT NULL"),
-    message.c.hand_over == 0,
+    message.c.hand_over == text("0"),
 )
 _named = (
     message.c.account == bindparam("account"),
     message.c.maildir_name == bindparam("name"),
-    message.c.hand_over == 0,
+    message.c.hand_over == text("0"),
 )
 _MOVE: Final = (
     update(message).where(*_named).values(mailbox=bindparam("mailbox"), flags=bindparam("flags"))

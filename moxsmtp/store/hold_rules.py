@@ -42,13 +42,15 @@ _REMOVE: Final = delete(hold_rule).where(hold_rule.c.id == bindparam("id")).retu
 _WAIT_FOR_JOBS: Final = text("LOCK TABLE job IN SHARE MODE")
 
 _LAST: Final = select(func.max(job.c.id))
-_HOLD: Final = update(job).where(job.c.id == bindparam("id"), job.c.hold == 0).values(hold=1)
+_HOLD: Final = (
+    update(job).where(job.c.id == bindparam("id"), job.c.hold == text("0")).values(hold=1)
+)
 _MATCHES: Final = (
     select(job.c.id)
     .where(
         job.c.id > bindparam("after"),
         job.c.id <= bindparam("until"),
-        job.c.hold == 0,
+        job.c.hold == text("0"),
         *(
             (bindparam(f"any_{name}", type_=Integer) == 1) | (column == bindparam(name, type_=Text))
             for name, column in (

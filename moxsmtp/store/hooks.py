@@ -27,7 +27,7 @@ _DUE: Final = (
     .where(
         hook.c.url == bindparam("url"),
         hook.c.next_attempt <= bindparam("now"),
-        hook.c.in_flight == 0,
+        hook.c.in_flight == text("0"),
     )
     .order_by(hook.c.next_attempt, hook.c.id)
     .limit(1)
@@ -46,7 +46,7 @@ _BEGIN: Final = (
 _BY_ID: Final = select(hook).where(hook.c.id == bindparam("id")).with_for_update()
 _AGAIN: Final = (
     update(hook)
-    .where(hook.c.id == bindparam("id"), hook.c.in_flight == 1)
+    .where(hook.c.id == bindparam("id"), hook.c.in_flight == text("1"))
     .values(results=bindparam("results"), in_flight=0, repeated=0)
 )
 _RETIRED_RESULTS: Final = select(retired_hook.c.results).where(retired_hook.c.id == bindparam("id"))

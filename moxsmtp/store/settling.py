@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import bindparam, delete, text, update
 
 from moxsmtp.interfaces import NewJob
 from moxsmtp.names import IPAddress
@@ -23,10 +23,11 @@ from moxsmtp.store.transaction import Transaction
 
 __all__ = ["apply", "hooked", "told"]
 
-#: Only while the attempt is under way: settling it twice changes nothing more.
+#: Only while the attempt is under way: settling it twice changes nothing more.  A literal
+#: is compared, as in L{moxsmtp.store.taking}.
 _AGAIN: Final = (
     update(job)
-    .where(job.c.id == bindparam("id"), job.c.in_flight == 1)
+    .where(job.c.id == bindparam("id"), job.c.in_flight == text("1"))
     .values(
         next_attempt=bindparam("next_attempt"),
         results=bindparam("results"),

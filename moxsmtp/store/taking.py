@@ -27,8 +27,11 @@ __all__ = ["put_back", "take_due"]
 #: larger one is read when its turn comes.
 _SMALL: Final = 32 * 1024
 
-# As text where a partial index is to be used: SQLite matches it by literals only.
-_free = (text("hold = 0"), job.c.in_flight == 0, job.c.destination == bindparam("destination"))
+# Literals where a partial index has them: SQLite matches it by literals only, and where a
+# parameter stands against one, it plans the statement anew each time.
+_free = (
+    text("hold = 0"), job.c.in_flight == text("0"), job.c.destination == bindparam("destination"),
+)  # fmt: skip
 
 # Rows that another worker on the same destination is taking are passed over.
 _LEADERS: Final = (
@@ -71,7 +74,7 @@ _BEGIN: Final = (
 )
 _PUT_BACK: Final = (
     update(job)
-    .where(job.c.id == bindparam("id"), job.c.in_flight == 1)
+    .where(job.c.id == bindparam("id"), job.c.in_flight == text("1"))
     .values(in_flight=0, attempts=job.c.attempts - 1, next_attempt=bindparam("next_attempt"))
 )
 _FIRST_CHUNK: Final = select(content_chunk.c.data).where(
