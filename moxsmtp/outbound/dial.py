@@ -38,7 +38,14 @@ class _Dial(ClientFactory):
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._connector: Any = None
-        self.connected: Deferred[None] = Deferred(lambda _: self._connector.disconnect())
+        self._is_cancelled = False
+        self.connected: Deferred[None] = Deferred(self._cancel)
+
+    def _cancel(self, connected: Deferred[None]) -> None:
+        """The reactor tells of it as of a failure: another address must not follow."""
+        del connected
+        self._is_cancelled = True
+        self._connector.disconnect()
 
     def startedConnecting(self, connector: IConnector) -> None:
         self._connector = connector
@@ -48,7 +55,7 @@ class _Dial(ClientFactory):
         return self._protocol
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002 -- Twisted's
-        if not self.connected.called:
+        if not self.connected.called and not self._is_cancelled:
             self.connected.errback(reason)
 
 

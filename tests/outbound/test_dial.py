@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.protocol import ClientFactory, Protocol
@@ -80,7 +81,7 @@ class DialerTests(SynchronousTestCase):
         self.failureResultOf(self.connected, Refused)
 
     def test_cancel(self) -> None:
-        """Cancelling stops the connecting."""
+        """Cancelling stops the connecting, and is no failure after which to go on elsewhere."""
         self.connected.cancel()
-        self.failureResultOf(self.connected)
+        self.failureResultOf(self.connected, CancelledError)
         self.assertTrue(self.connectors[0].disconnected)
