@@ -71,7 +71,13 @@ class Work:
             if fate is None:
                 continue
             outcome = _outcome(fate, remote)
-            if other_family and isinstance(outcome, Failed) and outcome.status.startswith("7."):
+            # What we found out ourselves has nothing to do with where we come from.
+            if (
+                other_family
+                and isinstance(outcome, Failed)
+                and outcome.reply
+                and outcome.status.startswith("7.")
+            ):
                 outcome = replace(outcome, permanent=False)
             if isinstance(fate, Refusal) and fate.elsewhere:
                 self._put_down_to_host(job, outcome)
