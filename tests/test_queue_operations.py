@@ -67,7 +67,7 @@ class QueueOperationsTests(Contract):
 
     def payloads(self) -> list[dict[str, object]]:
         """What webhooks are told."""
-        return [json.loads(hook.payload) for hook in self.result(self.hooks.list_hooks())]
+        return [json.loads(hook.payload) for hook in self.waiting_hooks()]
 
     def test_drop(self) -> None:
         """

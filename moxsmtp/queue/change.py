@@ -1,4 +1,4 @@
-"""What administrators change about jobs that wait.  Q-23."""
+"""What administrators change about jobs and webhook calls that wait.  Q-23."""
 
 from __future__ import annotations
 
@@ -33,15 +33,20 @@ class Change:
 
     def applied(self, job: Job, now: datetime) -> Job:
         """The job as it is afterwards."""
-        moment = job.next_attempt if self.next_attempt is None else self.next_attempt
+        return replace(
+            job,
+            hold=job.hold if self.hold is None else self.hold,
+            next_attempt=self.moved(job.next_attempt, now),
+            transport=job.transport if self.transport is None else self.transport,
+            require_tls=job.require_tls if self.require_tls is None else self.require_tls,
+        )
+
+    def moved(self, moment: datetime, now: datetime) -> datetime:
+        """The time of the next attempt afterwards; webhook calls have one, too."""
+        if self.next_attempt is not None:
+            moment = self.next_attempt
         if self.delay is not None:
             # Compared before they are added: sums of far times have no value.
             delay = min(max(self.delay, EARLIEST - LATEST), LATEST - EARLIEST)
             moment = min(max(moment, now + EARLIEST), now + LATEST) + delay
-        return replace(
-            job,
-            hold=job.hold if self.hold is None else self.hold,
-            next_attempt=min(max(moment, now + EARLIEST), now + LATEST),
-            transport=job.transport if self.transport is None else self.transport,
-            require_tls=job.require_tls if self.require_tls is None else self.require_tls,
-        )
+        return min(max(moment, now + EARLIEST), now + LATEST)

@@ -1,6 +1,6 @@
 """
-Which jobs of the queue are meant, of its history likewise, and in which order
-they are shown.  Q-20, Q-22.
+Which jobs and webhook calls are meant, of the history likewise, and in which
+order they are shown.  Q-20, Q-22.
 
 All conditions that are given have to hold.
 """
@@ -12,17 +12,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from moxsmtp.interfaces import OutgoingEvent
 from moxsmtp.names import InvalidName, parse_host
-from moxsmtp.queue.job import Job
+from moxsmtp.queue.job import Hook, Job
 from moxsmtp.smtp.address import Path
 
 __all__ = [
-    "EVERYTHING", "NULL_SENDER", "Always", "HoldRule", "InvalidCondition", "JobFilter", "Order",
-    "RetiredFilter", "Span", "matches_address", "parse_duration", "parse_moment", "parse_span",
+    "EVENTS", "EVERYTHING", "INCOMING", "NULL_SENDER", "Always", "HoldRule", "HookFilter",
+    "InvalidCondition", "JobFilter", "Order", "RetiredFilter", "RetiredHookFilter", "Span",
+    "matches_address", "parse_duration", "parse_moment", "parse_span",
 ]  # fmt: skip
 
 #: What stands for the null reverse-path.
 NULL_SENDER: Final = "<>"
+
+#: What stands for the event of a webhook call for incoming mail.
+INCOMING: Final = "incoming"
+
+#: All that a webhook call can be for.
+EVENTS: Final = (INCOMING, *OutgoingEvent)
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -132,12 +140,47 @@ class RetiredFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class HookFilter:
+    """
+    Conditions for webhook calls that wait; as L{JobFilter}.
+
+    @ivar event: One of L{EVENTS}.
+    """
+
+    ids: tuple[int, ...] = ()
+    account: str = ""
+    event: str = ""
+    submitted: Span = Always
+    next_attempt: Span = Always
+
+    def matches(self, hook: Hook) -> bool:
+        """Whether all conditions hold."""
+        return (
+            (not self.ids or hook.id in self.ids)
+            and self.account in {"", hook.account}
+            and self.event in {"", hook.event or INCOMING}
+            and self.submitted.holds(hook.submitted)
+            and self.next_attempt.holds(hook.next_attempt)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredHookFilter:
+    """Conditions for the history of webhook calls; as L{HookFilter}."""
+
+    account: str = ""
+    event: str = ""
+    submitted: Span = Always
+    last_activity: Span = Always
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """
     Of a list; ties go by the number.
 
-    @ivar by_queued: By when they were queued, not by their next attempt, or
-        in the history their last activity.
+    @ivar by_queued: By when they were queued, calls when they were submitted;
+        not by their next attempt, or in the history their last activity.
     """
 
     by_queued: bool = False

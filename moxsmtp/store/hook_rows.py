@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, text
@@ -23,7 +24,10 @@ from moxsmtp.store.leases import LeasedWork
 from moxsmtp.store.schema import hook, retired_hook
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["HOOKS", "add_hook", "add_hooks", "read_hook", "retire_hook"]
+__all__ = [
+    "HOOKS", "RetiredHook", "add_hook", "add_hooks", "read_hook", "read_retired_hook",
+    "retire_hook",
+]  # fmt: skip
 
 #: Webhook calls, leased by URL: one call to each at a time (Q-75).
 HOOKS: Final = LeasedWork.over("hook", hook, hook.c.url, waits=text("1 = 1"))
@@ -60,17 +64,54 @@ _RETIRE: Final = insert(retired_hook).values(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RetiredHook:
+    """
+    A webhook call of the history (Q-77).
+
+    @ivar hook: As it was, without its Authorization header.
+    @ivar authorized: Whether there was one.
+    @ivar success: It was answered as it should be.
+    @ivar superseded_by: The call that took its place (Q-76), or 0.
+    @ivar keep_until: When the history forgets it, fixed when it left the queue.
+    """
+
+    hook: Hook
+    authorized: bool
+    success: bool
+    superseded_by: int
+    last_activity: datetime
+    keep_until: datetime
+
+
 def read_hook(row: Any) -> Hook:
     """@param row: All columns of L{hook}."""
+    return _read(row, row.authorization, row.next_attempt)
+
+
+def read_retired_hook(row: Any) -> RetiredHook:
+    """@param row: All columns of L{retired_hook}."""
+    return RetiredHook(
+        hook=_read(row, "", row.last_activity),
+        authorized=bool(row.authorized),
+        success=bool(row.success),
+        superseded_by=row.superseded_by,
+        last_activity=read_time(row.last_activity),
+        keep_until=read_time(row.keep_until),
+    )
+
+
+def _read(row: Any, authorization: str, next_attempt: int) -> Hook:
+    """What both tables have."""
     return Hook(
         id=row.id,
         account=row.account,
         url=row.url,
-        authorization=row.authorization,
+        authorization=authorization,
         event=OutgoingEvent(row.event) if row.event else None,
         payload=row.payload,
         submitted=read_time(row.submitted),
-        next_attempt=read_time(row.next_attempt),
+        next_attempt=read_time(next_attempt),
         queue_id=row.queue_id,
         from_id=row.from_id,
         message_id=row.message_id,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Text, bindparam, select, text, update
+from sqlalchemy import bindparam, select, text, update
 from zope.interface import implementer
 
 from moxsmtp.queue.job import Hook, HookResult, Lease
@@ -55,20 +55,11 @@ _ADD_RETIRED_RESULT: Final = (
     .where(retired_hook.c.id == bindparam("id"))
     .values(results=bindparam("results"), last_activity=bindparam("now"))
 )
-_LIST: Final = (
-    select(hook)
-    .where(
-        hook.c.id < bindparam("before"),
-        (bindparam("account", type_=Text) == text("''")) | (hook.c.account == bindparam("account")),
-    )
-    .order_by(hook.c.id.desc())
-    .limit(bindparam("limit"))
-)
 
 
 @implementer(IHookStore)
 class HookStore(Leases):
-    """L{IHookStore} over the tables, and what administrators ask of it."""
+    """L{IHookStore} over the tables."""
 
     def __init__(
         self,
@@ -125,52 +116,6 @@ class HookStore(Leases):
                 retire_hook(tx, rows[0], results, success=result.success, now=end, keep=keep)
 
         await self._database.transact(work)
-
-    async def list_hooks(
-        self, *, before: int | None = None, limit: int = 100, account: str = ""
-    ) -> Sequence[Hook]:
-        """
-        What waits, the newest first.
-
-        @param before: Only those with a lower number: the last one of the page
-            before this.
-        @param account: Empty for all.
-        """
-        parameters = {"before": before or _ABOVE_ALL, "limit": limit, "account": account}
-        return await self._database.read(
-            lambda tx: [read_hook(row) for row in tx.execute(_LIST, parameters)]
-        )
-
-    async def cancel(
-        self, numbers: Sequence[int], now: datetime, keep: Callable[[str], timedelta]
-    ) -> int:
-        """
-        Retire calls as failed (Q-75).  A request under way is not cut.
-
-        @param keep: How long an account's history stays; a pure function.
-        @return: How many waited.
-        """
-
-        def work(tx: Transaction) -> int:
-            count = 0
-            for number in sorted(set(numbers)):
-                for row in tx.execute(_BY_ID, {"id": number}):
-                    retire_hook(
-                        tx,
-                        row,
-                        row.results,
-                        success=False,
-                        now=write_time(now),
-                        keep=keep(row.account),
-                    )
-                    count += 1
-            return count
-
-        return await self._database.transact(work)
-
-
-#: Greater than any number of a row.
-_ABOVE_ALL: Final = 2**63 - 1
 
 
 def _add_late_result(tx: Transaction, number: int, result: HookResult, end: int) -> None:

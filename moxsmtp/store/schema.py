@@ -353,6 +353,8 @@ Index(
     sqlite_where=text("queue_id <> 0"),
     postgresql_where=text("queue_id <> 0"),
 )
+# As for jobs, and a scan of rows would read every payload.
+Index("hook_search", hook.c.account, hook.c.id, hook.c.event, hook.c.next_attempt, hook.c.submitted)
 
 retired_hook: Final = Table(
     "retired_hook",
@@ -369,3 +371,11 @@ retired_hook: Final = Table(
 )
 
 Index("retired_hook_keep", retired_hook.c.keep_until)
+Index(
+    "retired_hook_search",
+    retired_hook.c.account,
+    retired_hook.c.id,
+    retired_hook.c.event,
+    retired_hook.c.last_activity,
+    retired_hook.c.submitted,
+)

@@ -25,6 +25,8 @@ from tests.store import (
     test_hand_overs,
     test_history,
     test_hold_rules,
+    test_hook_admin,
+    test_hook_pages,
     test_hooks,
     test_jobs,
     test_leases,
@@ -135,6 +137,14 @@ class PageTests(StoreOnPostgreSQL, test_queue_pages.PageTests):
 
 class RetiredTests(StoreOnPostgreSQL, test_queue_pages.RetiredTests):
     """Its history, searched."""
+
+
+class HookPageTests(StoreOnPostgreSQL, test_hook_pages.HookPageTests):
+    """Webhook calls, searched."""
+
+
+class HookAdminTests(StoreOnPostgreSQL, test_hook_admin.HookAdminTests):
+    """What administrators do to them."""
 
 
 class HoldRuleTests(StoreOnPostgreSQL, test_hold_rules.HoldRuleTests):

@@ -33,11 +33,14 @@ from moxsmtp.interfaces import (
     Spooled,
 )
 from moxsmtp.names import AddressLiteral, parse_domain
-from moxsmtp.queue.job import Job, Lease, Result, Settlement
+from moxsmtp.queue.job import Hook, Job, Lease, Result, Settlement
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.clock import given_clock
+from moxsmtp.store.columns import write_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.files import ContentFiles
+from moxsmtp.store.hook_admin import HookAdmin
+from moxsmtp.store.hook_rows import add_hook
 from moxsmtp.store.hooks import HookStore
 from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.messages import MailStore
@@ -228,6 +231,13 @@ class Contract(unittest.SynchronousTestCase):
             clock=given_clock,
         )
         self.hooks = HookStore(self.failing, owner="node", now=self.now, clock=given_clock)
+        self.hook_admin = HookAdmin(
+            self.failing,
+            now=self.now,
+            wake=self.wake,
+            keep=lambda _: self.keep_hooks,
+            clock=given_clock,
+        )
 
     def make_database(self) -> tuple[Database, Contents]:
         """On SQLite, in a folder that vanishes with the test."""
@@ -343,6 +353,17 @@ class Contract(unittest.SynchronousTestCase):
     def add(self, *jobs: NewJob, content: bytes = b"\r\nhello\r\n") -> Sequence[int]:
         """Queue jobs."""
         return self.result(self.jobs.add(spooled(content), jobs or [new_job()]))
+
+    def add_hook(self, new: NewHook | None = None, *, keep: timedelta = timedelta()) -> int:
+        """Add a call now."""
+        now = write_time(self.time)
+        return self.result(
+            self.database.transact(lambda tx: add_hook(tx, new or new_hook(), now=now, keep=keep))
+        )
+
+    def waiting_hooks(self) -> Sequence[Hook]:
+        """Webhook calls, in the order of their numbers."""
+        return self.result(self.hook_admin.hooks([row["id"] for row in self.rows("hook")]))
 
     def claim(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from moxsmtp.interfaces import OutgoingEvent
+from moxsmtp.queue.filter import HookFilter
 from moxsmtp.queue.job import Retired, Settlement
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.history import History, Waiting
@@ -41,7 +42,8 @@ class HistoryTests(Contract):
         """Retired webhooks go when their time is over (Q-1, Q-77)."""
         self.add_hooks(3)
         for number, days in ((1, 1), (2, 3)):
-            self.result(self.hooks.cancel([number], NOW, lambda _, days=days: days * DAY))  # type: ignore[misc]  # mypy cannot infer a default's type
+            self.keep_hooks = days * DAY
+            self.result(self.hook_admin.cancel([number], HookFilter()))
         self.assertEqual(self.result(self.history.remove_retired_hooks(NOW + 2 * DAY)), 1)
         self.assertEqual([row["id"] for row in self.rows("retired_hook")], [2])
         self.assertEqual(self.result(self.history.remove_retired_hooks(NOW + 2 * DAY)), 0)

@@ -8,11 +8,10 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import HookTarget, NewHook
+from moxsmtp.interfaces import HookTarget
 from moxsmtp.queue.job import Hook, HookResult, Lease, LeaseLost
 from moxsmtp.queue.storage import IHookStore
-from moxsmtp.store.columns import read_hook_results, write_time
-from moxsmtp.store.hook_rows import add_hook
+from moxsmtp.store.columns import read_hook_results
 from tests.store.contract import NOW, Contract, new_hook
 
 MINUTE = timedelta(minutes=1)
@@ -52,7 +51,7 @@ class HookStoreTests(Contract):
             extra={"k": "v"},
         )
         number = self.add_hook(new)
-        ((hook),) = self.result(self.hooks.list_hooks())
+        ((hook),) = self.waiting_hooks()
         for name in (
             "account", "event", "payload", "queue_id", "from_id", "message_id", "subject", "extra",
         ):  # fmt: skip
@@ -197,35 +196,9 @@ class HookStoreTests(Contract):
         self.add_hook()
         (lease,) = self.claim(self.hooks)
         self.assertAllOrNothing(lambda: self.hooks.take(lease, self.time, self.in_ten_minutes))
-        ((hook),) = self.result(self.hooks.list_hooks())
+        ((hook),) = self.waiting_hooks()
         self.assertAllOrNothing(
             lambda: self.hooks.settle(lease, hook, call(), keep=DAY, retry=False)
-        )
-
-    def test_pages(self) -> None:
-        """Pages hold each waiting call of an account once, the newest first."""
-        for _ in range(2):
-            self.add_hook(new_hook("ann"))
-            self.add_hook(new_hook("bob"))
-        one = self.result(self.hooks.list_hooks(limit=3))
-        two = self.result(self.hooks.list_hooks(limit=3, before=one[-1].id))
-        self.assertEqual([[hook.id for hook in page] for page in (one, two)], [[4, 3, 2], [1]])
-        mine = self.result(self.hooks.list_hooks(account="ann"))
-        self.assertEqual([hook.id for hook in mine], [3, 1])
-
-    def test_cancel(self) -> None:
-        """What an administrator cancels retires as failed (Q-75)."""
-        one, two = self.add_hook(), self.add_hook()
-        self.assertEqual(self.result(self.hooks.cancel([two, 99], NOW, lambda _: DAY)), 1)
-        self.assertEqual([row["id"] for row in self.rows("hook")], [one])
-        ((row),) = self.rows("retired_hook")
-        self.assertEqual((row["id"], row["success"]), (two, 0))
-
-    def add_hook(self, new: NewHook | None = None, *, keep: timedelta = timedelta()) -> int:
-        """Add a call now."""
-        now = write_time(self.time)
-        return self.result(
-            self.database.transact(lambda tx: add_hook(tx, new or new_hook(), now=now, keep=keep))
         )
 
     def take_hook(self, lease: Lease) -> Hook:

@@ -165,7 +165,7 @@ class EndTests(Contract):
         self.assertEqual((retired.event, retired.success), (OutgoingEvent.CANCELED, False))
         self.assertEqual(retired.job.results[-1].error, "cancelled by admin")
         self.assertEqual(self.rows("message"), [])
-        ((hook),) = self.result(self.hooks.list_hooks())
+        ((hook),) = self.waiting_hooks()
         self.assertEqual((hook.event, hook.queue_id), (OutgoingEvent.CANCELED, 2))
         self.assertEqual(self.stored, [frozenset({"ann"})])
 
