@@ -162,7 +162,7 @@ class Deliver:
         work.note(*next_hop.steps)
         self._shaper.learn(domain, [host.ascii for host in next_hop.hosts])
         if self._shaper.is_crowded(domain):
-            work.postpone(datetime.fromtimestamp(self._clock.seconds(), UTC) + _CROWDED)
+            self._postpone(work, _CROWDED)
             return
         objection = self._shaper.objection(domain, self._clock.seconds())
         if objection:
@@ -177,7 +177,7 @@ class Deliver:
             visit = await self._host(work, way, transport, host)
             is_reached = is_reached or visit.session is not None
             errors += visit.errors
-            if not work.left:
+            if not work.left or visit.is_put_off:
                 break
         if errors and not is_reached:
             self._shaper.unconnected(domain, self._clock.seconds(), errors[-1])
@@ -196,7 +196,11 @@ class Deliver:
                 return visit
             ending.tlsmode = target.demand.mode
             content = self._content(work.batch)
-            await self._visits.pay(visit, work, target, content, began=began)
+            if not await self._visits.again(visit, work, target, content):
+                if self._put_off(visit, work):
+                    ending.word = ""
+                    return visit
+                await self._visits.anew(visit, work, target, content, began=began)
             ending.word = visit.word
         if visit.word == "ok":
             self._lately.put(_key(work, target.transport), target, self._clock.seconds())
@@ -209,6 +213,18 @@ class Deliver:
         await self._remember(work, target, visit)
         return visit
 
+    def _put_off(self, visit: Visit, work: Work) -> bool:
+        """The site may have no more connections in this minute (Q-93)."""
+        domain = work.batch.leader.destination.ascii
+        wait = self._shaper.connecting(domain, self._clock.seconds())
+        if wait:
+            visit.is_put_off = True
+            self._postpone(work, timedelta(seconds=wait))
+        return visit.is_put_off
+
+    def _postpone(self, work: Work, wait: timedelta) -> None:
+        work.postpone(datetime.fromtimestamp(self._clock.seconds(), UTC) + wait)
+
     async def _remember(self, work: Work, target: Target, visit: Visit) -> None:
         session = visit.session
         if session is None:
@@ -216,7 +232,7 @@ class Deliver:
         leader = work.batch.leader
         domain = leader.destination.ascii
         if visit.is_new:
-            self._shaper.connected(domain, self._clock.seconds())
+            self._shaper.connected(domain)
             exchange = session.client.exchange
             if exchange.is_open and not target.is_limited:
                 await self._records.seen(

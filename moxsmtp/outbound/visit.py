@@ -48,6 +48,7 @@ class Visit:
     @ivar session: The last one there was; L{None}: it came to none.
     @ivar is_new: It was made for this visit.
     @ivar errors: Of addresses that could not be connected to.
+    @ivar is_put_off: No connection may be made now (Q-93).
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class Visit:
         self.session: Session | None = None
         self.is_new = False
         self.errors: list[str] = []
+        self.is_put_off = False
 
 
 class Visits:
@@ -76,16 +78,14 @@ class Visits:
         self._metrics = metrics
         self._binding = binding
 
-    async def pay(
+    async def anew(
         self, visit: Visit, work: Work, target: Target, content: IContent, *, began: float
     ) -> None:
         """
-        Hand over what is left of C{work}, as far as the host takes it.
+        Hand over what is left of C{work}, as far as the host takes it, on a new session.
 
         @param began: When the host's addresses were asked for, in seconds.
         """
-        if await self.again(visit, work, target, content):
-            return
         session = await self._reached(visit, work, target, began)
         if session is None:
             return

@@ -128,13 +128,13 @@ class Work:
     # -- the end
 
     def postpone(self, until: datetime) -> None:
-        """There is no room; nothing was tried (Q-93)."""
+        """There is no room: who has met nothing yet is put back, uncounted (Q-93)."""
         self._rests_until = until
 
     def attempt(self) -> Attempt:
         """What all met."""
-        if self._rests_until is not None:
-            return Attempt({}, self.dialed, self.trace, self._rests_until)
+        if self._rests_until is not None and any(j.id not in self._outcomes for j in self.left):
+            return Attempt(self._outcomes, self.dialed, self.trace, self._rests_until)
         for job in self.left:
             self._outcomes.setdefault(job.id, Failed(permanent=False, error="not tried"))
         return Attempt(self._outcomes, self.dialed, self.trace)

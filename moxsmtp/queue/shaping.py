@@ -107,6 +107,7 @@ class _Site:
     @ivar under_way: Attempts.
     @ivar failures: Connections that failed in a row.
     @ivar paused_until: Nobody connects before; 0: there is no pause.
+    @ivar full_until: Somebody needed a connection, and no more may be made before.
     """
 
     rule: ShapingRule
@@ -115,6 +116,8 @@ class _Site:
     pauses: int = 0
     paused_at: float = 0.0
     paused_until: float = 0.0
+    full_at: float = 0.0
+    full_until: float = 0.0
     error: str = ""
     messages: _Rate = field(default_factory=_Rate)
     connections: _Rate = field(default_factory=_Rate)
@@ -174,7 +177,10 @@ class Shaper:
         while it is not known to be up.
         """
         site = self._site(domain)
-        return 1 if domain not in self._names or site.failures else site.rule.connections
+        if domain not in self._names or site.failures:
+            return 1
+        rule = site.rule
+        return min(rule.connections, rule.connections_per_minute or rule.connections)
 
     # -- messages
 
@@ -184,11 +190,11 @@ class Shaper:
         limit = site.rule.site_connections
         if limit and site.under_way >= limit:
             return 1.0
+        # A clock that was set back must not make it any longer.
+        is_full = site.full_at <= now < site.full_until
         return max(
             site.messages.wait(now, site.rule.messages_per_minute),
-            site.connections.wait(now, site.rule.connections_per_minute)
-            if not site.under_way
-            else 0.0,
+            site.full_until - now if is_full else 0.0,
         )
 
     def begin(self, domain: str, now: float) -> None:
@@ -230,10 +236,24 @@ class Shaper:
             f"the last one with: {site.error}"
         )
 
-    def connected(self, domain: str, now: float) -> None:
+    def connecting(self, domain: str, now: float) -> float:
+        """
+        Somebody wants to connect, as no session waits for him.
+
+        @return: Seconds until he may; 0: now, and it counts.
+        """
+        site = self._site(domain)
+        limit = site.rule.connections_per_minute
+        wait = site.connections.wait(now, limit)
+        if wait:
+            site.full_at, site.full_until = now, now + wait
+        else:
+            site.connections.note(now, limit)
+        return wait
+
+    def connected(self, domain: str) -> None:
         """A connection stands."""
         site = self._site(domain)
-        site.connections.note(now, site.rule.connections_per_minute)
         site.failures = site.pauses = 0
         site.paused_until = 0.0
 

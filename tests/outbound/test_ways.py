@@ -6,6 +6,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 
 from moxsmtp.dns.records import Question, RRType
@@ -22,9 +23,19 @@ from moxsmtp.outbound.transport import (
     Socks,
     Transport,
 )
-from moxsmtp.queue.job import TRACE_LINE, TRACE_LINES, Delivered, Failed
+from moxsmtp.queue.job import TRACE_LINE, TRACE_LINES, Batch, Delivered, Failed
 from moxsmtp.queue.shaping import Shaper, ShapingRule
-from tests.outbound.test_attempt import GREETING, HERE, ONE, SIX, THERE, TWO, AttemptTestCase, job
+from tests.outbound.test_attempt import (
+    GREETING,
+    HERE,
+    NOW,
+    ONE,
+    SIX,
+    THERE,
+    TWO,
+    AttemptTestCase,
+    job,
+)
 
 TAKEN = b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n"
 
@@ -216,3 +227,35 @@ class RestTests(WayTestCase):
         assert found.rests_until is not None
         self.assertEqual(found.rests_until.timestamp(), self.clock.seconds() + 1)
         self.assertEqual(self.dials, [])
+
+    def test_connections(self) -> None:
+        """
+        Q-93: a site that may have one connection in a minute has one; what it has room
+        for goes on, and the rest waits without being counted.
+        """
+        self.shaper = Shaper((ShapingRule(connections_per_minute=1),))
+        deliver = self.deliver()
+        first = Deferred.fromCoroutine(deliver.attempt(Batch((job(),), NOW)))
+        self.play(self.wires[0], GREETING, TAKEN)
+        self.assertIsInstance(self.successResultOf(first).outcomes[1], Delivered)
+        second = Deferred.fromCoroutine(deliver.attempt(Batch((job(),), NOW)))
+        self.play(self.wires[0], b"250 reset\r\n", TAKEN)
+        self.assertIsInstance(self.successResultOf(second).outcomes[1], Delivered)
+        self.wires[0].lose()
+        self.clock.advance(20)
+        third = self.successResultOf(Deferred.fromCoroutine(deliver.attempt(Batch((job(),), NOW))))
+        self.assertEqual(third.outcomes, {})
+        assert third.rests_until is not None
+        self.assertEqual(third.rests_until.timestamp(), 60.0)
+        self.assertEqual(len(self.dials), 1)
+
+    def test_no_room_for_the_rest(self) -> None:
+        """Q-93: who was delivered before there was no room was delivered."""
+        self.shaper = Shaper((ShapingRule(connections_per_minute=1),))
+        attempt = self.begin(job(1), job(2))
+        self.play(self.wires[0], GREETING, b"250 ok\r\n250 ok\r\n451 later\r\n354 go\r\n250 ok\r\n")
+        found = self.successResultOf(attempt)
+        self.assertIsInstance(found.outcomes[1], Delivered)
+        self.assertIsInstance(found.outcomes[2], Failed)
+        self.assertIsNone(found.rests_until)
+        self.assertEqual(len(self.dials), 1)

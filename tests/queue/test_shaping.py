@@ -59,7 +59,7 @@ class SiteTests(SynchronousTestCase):
         shaper.learn(A, HOSTS)
         shaper.unconnected(A, 1.0, "refused")
         self.assertEqual(shaper.connections(A), 1)
-        shaper.connected(A, 2.0)
+        shaper.connected(A)
         self.assertEqual(shaper.connections(A), 4)
 
     def test_grouped(self) -> None:
@@ -114,11 +114,34 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(shaper.wait(A, 60.0), 0.0)
 
     def test_connections(self) -> None:
-        """Q-93: likewise connections."""
+        """Q-93: likewise connections, however many attempts are under way."""
         shaper = Shaper((ShapingRule(connections_per_minute=1),))
-        shaper.connected(A, 0.0)
+        shaper.begin(A, 0.0)
+        self.assertEqual(shaper.connecting(A, 0.0), 0.0)
+        self.assertEqual(shaper.connecting(A, 20.0), 40.0)
         self.assertEqual(shaper.wait(A, 20.0), 40.0)
         self.assertEqual(shaper.wait(A, 60.0), 0.0)
+        self.assertEqual(shaper.connecting(A, 60.0), 0.0)
+
+    def test_reuse(self) -> None:
+        """Q-93: who needs no connection is not put off by those that were made."""
+        shaper = Shaper((ShapingRule(connections_per_minute=1),))
+        self.assertEqual(shaper.connecting(A, 0.0), 0.0)
+        self.assertEqual(shaper.wait(A, 1.0), 0.0)
+
+    def test_fewer_workers(self) -> None:
+        """Q-93: there are no more workers than may connect in a minute."""
+        shaper = Shaper((ShapingRule(connections=4, connections_per_minute=2),))
+        shaper.learn(A, HOSTS)
+        self.assertEqual(shaper.connections(A), 2)
+
+    def test_full_and_clock_set_back(self) -> None:
+        """A clock that is set back by a day keeps nobody from connecting for a day."""
+        shaper = Shaper((ShapingRule(connections_per_minute=1),))
+        _ = shaper.connecting(A, 100_000.0)
+        _ = shaper.connecting(A, 100_000.0)
+        self.assertEqual(shaper.wait(A, 13_600.0), 0.0)
+        self.assertEqual(shaper.connecting(A, 13_600.0), 0.0)
 
     def test_clock_set_back(self) -> None:
         """A clock that is set back by a day blocks nobody for a day."""
@@ -153,7 +176,7 @@ class PauseTests(SynchronousTestCase):
         self.failed(0.0)
         self.assertEqual(self.shaper.objection(A, 60.0), "")
         self.assertNotEqual(self.shaper.objection(A, 60.0), "")
-        self.shaper.connected(A, 61.0)
+        self.shaper.connected(A)
         self.assertEqual(self.shaper.objection(A, 61.0), "")
 
     def test_nobody_found_out(self) -> None:
