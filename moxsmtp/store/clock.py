@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, cast, extract, func, select
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["Clock", "database_clock", "given_clock"]
+__all__ = ["Clock", "database_clock", "given_clock", "moved"]
 
 Clock = Callable[[Transaction, datetime], int]
 """Microseconds since the epoch, in a transaction, where C{datetime} is the process's own time."""
@@ -35,3 +35,12 @@ def database_clock(tx: Transaction, now: datetime) -> int:
 def given_clock(_: Transaction, now: datetime) -> int:
     """The time as given, on any database."""
     return write_time(now)
+
+
+def moved(time: datetime, now: datetime, moment: int) -> int:
+    """
+    What a process means by C{time}, where it is C{now}, for all others, where it
+    is C{moment}: else one whose clock is a day behind would try again at once,
+    and give up within seconds.
+    """
+    return moment + write_time(time) - write_time(now)

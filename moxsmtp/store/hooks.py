@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from moxsmtp.queue.job import Hook, HookResult, Lease
 from moxsmtp.queue.storage import IHookStore
-from moxsmtp.store.clock import Clock, database_clock
-from moxsmtp.store.columns import read_hook_results, write_hook_results, write_time
+from moxsmtp.store.clock import Clock, database_clock, moved
+from moxsmtp.store.columns import read_hook_results, read_time, write_hook_results, write_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.hook_rows import HOOKS, read_hook, retire_hook
 from moxsmtp.store.leases import Leases, hold_fence
@@ -84,14 +84,15 @@ class HookStore(Leases):
                 return None
             waiting = read_hook(rows[0])
             begun = replace(waiting, attempts=waiting.attempts + 1)
-            begun = replace(begun, next_attempt=next_attempt(begun))
+            following = moved(next_attempt(begun), now, moment)
+            begun = replace(begun, next_attempt=read_time(following))
             tx.execute(
                 _BEGIN,
                 {
                     "id": begun.id,
                     "attempts": begun.attempts,
                     "now": moment,
-                    "next_attempt": write_time(begun.next_attempt),
+                    "next_attempt": following,
                 },
             )
             return begun

@@ -19,7 +19,7 @@ from moxsmtp.interfaces import Allowance, IContent, IQueue, NewJob, Spooled
 from moxsmtp.queue.job import Batch, FromIdInUse, Job, Lease, Settlement
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.smtp.address import Path
-from moxsmtp.store.clock import Clock, database_clock
+from moxsmtp.store.clock import Clock, database_clock, moved
 from moxsmtp.store.columns import write_path, write_time
 from moxsmtp.store.content import StoredContent
 from moxsmtp.store.database import Database
@@ -162,7 +162,8 @@ class JobStore(Leases):
         def work(tx: Transaction) -> None:
             hold_fence(tx, self.owner, lease)
             jobs = [each for batch in batches for each in batch.jobs]
-            put_back(tx, lease, jobs, write_time(until), self._clock(tx, now))
+            moment = self._clock(tx, now)
+            put_back(tx, lease, jobs, moved(until, now, moment), moment)
 
         await self._database.transact(work)
 

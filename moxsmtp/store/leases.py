@@ -36,8 +36,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
 from moxsmtp.queue.job import Lease, LeaseLost
-from moxsmtp.store.clock import Clock, database_clock
-from moxsmtp.store.columns import duration_microseconds, read_time, write_time
+from moxsmtp.store.clock import Clock, database_clock, moved
+from moxsmtp.store.columns import duration_microseconds, read_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.schema import destination
 from moxsmtp.store.transaction import Transaction
@@ -318,7 +318,7 @@ class Leases:
         See L{moxsmtp.queue.storage.ILeases.release}.  A lease that was lost
         leaves nothing to give back.
         """
-        earliest = 0 if rests_until is None else write_time(rests_until)
+        now = self._now()
 
         def work(tx: Transaction) -> None:
             try:
@@ -331,7 +331,8 @@ class Leases:
             if due is None or lease.slot:
                 tx.execute(_FORGET, _key(lease))
             else:
-                due = max(due, earliest)
+                if rests_until is not None:
+                    due = max(due, moved(rests_until, now, self._clock(tx, now)))
                 tx.execute(_GIVE_BACK, _key(lease) | {"next_due": due, "troubled": int(troubled)})
 
         await self._database.transact(work)

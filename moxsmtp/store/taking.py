@@ -13,7 +13,8 @@ from typing import Any, Final
 from sqlalchemy import bindparam, select, text, update
 
 from moxsmtp.queue.job import Batch, Job, Lease
-from moxsmtp.store.columns import read_time, write_time
+from moxsmtp.store.clock import moved
+from moxsmtp.store.columns import read_time
 from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, read_job
 from moxsmtp.store.leases import open_slot
@@ -104,7 +105,8 @@ def take_due(
     taken: set[int] = set()
     for leader in rows[:count]:
         if leader.id not in taken:
-            jobs = tuple(_begun(tx, _together(tx, leader, taken), lease, now, next_attempt))
+            together = _together(tx, leader, taken)
+            jobs = tuple(_begun(tx, together, lease, now, started, next_attempt))
             batches.append(Batch(jobs, started=started, body=_body(tx, jobs[0])))
     opened = (
         len(rows) > count
@@ -133,6 +135,7 @@ def _begun(
     waiting: Sequence[Job],
     lease: Lease,
     now: int,
+    started: datetime,
     next_attempt: Callable[[Job], datetime],
 ) -> Iterator[Job]:
     """Marked before anything is sent (Q-10); whether it may be is asked, too (Q-30)."""
@@ -140,7 +143,7 @@ def _begun(
         replace(each, attempts=each.attempts + 1, last_attempt=read_time(now)) for each in waiting
     ]
     # One time for all: each with a jitter of its own, they would be parted for good.
-    following = next_attempt(counted[0])
+    following = moved(next_attempt(counted[0]), started, now)
     for each in counted:
         tx.execute(
             _BEGIN,
@@ -148,11 +151,12 @@ def _begun(
                 "id": each.id,
                 "attempts": each.attempts,
                 "now": now,
-                "next_attempt": write_time(following),
+                "next_attempt": following,
                 "slot": lease.slot,
             },
         )
-        yield replace(each, next_attempt=following, suppressed=is_suppressed(tx, each))
+        suppressed = is_suppressed(tx, each)
+        yield replace(each, next_attempt=read_time(following), suppressed=suppressed)
 
 
 def _body(tx: Transaction, leader: Job) -> bytes | None:

@@ -35,7 +35,7 @@ from moxsmtp.interfaces import (
 from moxsmtp.names import AddressLiteral, parse_domain
 from moxsmtp.queue.job import Hook, Job, Lease, Result, Settlement
 from moxsmtp.smtp.address import Path
-from moxsmtp.store.clock import given_clock
+from moxsmtp.store.clock import Clock, given_clock
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.database import Database
 from moxsmtp.store.files import ContentFiles
@@ -270,7 +270,7 @@ class Contract(unittest.SynchronousTestCase):
         """There is no Maildir."""
         raise LookupError(f"{account}/{name}")
 
-    def job_store(self, owner: str) -> JobStore:
+    def job_store(self, owner: str, clock: Clock = given_clock) -> JobStore:
         """The queue as a process sees it."""
         return JobStore(
             self.failing,
@@ -280,7 +280,7 @@ class Contract(unittest.SynchronousTestCase):
             wake=self.wake,
             stored=self.stored.append,
             keep_hooks=lambda _: self.keep_hooks,
-            clock=given_clock,
+            clock=clock,
         )
 
     def wake(self) -> None:

@@ -11,7 +11,8 @@ from zope.interface.verify import verifyObject
 from moxsmtp.interfaces import HookTarget
 from moxsmtp.queue.job import Hook, HookResult, Lease, LeaseLost
 from moxsmtp.queue.storage import IHookStore
-from moxsmtp.store.columns import read_hook_results
+from moxsmtp.store.columns import read_hook_results, write_time
+from moxsmtp.store.hooks import HookStore
 from tests.store.contract import NOW, Contract, new_hook
 
 MINUTE = timedelta(minutes=1)
@@ -70,6 +71,20 @@ class HookStoreTests(Contract):
         self.assertEqual((hook.attempts, hook.next_attempt), (1, NOW + 10 * MINUTE))
         (row,) = self.rows("hook")
         self.assertEqual((row["attempts"], row["in_flight"]), (1, 1))
+
+    def test_clock_of_another(self) -> None:
+        """
+        A process whose clock is a day behind the database's waits as long as it
+        means to before the next call (Q-74).
+        """
+        self.add_hook()
+        hooks = HookStore(
+            self.database, owner="far", now=self.now, clock=lambda _, now: write_time(now + DAY)
+        )
+        (lease,) = self.claim(hooks)
+        self.result(hooks.take(lease, self.time, self.in_ten_minutes))
+        (row,) = self.rows("hook")
+        self.assertEqual(row["next_attempt"], write_time(self.time + DAY + 10 * MINUTE))
 
     def test_one_per_url(self) -> None:
         """Calls to one URL are one destination, in the order of their times (Q-75)."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from moxsmtp.interfaces import OutgoingEvent
 from moxsmtp.queue.job import Batch, Lease, LeaseLost, Retired, Settlement
+from moxsmtp.store.columns import write_time
 from moxsmtp.store.jobs import JobStore
 from tests.store.contract import NOW, Contract, new_job, result, spooled
 
@@ -109,6 +110,34 @@ class SeveralTests(TakingContract):
         self.time += 2 * SECOND
         self.claim(self.job_store("other"))
         self.failure(self.jobs.put_back(lease, batches, self.time), LeaseLost)
+
+    def test_clock_ahead(self) -> None:
+        """
+        A process whose clock is a day off the database's, either way, waits as
+        long as it means to before it tries again: else eight attempts would be
+        over in seconds (Q-10, Q-11).
+        """
+        self.check_clock(timedelta(days=1))
+
+    def test_clock_behind(self) -> None:
+        """The same, the other way round (Q-10, Q-11)."""
+        self.check_clock(timedelta(days=-1))
+
+    def check_clock(self, off: timedelta) -> None:
+        """@param off: How far the process's clock is ahead."""
+        self.add(new_job(next_attempt=NOW - timedelta(days=2)))
+        store = self.job_store("far", clock=lambda _, now: write_time(now - off))
+        (lease,) = self.claim(store)
+        (batch,) = self.several(lease, 1, store=store)
+        (row,) = self.rows("job")
+        self.assertEqual(row["next_attempt"], write_time(self.time - off + 600 * SECOND))
+        self.assertEqual(write_time(batch.leader.next_attempt), row["next_attempt"])
+        self.result(store.put_back(lease, [batch], self.time + SECOND))
+        (row,) = self.rows("job")
+        self.assertEqual(row["next_attempt"], write_time(self.time - off + SECOND))
+        self.result(store.release(lease, troubled=False, rests_until=self.time + 2 * SECOND))
+        (row,) = self.rows("destination")
+        self.assertEqual(row["next_due"], write_time(self.time - off + 2 * SECOND))
 
     def test_rest(self) -> None:
         """A destination that is to rest is not due before its time, unless something is added."""
