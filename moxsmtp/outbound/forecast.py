@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from moxsmtp.interfaces import RequireTLS
@@ -138,7 +139,7 @@ class Forecaster:
             next_hop=next_hop,
             policy=destination.policy,
             hosts=tuple(hosts),
-            failure=None if any(host.demand for host in hosts) else hosts[-1].failure,
+            failure=None if any(host.demand for host in hosts) else _failure(hosts),
             steps=(*next_hop.steps, *destination.steps),
         )
 
@@ -158,6 +159,14 @@ class Forecaster:
         if isinstance(needed, Unreachable):
             return replace(found, failure=needed)
         return replace(found, demand=needed.demand, steps=(*found.steps, *needed.steps))
+
+
+def _failure(hosts: Sequence[HostForecast]) -> Unreachable | None:
+    """What all come to; for good where that is so of all of them (Q-61)."""
+    last = hosts[-1].failure
+    if last is not None and any(each.failure and not each.failure.permanent for each in hosts):
+        return replace(last, permanent=False)
+    return last
 
 
 def _host(host: Host, port: int, located: Located | Unreachable, sources: Sources) -> HostForecast:

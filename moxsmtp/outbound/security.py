@@ -271,7 +271,7 @@ class TLSPolicies:
             if sts is Sts.MISMATCH:
                 self._ignored("mtastsmx")
             if dane.error:
-                self._ignored("dane")
+                self._ignored("badtlsa")
         steps = (*looked.steps, f"TLS of {host.ascii}: {demand.mode}, {demand.why}")
         return HostTLS(demand, steps, lambda demand: self._security(demand, tallies))
 

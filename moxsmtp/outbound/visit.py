@@ -18,7 +18,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from moxsmtp.interfaces import ChannelBinding, IContent, IMetrics
+from moxsmtp.interfaces import ChannelBinding, IContent, IMetrics, RequireTLS
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.connection import ESMTPClient
 from moxsmtp.outbound.dial import DIAL_LIMIT, share_of
@@ -48,6 +48,7 @@ class Visit:
     @ivar session: The last one there was; L{None}: it came to none.
     @ivar is_new: It was made for this visit.
     @ivar errors: Of addresses that could not be connected to.
+    @ivar is_last: Nothing follows on its session: with TLS is how the next message is to go.
     @ivar is_put_off: No connection may be made now (Q-93).
     """
 
@@ -56,6 +57,7 @@ class Visit:
         self.session: Session | None = None
         self.is_new = False
         self.errors: list[str] = []
+        self.is_last = False
         self.is_put_off = False
 
 
@@ -97,6 +99,8 @@ class Visits:
         """Once more over a new connection without TLS, to the same address (Q-60)."""
         address = failed.likeness.address
         self._metrics.count("mox_queue_plaintext_fallback_total")
+        if work.batch.leader.require_tls is RequireTLS.NO:
+            self._metrics.count("mox_queue_tlsrequiredno_ignored_total", ignored="badtls")
         self._log.info(
             "TLS with {host} failed, going on without: {error}",
             host=target.name,
@@ -109,7 +113,7 @@ class Visits:
             work.note(error)
             work.refuse(Unreachable(permanent=False, status="4.1", error=error))
             return
-        visit.is_new = True
+        visit.is_new = visit.is_last = True
         await self._hand_over(visit, work, target, session, content)
 
     # -- a session
@@ -222,6 +226,9 @@ class Visits:
             client.leave()
             return
         fates = client.exchange.fates
+        exchange = client.exchange
+        if mailing.require_tls and exchange.is_open and not exchange.capabilities.require_tls:
+            self._metrics.count("mox_queue_requiretls_unsupported_total", reason="norequiretls")
         self._heed(work, target, session, fates)
         visit.word = "timeout" if client.is_late else _result(fates)
 
@@ -255,7 +262,7 @@ class Visits:
     def finish(self, visit: Visit, *, most: int = MOST_MESSAGES) -> None:
         """Let the session wait for another message, or end it."""
         if visit.session is not None:
-            self._sessions.keep(visit.session, most=most)
+            self._sessions.keep(visit.session, most=0 if visit.is_last else most)
 
 
 def _likeness(target: Target, address: IPAddress, demand: Demand) -> Likeness:

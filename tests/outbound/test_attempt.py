@@ -476,6 +476,29 @@ class TLSTests(AttemptTestCase):
                 [("opportunistic", "temperror"), ("skip", "ok")],
             )
 
+    def test_waived(self) -> None:
+        """Q-91: a failed handshake that C{TLS-Required: No} has us ignore is counted."""
+        for wish, counted in ((RequireTLS.NO, [{"ignored": "badtls"}]), (RequireTLS.UNSET, [])):
+            self.setUp()
+            _ = self.begin(job(1, require_tls=wish))
+            self.play(self.wires[0], self.OFFER)
+            self.wires[0].lose()
+            self.assertEqual(self.labels("mox_queue_tlsrequiredno_ignored_total"), counted)
+
+    def test_clear_session_ends(self) -> None:
+        """
+        Q-60: nothing follows on a connection in the clear, as TLS is tried first each
+        time; such connections do not pile up at a server whose TLS is broken.
+        """
+        attempt = self.begin()
+        self.play(self.wires[0], self.OFFER)
+        self.wires[0].lose()
+        self.play(self.wires[1], b"220 mx\r\n250 mx\r\n250 ok\r\n250 ok\r\n354 go\r\n")
+        self.wires[1].say(b"250 ok\r\n")
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.assertEqual(self.wires[1].take(), b"QUIT\r\n")
+        self.assertEqual(len(self.sessions), 0)
+
     def test_once(self) -> None:
         """The connection in clear is tried once, and then it is the next host's turn (Q-60)."""
         attempt = self.begin()

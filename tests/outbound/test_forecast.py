@@ -144,6 +144,16 @@ class DirectTests(ForecastTestCase):
         self.assertEqual(found.failure, found.hosts[0].failure)
         self.assertIsNone(found.hosts[0].demand)
 
+    def test_not_for_good(self) -> None:
+        """Q-61: as long as one host's addresses are unknown, it does not fail for good."""
+        self.zone["there.example", RRType.MX] = signed(
+            MX(10, "mx1.there.example"), MX(20, "mx.there.example")
+        )
+        found = self.forecast(require_tls=RequireTLS.YES)
+        self.assertEqual([h.failure and h.failure.permanent for h in found.hosts], [False, True])
+        assert found.failure is not None
+        self.assertFalse(found.failure.permanent)
+
     def test_unknown_policy(self) -> None:
         """A policy that cannot be known lets the mail wait."""
         self.policies.found = StsFound(None, reason="no answer", temporary=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
+from OpenSSL import crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 
-from moxsmtp.dns.records import MX, Question, RRType
+from moxsmtp.dns.records import MX, TLSA, Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import RequireTLS
 from moxsmtp.names import parse_domain
 from moxsmtp.outbound.route import Routing
 from moxsmtp.outbound.sessions import Sessions
 from moxsmtp.outbound.transport import Direct, Route
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed
-from tests.outbound.servers import Wire
+from tests.outbound.servers import ServerCreator, TLSServer, Wire, certificate
 from tests.outbound.test_attempt import GREETING, NOW, ONE, TWO, AttemptTestCase, job
 
 OTHER = parse_domain("other.example")
@@ -176,15 +178,95 @@ class LikenessTests(ReuseTestCase):
     """What two messages have to have in common."""
 
     def test_demands(self) -> None:
-        """Q-94: mail under REQUIRETLS, or of another transport, does not share a session."""
+        """Q-94: mail of another transport does not share a session."""
         self.first()
-        _ = self.send(require_tls=RequireTLS.YES)
-        self.assertEqual(len(self.dials), 1)
         self.routing = Routing(
             transports={"other": Direct("other")}, routes=(Route((), (), 0, "other"),)
         )
         _ = self.send()
         self.assertEqual(len(self.dials), 2)
+
+
+class VerifiedTests(ReuseTestCase):
+    """Sessions with a host that DANE vouches for."""
+
+    TLSA = Question("_2525._tcp.mx1.example", RRType.TLSA)
+
+    def setUp(self) -> None:
+        """There is one host, and all that the DNS says is authentic."""
+        super().setUp()
+        self.creator = ServerCreator()
+        leaf, _ = certificate()
+        digest = hashlib.sha256(crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf)).digest()
+        self.signed("there.example", RRType.CNAME)
+        self.signed("there.example", RRType.MX, MX(1, "mx1.example"))
+        self.signed("mx1.example", RRType.CNAME)
+        self.signed("mx1.example", RRType.A, str(ONE))
+        self.signed("mx1.example", RRType.AAAA)
+        self.signed(self.TLSA.name, RRType.TLSA, TLSA(3, 0, 1, digest))
+
+    def signed(self, name: str, type_: RRType, *records: Record) -> None:
+        """An answer that is authentic."""
+        self.dns.zone[Question(name, type_)] = Answer(records, authentic=True)
+
+    def opened(self, wire: Wire, *keywords: bytes) -> TLSServer:
+        """A session under TLS, up to what EHLO announces."""
+        self.play(wire, b"220 mx\r\n250-mx\r\n250 STARTTLS\r\n")
+        wire.say(b"220 go\r\n")
+        server = TLSServer(wire, self.creator)
+        server.take()
+        server.say(b"250-mx\r\n" + b"".join(b"250-%b\r\n" % each for each in keywords))
+        server.say(b"250 PIPELINING\r\n")
+        return server
+
+    def wait_for_another(self, **changes: Any) -> TLSServer:
+        """A message was delivered, and its session waits."""
+        attempt = self.send(**changes)
+        server = self.opened(self.wires[-1], b"REQUIRETLS")
+        for replies in (b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 ok\r\n"):
+            server.say(replies)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        server.take()
+        return server
+
+    def test_require_tls(self) -> None:
+        """Q-94: mail under REQUIRETLS has a session of its own, and says so in MAIL (Q-61)."""
+        one = self.wait_for_another()
+        two = self.wait_for_another(require_tls=RequireTLS.YES)
+        self.assertEqual(len(self.dials), 2)
+        self.assertEqual(one.take(), b"")
+        _ = self.send(require_tls=RequireTLS.YES)
+        self.assertIn(b" REQUIRETLS\r\n", two.take())
+        self.assertEqual(len(self.dials), 2)
+
+    def test_other_records(self) -> None:
+        """Q-94: a session serves nobody once other TLSA records are there to be fulfilled."""
+        self.wait_for_another()
+        self.signed(self.TLSA.name, RRType.TLSA, TLSA(3, 0, 1, b"x" * 32))
+        self.clock.advance(10)
+        _ = self.send()
+        self.assertEqual(len(self.dials), 2)
+
+    def test_records_unknown(self) -> None:
+        """Trap 14: nor when it is unknown which there are."""
+        one = self.wait_for_another()
+        self.dns.zone[self.TLSA] = LookupFailed("SERVFAIL")
+        self.clock.advance(10)
+        outcome = self.successResultOf(self.send()).outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertFalse(outcome.permanent)
+        self.assertEqual(one.take(), b"")
+
+    def test_require_tls_is_not_offered(self) -> None:
+        """Q-61, Q-91: a host without REQUIRETLS is passed over, for good, and is counted."""
+        attempt = self.send(require_tls=RequireTLS.YES)
+        self.opened(self.wires[0])
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertEqual((outcome.permanent, outcome.code, outcome.status), (True, 554, "7.30"))
+        self.assertEqual(
+            self.labels("mox_queue_requiretls_unsupported_total"), [{"reason": "norequiretls"}]
+        )
 
 
 class BoundTests(ReuseTestCase):
