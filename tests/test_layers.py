@@ -119,6 +119,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.mtasts.policy": LANGUAGE,
     "moxsmtp.mtasts.refresh": SHELL,
     "moxsmtp.mtasts.storage": LANGUAGE,
+    "moxsmtp.outlet": SHELL,
     "moxsmtp.metrics": EDGE,
     "moxsmtp.config": EDGE,
     "moxsmtp.bridge": EDGE,
@@ -150,7 +151,7 @@ LAYERS: Final[Mapping[str, int]] = {
 
 #: Shells that others may import: what several of them would otherwise hold twice.
 #: They know no other shell themselves.
-SHARED: Final = frozenset({"moxsmtp.https"})
+SHARED: Final = frozenset({"moxsmtp.https", "moxsmtp.outlet"})
 
 #: The only modules that may import the reactor: where processes begin.
 REACTOR_OWNERS: Final = ("moxsmtp.tap", "moxsmtp.worker.__main__")

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from moxsmtp.interfaces import ChannelBinding, IContent
 from moxsmtp.outbound.content import some, whole
 from moxsmtp.outbound.deadlines import Deadlines
+from moxsmtp.outlet import Outlet
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import (
     AwaitReply,
@@ -104,6 +105,7 @@ class ESMTPClient(TwistedProtocol):
         self._security = security
         self._clock = clock
         self._binding = binding
+        self._outlet: Outlet
         self._prefix = b""
         self._content: IContent | None = None
         self._decided: Deferred[None] | None = None
@@ -181,6 +183,7 @@ class ESMTPClient(TwistedProtocol):
     def connectionMade(self) -> None:
         """See C{IProtocol}."""
         self._is_connected = True
+        self._outlet = Outlet(self.transport)
         if self._is_finished:
             self.transport.abortConnection()
             return
@@ -210,6 +213,7 @@ class ESMTPClient(TwistedProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # always given
         """See C{IProtocol}."""
         self._is_connected = False
+        self._outlet.forget()
         self._deadlines.stop()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
@@ -243,7 +247,7 @@ class ESMTPClient(TwistedProtocol):
             step = self.exchange.step()
             match step:
                 case Write(octets):
-                    self.transport.write(octets)
+                    self._outlet.write(octets)
                 case AwaitReply(limit):
                     if step is not self._awaited:
                         self._awaited = step
@@ -278,6 +282,7 @@ class ESMTPClient(TwistedProtocol):
             raise RuntimeError("an exchange that may use TLS needs to know which")
         self._deadlines.set(_HANDSHAKE_LIMIT, "no TLS handshake in time")
         self._shaking_hands = True
+        self._outlet.wrap()
         self.transport.startTLS(self._security.creator)
 
     # -- content --
@@ -309,12 +314,12 @@ class ESMTPClient(TwistedProtocol):
                 offset += len(read)
                 piece += read
                 if offset < size:
-                    self.transport.write(stuffer.encode(piece))
+                    self._outlet.write(stuffer.encode(piece))
                     piece = b""
                     if self._writable is not None:
                         await self._writable
             # The exchange says the dot, if the server has been silent.
-            self.transport.write(stuffer.encode(piece) + stuffer.finish().removesuffix(b".\r\n"))
+            self._outlet.write(stuffer.encode(piece) + stuffer.finish().removesuffix(b".\r\n"))
             if self._writable is not None:
                 await self._writable
         finally:

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
+from moxsmtp.outlet import Outlet
 from moxsmtp.receive.admission import SHUTTING_DOWN, Admission
 from moxsmtp.receive.alarm import Alarm
 from moxsmtp.receive.begin import begin
@@ -27,7 +28,6 @@ from moxsmtp.receive.company import Company
 from moxsmtp.receive.conversation import Conversation
 from moxsmtp.receive.entrance import host_of
 from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
-from moxsmtp.receive.outlet import Outlet
 from moxsmtp.receive.pace import Pace
 from moxsmtp.receive.proxy import Relayed
 from moxsmtp.receive.tracing import Trace

@@ -119,8 +119,8 @@ class Wire:
         self.producer = None
 
     def getHandle(self) -> Any:
-        """See C{ISSLTransport}."""
-        return self.protocol.getHandle()
+        """See C{ISSLTransport} and C{ITCPTransport}: there is no socket."""
+        return self.protocol.getHandle() if self.TLS else None
 
     def startTLS(self, creator: Any) -> None:
         """See C{ITLSTransport}."""

@@ -1,5 +1,5 @@
 """
-Replies on their way out.
+Replies and commands on their way out.
 
 Twisted keeps what is written until the socket is known to be ready, which costs
 two system calls and a turn of the reactor for every reply.  A socket of which

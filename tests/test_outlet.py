@@ -1,4 +1,4 @@
-"""Tests for L{moxsmtp.receive.outlet}; pairs of sockets, connected inside this process."""
+"""Tests for L{moxsmtp.outlet}; pairs of sockets, connected inside this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from moxsmtp.receive.outlet import Outlet
+from moxsmtp.outlet import Outlet
 
 
 class SocketTransport(StringTransport):
