@@ -233,14 +233,15 @@ class Deliver:
         domain = leader.destination.ascii
         if visit.is_new:
             self._shaper.connected(domain)
-            exchange = session.client.exchange
-            if exchange.is_open and not target.is_limited:
-                await self._records.seen(
-                    leader,
-                    starttls=exchange.opening.starttls_offered,
-                    require_tls=exchange.capabilities.require_tls,
-                )
+        # First: an attempt that is cut while something is written leaves no session behind.
         self._visits.finish(visit, most=self._shaper.rule(domain).messages_per_connection)
+        exchange = session.client.exchange
+        if visit.is_new and exchange.is_open and not target.is_limited:
+            await self._records.seen(
+                leader,
+                starttls=exchange.opening.starttls_offered,
+                require_tls=exchange.capabilities.require_tls,
+            )
 
     @contextmanager
     def _measured(self, work: Work, transport: str) -> Iterator[_Ending]:

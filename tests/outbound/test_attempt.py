@@ -65,9 +65,10 @@ def job(number: int = 1, **changes: Any) -> Job:
 
 
 class Memory:
-    """What was put down."""
+    """What was put down.  @ivar writing: What that waits for; L{None}: nothing."""
 
     def __init__(self) -> None:
+        self.writing: Deferred[None] | None = None
         self.told: list[TLSResult] = []
         self.announced: list[tuple[int, bool, bool]] = []
 
@@ -78,6 +79,8 @@ class Memory:
     async def seen(self, job: Job, *, starttls: bool, require_tls: bool) -> None:
         """See L{Records}."""
         self.announced.append((job.id, starttls, require_tls))
+        if self.writing is not None:
+            await self.writing
 
 
 class AttemptTestCase(SynchronousTestCase):

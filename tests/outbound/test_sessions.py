@@ -173,6 +173,16 @@ class ReuseTests(ReuseTestCase):
         self.assertEqual(wire.closed, "aborted")
         self.assertEqual(len(self.sessions), 0)
 
+    def test_cancelled_behind_it(self) -> None:
+        """An attempt cut while what the host announced is written down leaves a usable session."""
+        self.records.writing = Deferred()
+        attempt = self.send()
+        self.play(self.wires[0], GREETING, TAKEN)
+        attempt.cancel()
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.delivered(self.wires[0], TAKEN_AGAIN)
+        self.assertEqual(len(self.dials), 1)
+
 
 class LikenessTests(ReuseTestCase):
     """What two messages have to have in common."""
