@@ -179,7 +179,13 @@ class Gate(ICrewOwner):
         key = self._affinity.key(address, listener.proxy.networks)
         worker = self._crew.chosen(key) if key else self._least()
         link = None if worker is None else worker.link
-        if worker is None or link is None or not self._places.take(door.listener, worker.number):
+        # Others go on being served then, and its own clients may come again later.
+        if (
+            worker is None
+            or link is None
+            or (link.is_clogged and worker.is_silent)
+            or not self._places.take(door.listener, worker.number)
+        ):
             self._refuse(connection, door, _TOO_MANY)
             return
         link.pass_on(connection, Arrival(number, next(self._staff.session_ids)))
@@ -188,7 +194,11 @@ class Gate(ICrewOwner):
 
     def _least(self) -> Worker | None:
         present = self._crew.present
-        return min(present, key=lambda one: self._places.held(one.number), default=None)
+        return min(
+            present,
+            key=lambda one: (one.is_silent, self._places.held(one.number)),
+            default=None,
+        )
 
     def _refuse(self, connection: socket.socket, door: Door, reply: Reply) -> None:
         """Where TLS comes first, without a word."""
@@ -243,7 +253,8 @@ class Gate(ICrewOwner):
     def changed(self) -> None:
         """See L{ICrewOwner}."""
         takes = self._crew.present and not any(
-            worker.link is not None and worker.link.is_clogged for worker in self._crew.present
+            worker.link is not None and worker.link.is_clogged and not worker.is_silent
+            for worker in self._crew.present
         )
         for acceptor in self._acceptors:
             if self._is_serving and (takes or self._is_closing):

@@ -104,12 +104,14 @@ class Spawner:
         control = socket.socketpair()
         passing = socket_pair()
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        link = _Link(self._reactor, passing[0], number, watcher, self._write_line)
         try:
-            link = _Link(self._reactor, passing[0], number, watcher, self._write_line)
             descriptors: dict[int, int | str] = {
                 0: nothing, 1: "r", 2: "r",
                 CONTROL: control[1].fileno(), PASSING: passing[1].fileno(), _LOCK: self._lock,
             }  # fmt: skip
+            # First what may fail: there may be no room for more open files.
+            open_channel(self._reactor, control[0], link.channel)
             link.process = self._reactor.spawnProcess(
                 link,
                 sys.executable,
@@ -117,8 +119,8 @@ class Spawner:
                 env=_environment(),
                 childFDs=descriptors,
             )
-            open_channel(self._reactor, control[0], link.channel)
         except BaseException:
+            link.channel.close()
             for end in (control[0], passing[0]):
                 end.close()
             raise

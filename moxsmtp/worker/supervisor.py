@@ -25,9 +25,13 @@ _LONG: Final = 60.0
 #: Seconds for one to get ready.
 _START: Final = 120.0
 
-#: Seconds between two signs of life, and after which one that gave none is dead.
-_PULSE: Final = 10.0
-_SILENT: Final = 30.0
+#: Seconds between two signs of life, and how many may stay out: they are counted, for
+#: time that passes while this process itself stands still says nothing of another.
+_PULSE: Final = 2.0
+_SILENT: Final = 15
+
+#: How many may stay out before others are preferred.
+_SLOW: Final = 2
 
 #: Seconds for one to end by itself: four for its connections (S-15), the rest for
 #: what it has to store.
@@ -48,6 +52,7 @@ class Worker:
 
     @ivar link: The process there; L{None}: there is none now.
     @ivar is_ready: It takes connections.
+    @ivar is_silent: It may hang.
     """
 
     def __init__(self, crew: Crew, number: int) -> None:
@@ -56,14 +61,20 @@ class Worker:
         self.is_ready = False
         self._crew = crew
         self._since = 0.0
-        self._heard = 0.0
+        self._unanswered = 0
         self._delay = _FIRST
         self._timer: IDelayedCall | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """See above."""
+        return self._unanswered >= _SLOW
 
     def start(self) -> None:
         """Start a process."""
         clock = self._crew.clock
         self._timer = None
+        self._unanswered = 0
         self._since = clock.seconds()
         try:
             self.link = self._crew.spawn(self.number, self)
@@ -98,14 +109,16 @@ class Worker:
 
     def _feel(self) -> None:
         """Who hangs would keep everybody waiting whose connections it got."""
-        clock = self._crew.clock
         self._timer = None
-        if clock.seconds() - self._heard > _SILENT:
+        if self._unanswered >= _SILENT:
             _log.error("worker {number} does not answer, and is killed", number=self.number)
             self.kill()
             return
+        self._unanswered += 1
         self.tell({"kind": "alive"})
-        self._timer = clock.callLater(_PULSE, self._feel)
+        self._timer = self._crew.clock.callLater(_PULSE, self._feel)
+        if self._unanswered == _SLOW:
+            self._crew.owner.changed()
 
     def _cancel(self) -> None:
         timer, self._timer = self._timer, None
@@ -116,7 +129,9 @@ class Worker:
 
     def heard(self, message: Message) -> None:
         """See L{Watcher.heard}."""
-        self._heard = self._crew.clock.seconds()
+        was_silent, self._unanswered = self.is_silent, 0
+        if was_silent:
+            self._crew.owner.changed()
         if message["kind"] == "ready":
             if not self._crew.is_stopping:
                 self._cancel()

@@ -180,6 +180,28 @@ class ArrivalTests(GateCase):
         self.come()
         self.assertEqual(sum(self.counts), 3)
 
+    def test_hangs(self) -> None:
+        """
+        A worker that takes no more and gives no sign of life stops only its own clients:
+        they are told to come again, all others are served by those who work.
+        """
+        self.serving()
+        self.come("192.0.2.1")
+        hanging = self.counts.index(1)
+        other = self.links[1 - hanging]
+        self.links[hanging].is_clogged = True
+        self.come("192.0.2.1")
+        for _ in range(2):
+            self.assertEqual(self.reactor.reading, set())
+            self.reactor.advance(2)
+            other.watcher.heard({"kind": "alive"})
+        self.come("192.0.2.1")
+        self.assertTrue(self.last_words().startswith(b"421 4.7.0"))
+        self.come(*["127.0.0.1"] * 2)
+        self.assertEqual((self.counts[hanging], self.counts[1 - hanging]), (2, 2))
+        self.links[hanging].watcher.heard({"kind": "alive"})
+        self.assertEqual(self.reactor.reading, set())
+
     def test_nobody(self) -> None:
         """With no worker at all connections wait until there is one."""
         self.serving()

@@ -184,13 +184,26 @@ class ReplaceTests(CrewCase):
 
     def test_hangs(self) -> None:
         """One that gives no sign of life for half a minute is killed, one that does is not."""
-        for _ in range(10):
-            self.clock.advance(10)
+        for second in range(2, 36, 2):
+            self.assertEqual(self.links[0].killed, second > 32)
+            self.clock.advance(2)
             self.links[1].watcher.heard({"kind": "alive"})
         self.assertEqual([link.killed for link in self.links[:2]], [True, False])
         self.assertEqual([link.number for link in self.links], [0, 1, 0])
-        self.assertEqual(self.links[1].kinds(), ["start", *["alive"] * 10])
+        self.assertEqual(self.links[1].kinds(), ["start", *["alive"] * 17])
         self.assertEqual(self.owner.messages, [])
+
+    def test_time_jumps(self) -> None:
+        """
+        The clock is put forward, or this process was halted for long: that is no sign of
+        death, for nobody had a chance to answer.
+        """
+        for _ in range(3):
+            self.clock.advance(1000)
+            for link in self.links:
+                self.assertEqual(link.kinds()[-1], "alive")
+                link.watcher.heard({"kind": "alive"})
+        self.assertEqual([link.killed for link in self.links], [False, False])
 
     def test_logged(self) -> None:
         """An end is one line; nothing else is made of it."""
