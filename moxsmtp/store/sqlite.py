@@ -1,9 +1,11 @@
 """
 SQLite: one writer, which commits whatever has queued at once, and readers.
 
-Each unit of a group has a savepoint, so that one that fails harms no other.
-Some errors make SQLite roll back the whole transaction; then the unit at fault
-keeps its error and the others run again, one by one.
+A group runs without savepoints first: with one, SQLite keeps a copy of each page
+that a unit changes.  If a unit fails that has changed something, all of the group
+begin anew, each with a savepoint, so that one that fails harms no other.  Some
+errors make SQLite roll back the whole transaction; then the unit at fault keeps
+its error and the others run again, one by one.
 """
 
 from __future__ import annotations
@@ -218,12 +220,38 @@ class Writer(_Worker):
 
     def _run(self, works: Sequence[Work]) -> Sequence[Outcome]:
         if len(works) > 1:
-            outcomes = self._together(works)
-            if outcomes is not None:
-                return outcomes
+            outcomes = self._plainly(works)
+            return self._saved_each(works) if outcomes is None else outcomes
         return [self._alone(work, "BEGIN IMMEDIATE") for work in works]
 
-    def _together(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def _plainly(self, works: Sequence[Work]) -> Sequence[Outcome] | None:
+        """
+        A group without savepoints.
+
+        @return: L{None}: one failed that had changed something; nothing was done.
+        """
+        outcomes: list[Outcome] = []
+        core: _Core | None = None
+        try:
+            core = self._core()
+            driver = core.driver
+            driver.execute("BEGIN IMMEDIATE")
+            for work in works:
+                before = driver.total_changes
+                outcome = self._outcome(core, work)
+                outcomes.append(outcome)
+                is_intact = driver.in_transaction and driver.total_changes == before
+                if isinstance(outcome, Raised) and not is_intact:
+                    core.tx.spare()
+                    core.rollback()
+                    return None
+            driver.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the callers are told
+            return [Raised(self._undone(core, error))] * len(works)
+        return outcomes
+
+    def _saved_each(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """A group with savepoints."""
         outcomes: list[Outcome] = []
         core: _Core | None = None
         try:
@@ -247,21 +275,25 @@ class Writer(_Worker):
 
     def _saved(self, core: _Core, work: Work) -> Outcome:
         """One unit of a group.  The transaction may be gone after it."""
-        outcome: Outcome
         core.driver.execute("SAVEPOINT unit")
+        outcome = self._outcome(core, work)
+        if core.driver.in_transaction:
+            if isinstance(outcome, Raised):
+                core.driver.execute("ROLLBACK TO unit")
+            core.driver.execute("RELEASE unit")
+        return outcome
+
+    def _outcome(self, core: _Core, work: Work) -> Outcome:
+        """What a unit gives; what it has changed stands."""
         core.tx.error = None
         doomed = len(core.tx.doomed)
         try:
-            outcome = Done(work(core.tx))
+            value = work(core.tx)
             core.check()
         except BaseException as error:  # noqa: BLE001  # whatever it is, the caller is told
-            outcome = Raised(self._translated(core, error))
             core.tx.spare(doomed)
-            if core.driver.in_transaction:
-                core.driver.execute("ROLLBACK TO unit")
-        if core.driver.in_transaction:
-            core.driver.execute("RELEASE unit")
-        return outcome
+            return Raised(self._translated(core, error))
+        return Done(value)
 
     def rest(self) -> bool:
         """Give a few pages of what was deleted back to the disk."""

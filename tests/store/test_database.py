@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import bindparam, insert, text
@@ -40,6 +41,12 @@ def limit_pages(more: int) -> Any:
 def add_much(tx: Transaction) -> None:
     """More than fits."""
     tx.execute(_ADD, {"name": "much", "value": bytes(10**6)})
+
+
+def _fail(tx: Transaction) -> None:
+    """A unit with a bug."""
+    tx.execute(_PAGES)
+    raise ZeroDivisionError
 
 
 class SQLiteContractTests(SQLiteCase, engine.DatabaseContract):
@@ -154,6 +161,36 @@ class GroupTests(SQLiteCase):
             self.failure(unit, InsufficientStorage)
             self.result(other)
         self.assertEqual(self.names(), ["looks_away", "swallows"])
+
+    def test_failed_without_a_change(self) -> None:
+        """A unit that fails before it has changed anything makes nobody begin anew."""
+        self.assertEqual(self._runs_beside(_fail), 1)
+
+    def test_failed_after_a_change(self) -> None:
+        """What a unit changed before it failed is undone; the others of its group come to pass."""
+
+        def work(tx: Transaction) -> None:
+            add("undone")(tx)
+            _fail(tx)
+
+        self.assertEqual(self._runs_beside(work), 2)
+
+    def _runs_beside(self, failing: Callable[[Transaction], None]) -> int:
+        """How often a unit ran in a group with one that fails; what came of both is right."""
+        runs: list[None] = []
+
+        def counted(tx: Transaction) -> None:
+            runs.append(None)
+            add("counted")(tx)
+
+        release = self.hold()
+        units = [self.database.transact(work) for work in (counted, failing, add("b"))]
+        release()
+        self.result(units[0])
+        self.failure(units[1], ZeroDivisionError)
+        self.result(units[2])
+        self.assertEqual(self.names(), ["b", "counted"])
+        return len(runs)
 
     def test_caught(self) -> None:
         """A unit may catch an error that leaves its transaction whole."""
