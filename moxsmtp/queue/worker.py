@@ -201,6 +201,8 @@ class Worker(Generic[Task, Found]):
         try:
             await self._until_nothing_is_due()
         except CancelledError:
+            if self._end is _End.ABANDONED:
+                await self._settled(0)
             raise
         except Exception:
             # What is on its way to the store was delivered, and must not be forgotten.
@@ -221,7 +223,6 @@ class Worker(Generic[Task, Found]):
             self._troubled = self._work.is_trouble(found) or crawled
             self._settling.append(Deferred.fromCoroutine(self._settle(task, found)))
             if abandoned:
-                await self._settled(0)
                 # The lease is kept: what was left undone is repeated after its end.
                 raise CancelledError
             if self._troubled or self._turn_is_over():

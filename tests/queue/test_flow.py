@@ -165,6 +165,21 @@ class RecordTests(FlowTestCase):
             done.callback(None)
         self.assertEqual([b.leader.id for put, _ in self.store.put for b in put], [3])
 
+    def test_cut_short(self) -> None:
+        """
+        Where a server that stops ends an attempt of which nothing is known, what
+        was delivered before is recorded all the same (Q-1).
+        """
+        self.queue(2)
+        self.answers = [self.delivered(1), Deferred()]
+        runner = self.run_queue()
+        stopped = runner.stopService()
+        self.clock.advance(20)
+        self.assertNoResult(stopped)
+        self.recording[0].callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.settled(), [1])
+
     def test_store_fails(self) -> None:
         """Where no more can be taken, what was delivered is recorded all the same."""
         self.queue(2)
