@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from moxsmtp.admin.commands import Commands
 from moxsmtp.admin.control import Command
 from moxsmtp.admin.forecasting import forecaster
+from moxsmtp.admin.hook_commands import HookCommands
 from moxsmtp.admin.key_commands import KeyCommands
 from moxsmtp.admin.list_commands import ListCommands
 from moxsmtp.admin.queue_commands import QueueCommands
@@ -15,6 +16,7 @@ from moxsmtp.admin.route_commands import RouteCommands
 from moxsmtp.operations import AccountOperations, BackupOperations, MailOperations
 from moxsmtp.parts import Parts
 from moxsmtp.smtp.reply_id import ReplyIds
+from moxsmtp.store.hook_admin import HookAdmin
 
 __all__ = ["control_table"]
 
@@ -33,6 +35,9 @@ def control_table(parts: Parts, reply_ids: ReplyIds) -> Mapping[str, Command]:
         accounts=accounts,
         backup=BackupOperations(parts.engine, parts.reactor),
     )
+    hooks = HookAdmin(
+        parts.engine.database, now=parts.now, wake=parts.hooks.wake, keep=parts.keep_hooks
+    )
     routes = RouteCommands(
         forecaster(
             parts.settings,
@@ -48,7 +53,10 @@ def control_table(parts: Parts, reply_ids: ReplyIds) -> Mapping[str, Command]:
         **commands.table(),
         **KeyCommands(parts.client_keys, parts.accounts).table(),
         **ReplyIdCommands(reply_ids.decode).table(),
-        **QueueCommands(parts.queue_operations, accounts, parts.now).table(),
+        **QueueCommands(
+            parts.queue_operations, accounts, parts.now, lambda: parts.routing.transports
+        ).table(),
+        **HookCommands(hooks, accounts, parts.now).table(),
         **ListCommands(parts.hold_rules, parts.suppressions, accounts, parts.now).table(),
         **routes.table(),
     }

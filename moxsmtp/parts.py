@@ -167,7 +167,7 @@ class Parts:
             now=self.now,
             wake=self._wake_mail,
             stored=self._stored,
-            keep_hooks=self._keep_hooks,
+            keep_hooks=self.keep_hooks,
         )
         self.mail_store = MailStore(
             engine.database,
@@ -181,7 +181,7 @@ class Parts:
             now=self.now,
             wake=self._wake_mail,
             stored=self._stored,
-            keep_hooks=self._keep_hooks,
+            keep_hooks=self.keep_hooks,
         )
         self.queue_operations = QueueOperations(
             self.queue_admin,
@@ -400,7 +400,8 @@ class Parts:
             if account.maildir is not None
         }
 
-    def _keep_hooks(self, account: str) -> timedelta:
+    def keep_hooks(self, account: str) -> timedelta:
+        """How long an account's history of webhook calls stays."""
         found = self.accounts.account(account)
         return found.keep_retired_webhooks if found else KEEP_OF_NOBODY
 

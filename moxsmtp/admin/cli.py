@@ -20,6 +20,7 @@ from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.cli_dkim import dkim
+from moxsmtp.admin.cli_hook import hook
 from moxsmtp.admin.cli_lists import check_dnsbl  # noqa: F401 - a command of "check"
 from moxsmtp.admin.cli_mtasts import check_mta_sts  # noqa: F401 - a command of "check"
 from moxsmtp.admin.cli_queue import hold_rule, queue, retired
@@ -63,6 +64,7 @@ def main(context: click.Context, directory: str | None, config: str | None, as_j
 main.add_command(check)
 main.add_command(dkim)
 main.add_command(hold_rule)
+main.add_command(hook)
 main.add_command(queue)
 main.add_command(reply_id)
 main.add_command(retired)

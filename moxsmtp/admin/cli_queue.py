@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import click
 
 from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, command, print_json
-from moxsmtp.admin.cli_table import LIMIT, Columns, print_table
-from moxsmtp.admin.wire import octets
-from moxsmtp.logs import printable
+from moxsmtp.admin.cli_chosen import (
+    CHOSEN,
+    SORTED,
+    counted,
+    do_work,
+    given_conditions,
+    option,
+    print_raw,
+    show_entries,
+    span,
+    which_first,
+    with_options,
+)
+from moxsmtp.admin.cli_table import Columns, print_table
 
 __all__ = ["hold_rule", "queue", "retired"]
-
-_Function = Callable[..., None]
-_Decorator = Callable[[_Function], _Function]
-
-_TIMES: Final = "'<-1h': more than an hour ago; '>now': later.  May be given twice."
 
 
 @click.group()
@@ -40,56 +44,26 @@ def hold_rule() -> None:
 # -- which jobs ---------------------------------------------------------------------
 
 
-def _option(*names: str, **attributes: Any) -> _Decorator:
-    return click.option(*names, **attributes)
-
-
 _WHOSE: Final = (
-    _option("--account", metavar="ACCOUNT", help="Sent by this one, a name or an address."),
-    _option("--from", "sender", metavar="TEXT", help="With this in the sender; <> for none."),
-    _option(
+    option("--account", metavar="ACCOUNT", help="Sent by this one, a name or an address."),
+    option("--from", "sender", metavar="TEXT", help="With this in the sender; <> for none."),
+    option(
         "--to", "--recipient", "recipient", metavar="TEXT",
         help="With this in the recipient; @example.com is a domain.",
     ),
-    _option("--submitted", multiple=True, metavar="TIME", help=f"Queued then.  {_TIMES}"),
-    _option("--transport", metavar="NAME", help="Sent by this one; '' for where routes say."),
+    span("--submitted", "Queued then."),
+    option("--transport", metavar="NAME", help="Sent by this one; '' for where routes say."),
 )  # fmt: skip
 _WAITING: Final = (
     *_WHOSE,
-    _option("--on-hold/--not-on-hold", "hold", default=None, help="Only those."),
-    _option("--next", "next_attempt", multiple=True, metavar="TIME", help=f"Due then.  {_TIMES}"),
+    option("--on-hold/--not-on-hold", "hold", default=None, help="Only those."),
+    span("--next", "Due then.", "next_attempt"),
 )
 _CHOSEN: Final = (
     click.argument("numbers", metavar="[ID]...", type=int, nargs=-1),
     *_WAITING,
-    _option("--all", "everything", is_flag=True, help="The whole queue."),
-    _option("--dry-run", is_flag=True, help="Show which, and do nothing."),
+    *CHOSEN,
 )
-_SORTED: Final = (
-    _option("--ascending", is_flag=True, help="The earliest first."),
-    LIMIT,
-)
-
-
-def _with(
-    options: tuple[Callable[[_Function], _Function], ...],
-) -> Callable[[_Function], _Function]:
-    def decorate(function: _Function) -> _Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, object]:
-    """What the server is told of conditions: only those that were given."""
-    names = {"everything": "all"}
-    return {
-        names.get(name, name): list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if value is not None and value != () and value is not False
-    } | ({"hold": values["hold"]} if values.get("hold") is not None else {})
 
 
 # -- looking ------------------------------------------------------------------------
@@ -115,30 +89,33 @@ _RETIRED_COLUMNS: Final[Columns] = {
 
 
 @command(queue, "list", "moxsmtp queue list --to @example.org --sort queued")
-@_with(_WAITING)
+@with_options(_WAITING)
 @click.option("--sort", type=click.Choice(["next", "queued"]), default="next", show_default=True)
-@_with(_SORTED)
+@with_options(SORTED)
 def queue_list(server: Server, limit: int, **given: Any) -> None:
     """List the jobs of the queue, the latest first."""
-    entries = server.call("queue.list", {**_given(given), "limit": limit})
+    entries = server.call("queue.list", {**given_conditions(given), "limit": limit})
     print_table(
-        server, entries, _COLUMNS, nothing="no such job waits", limit=limit, which=_which(given)
+        server,
+        entries,
+        _COLUMNS,
+        nothing="no such job waits",
+        limit=limit,
+        which=which_first(given),
     )
 
 
 @command(retired, "list", "moxsmtp retired list --failed --account alice")
-@_with(_WHOSE)
+@with_options(_WHOSE)
 @click.option("--delivered/--failed", "success", default=None, help="Only those.")
-@click.option(
-    "--activity", "last_activity", multiple=True, metavar="TIME", help=f"Left then.  {_TIMES}"
-)
+@with_options((span("--activity", "Left then.", "last_activity"),))
 @click.option(
     "--sort", type=click.Choice(["activity", "queued"]), default="activity", show_default=True
 )
-@_with(_SORTED)
+@with_options(SORTED)
 def retired_list(server: Server, limit: int, **given: Any) -> None:
     """List what has left the queue, the latest first."""
-    arguments = {**_given(given), "limit": limit}
+    arguments = {**given_conditions(given), "limit": limit}
     if given["success"] is not None:
         arguments["success"] = given["success"]
     print_table(
@@ -147,57 +124,26 @@ def retired_list(server: Server, limit: int, **given: Any) -> None:
         _RETIRED_COLUMNS,
         nothing="the history has no such job",
         limit=limit,
-        which=_which(given),
+        which=which_first(given),
     )
-
-
-def _which(given: Mapping[str, Any]) -> str:
-    return "first" if given["ascending"] else "last"
 
 
 @command(queue, "show", "moxsmtp queue show 5")
 @click.argument("number", metavar="ID", type=int)
 @click.option("--raw", is_flag=True, help="Nothing but the message, octet by octet.")
-def queue_show(server: Server, number: int, *, raw: bool) -> None:
+def queueshow_entries(server: Server, number: int, *, raw: bool) -> None:
     """Show job ID with all attempts, from the queue or its history."""
-    if not raw:
-        _show(server, server.call("queue.show", {"numbers": [number]}))
-        return
-    for entry in server.call("queue.dump", {"numbers": [number]}):
-        if server.as_json:
-            print_json(entry)
-        else:
-            sys.stdout.buffer.write(octets(entry))
-    sys.stdout.buffer.flush()
+    if raw:
+        print_raw(server, server.call("queue.dump", {"numbers": [number]}))
+    else:
+        show_entries(server, server.call("queue.show", {"numbers": [number]}))
 
 
 @command(retired, "show", "moxsmtp retired show 5")
 @click.argument("number", metavar="ID", type=int)
-def retired_show(server: Server, number: int) -> None:
+def retiredshow_entries(server: Server, number: int) -> None:
     """Show job ID of the history with all attempts."""
-    _show(server, server.call("retired.show", {"numbers": [number]}))
-
-
-def _show(server: Server, entries: Iterator[dict[str, Any]]) -> None:
-    """A job, and below it each attempt with what it saw and decided."""
-    for entry in entries:
-        if server.as_json:
-            print_json(entry)
-            continue
-        results = entry.pop("results", [])
-        extra = entry.pop("extra", None) or {}
-        for line in display.fields(entry):
-            click.echo(line)
-        for name, value in extra.items():
-            click.echo(f"extra {printable(name)}: {printable(str(value))}")
-        for number, result in enumerate(results, start=1):
-            trace = result.pop("trace", [])
-            click.echo("")
-            click.echo(f"attempt {number}:")
-            for line in display.fields(result):
-                click.echo(f"  {line}")
-            for line in trace:
-                click.echo(f"    {printable(str(line))}")
+    show_entries(server, server.call("retired.show", {"numbers": [number]}))
 
 
 # -- changing -----------------------------------------------------------------------
@@ -205,47 +151,26 @@ def _show(server: Server, entries: Iterator[dict[str, Any]]) -> None:
 
 def _work(server: Server, name: str, done: str, given: dict[str, Any], **more: object) -> None:
     """Have it done, and say to how many; or show which it would be."""
-    is_dry = given["dry_run"]
-    entries = server.call(f"queue.{name}", {**_given(given), **more})
-    if is_dry:
-        count = print_table(server, entries, _COLUMNS, nothing="no such job waits")
-        if not server.as_json:
-            click.echo(f"{_jobs(count)} would be {done}")
-        return
-    count = 0
-    try:
-        for entry in entries:
-            count += 1
-            if server.as_json:
-                print_json(entry)
-    finally:
-        # Also if something was wrong with the rest.
-        if server.as_json:
-            print_json({"touched": count})
-        else:
-            click.echo(f"{_jobs(count)} {done}")
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count} jobs"
+    entries = server.call(f"queue.{name}", {**given_conditions(given), **more})
+    do_work(server, entries, _COLUMNS, noun="job", done=done, dry_run=given["dry_run"])
 
 
 @command(queue, "hold", "moxsmtp queue hold --to @example.org")
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 def queue_hold(server: Server, **given: Any) -> None:
     """Put jobs on hold: no attempts until they are released."""
     _work(server, "hold", "put on hold", given)
 
 
 @command(queue, "release", "moxsmtp queue release --all")
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 def queue_release(server: Server, **given: Any) -> None:
     """Release jobs from hold."""
     _work(server, "release", "released", given)
 
 
 @command(queue, "schedule", "moxsmtp queue schedule --at now 5 6")
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 @click.option("--at", metavar="TIME", help="The next attempt: now, 2h, 2026-01-31T12:00:00Z.")
 @click.option("--add", metavar="DURATION", help="Added to the next attempt: 30m, 1d, -2h.")
 def queue_schedule(server: Server, at: str | None, add: str | None, **given: Any) -> None:
@@ -261,7 +186,7 @@ def queue_schedule(server: Server, at: str | None, add: str | None, **given: Any
 
 @command(queue, "transport", "moxsmtp queue transport smarthost --to @example.org")
 @click.argument("name")
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 def queue_transport(server: Server, name: str, **given: Any) -> None:
     """Have jobs take transport NAME, whatever the routes say; '': as the routes say."""
     _work(server, "transport", "given a transport", given, to_transport=name)
@@ -269,7 +194,7 @@ def queue_transport(server: Server, name: str, **given: Any) -> None:
 
 @command(queue, "requiretls", "moxsmtp queue requiretls no 5")
 @click.argument("wanted", type=click.Choice(["yes", "no", "unset"]))
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 def queue_requiretls(server: Server, wanted: str, **given: Any) -> None:
     """Demand verified TLS all the way (RFC 8689), waive it, or neither."""
     require_tls = "" if wanted == "unset" else wanted
@@ -277,14 +202,14 @@ def queue_requiretls(server: Server, wanted: str, **given: Any) -> None:
 
 
 @command(queue, "fail", "moxsmtp queue fail --from spam@example.org --dry-run")
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 def queue_fail(server: Server, **given: Any) -> None:
     """Have jobs fail now.  The sender gets a bounce."""
     _work(server, "fail", "failed", given)
 
 
 @command(queue, "drop", "moxsmtp queue drop 5 6")
-@_with(_CHOSEN)
+@with_options(_CHOSEN)
 def queue_drop(server: Server, **given: Any) -> None:
     """Take jobs out of the queue.  The sender gets no bounce."""
     _work(server, "drop", "dropped", given)
@@ -314,7 +239,9 @@ def hold_rule_add(server: Server, *, everything: bool, **given: str) -> None:
         if server.as_json:
             print_json(entry)
         else:
-            click.echo(f"hold rule {entry['id']} added, {_jobs(entry['held'])} put on hold")
+            click.echo(
+                f"hold rule {entry['id']} added, {counted('job', entry['held'])} put on hold"
+            )
 
 
 @command(hold_rule, "list", "moxsmtp hold-rule list")

@@ -1,14 +1,22 @@
-"""Jobs of the queue and its history as JSON, for operators."""
+"""
+Jobs and webhook calls of the queue and its history as JSON, for operators.
+
+Of what proves who calls a webhook, nothing is told but that it is there.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from moxsmtp.queue.job import Job, Result
+from moxsmtp.queue.filter import INCOMING
+from moxsmtp.queue.job import Hook, HookResult, Job, Result
 from moxsmtp.smtp.address import Path
+from moxsmtp.store.hook_rows import RetiredHook
 from moxsmtp.store.job_rows import RetiredJob
 
-__all__ = ["job_entry", "path_text", "retired_entry", "time_text"]
+__all__ = [
+    "hook_entry", "job_entry", "path_text", "retired_entry", "retired_hook_entry", "time_text",
+]  # fmt: skip
 
 
 def time_text(moment: datetime | None) -> str:
@@ -79,4 +87,64 @@ def _result(result: Result, *, traces: bool) -> dict[str, object]:
     }
     if traces:
         entry["trace"] = list(result.trace)
+    return entry
+
+
+def hook_entry(hook: Hook, *, responses: bool = False) -> dict[str, object]:
+    """
+    A webhook call that waits, without its payload.
+
+    @param responses: Also what each call was answered.
+    """
+    return {
+        "id": hook.id,
+        "state": "queued",
+        "account": hook.account,
+        "event": hook.event.value if hook.event else INCOMING,
+        "url": hook.url,
+        "authorized": bool(hook.authorization),
+        "job": hook.queue_id,
+        "message_id": hook.message_id,
+        "subject": hook.subject,
+        "size": len(hook.payload),
+        "submitted": time_text(hook.submitted),
+        "attempts": hook.attempts,
+        "next_attempt": time_text(hook.next_attempt),
+        "extra": dict(hook.extra),
+        "last_error": hook.results[-1].error if hook.results else "",
+        "results": [_call(result, responses=responses) for result in hook.results],
+    }
+
+
+def retired_hook_entry(retired: RetiredHook, *, responses: bool = False) -> dict[str, object]:
+    """A webhook call of the history; as L{hook_entry}."""
+    entry = hook_entry(retired.hook, responses=responses)
+    entry.update(
+        state=_end(retired),
+        authorized=retired.authorized,
+        next_attempt="",
+        superseded_by=retired.superseded_by,
+        last_activity=time_text(retired.last_activity),
+        keep_until=time_text(retired.keep_until),
+    )
+    return entry
+
+
+def _end(retired: RetiredHook) -> str:
+    if retired.success:
+        return "done"
+    return "superseded" if retired.superseded_by else "failed"
+
+
+def _call(result: HookResult, *, responses: bool) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "start": time_text(result.start),
+        "seconds": result.duration.total_seconds(),
+        "url": result.url,
+        "success": result.success,
+        "code": result.code,
+        "error": result.error,
+    }
+    if responses:
+        entry["response"] = result.response
     return entry

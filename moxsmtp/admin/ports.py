@@ -13,16 +13,25 @@ from typing import Protocol
 
 from moxsmtp.interfaces import Account, IContent
 from moxsmtp.queue.change import Change
-from moxsmtp.queue.filter import HoldRule, JobFilter, Order, RetiredFilter
-from moxsmtp.queue.job import Job
+from moxsmtp.queue.filter import (
+    HoldRule,
+    HookFilter,
+    JobFilter,
+    Order,
+    RetiredFilter,
+    RetiredHookFilter,
+)
+from moxsmtp.queue.job import Hook, Job
 from moxsmtp.queue.suppression import Suppression
 from moxsmtp.smtp.address import Path
+from moxsmtp.store.hook_rows import RetiredHook
 from moxsmtp.store.job_rows import RetiredJob
 from moxsmtp.store.message_rows import StoredMessage
 from moxsmtp.store.pages import Found
 
 __all__ = [
-    "AccountAdmin", "Backup", "HoldRuleAdmin", "MailAdmin", "QueueAdmin", "SuppressionAdmin",
+    "AccountAdmin", "Backup", "HoldRuleAdmin", "HookAdmin", "MailAdmin", "QueueAdmin",
+    "SuppressionAdmin",
 ]  # fmt: skip
 
 
@@ -86,6 +95,47 @@ class QueueAdmin(Protocol):
 
     def fail(self, numbers: Sequence[int], wanted: JobFilter, /) -> Awaitable[Sequence[int]]:
         """As L{drop}, with a DSN."""
+
+
+class HookAdmin(Protocol):
+    """The queue of webhook calls and its history; C{store.hook_admin.HookAdmin} offers this."""
+
+    def hook(self, number: int, /) -> Awaitable[Hook | RetiredHook | None]:
+        """From the queue or its history; L{None}: neither knows it."""
+
+    def hooks(self, numbers: Sequence[int], /) -> Awaitable[Sequence[Hook]]:
+        """In this order, without those that wait no more."""
+
+    def retired_hooks(self, numbers: Sequence[int], /) -> Awaitable[Sequence[RetiredHook]]:
+        """Likewise, of the history."""
+
+    def find_hooks(
+        self, wanted: HookFilter, order: Order, /, *, after: Found | None, limit: int
+    ) -> Awaitable[Sequence[Found]]:
+        """See L{QueueAdmin.find_jobs}."""
+
+    def find_retired(
+        self, wanted: RetiredHookFilter, order: Order, /, *, after: Found | None, limit: int
+    ) -> Awaitable[Sequence[Found]]:
+        """Likewise, of the history."""
+
+    def last_number(self) -> Awaitable[int]:
+        """The highest one in the queue."""
+
+    def numbers(self, wanted: HookFilter, /, *, after: int, until: int) -> Awaitable[Sequence[int]]:
+        """See L{QueueAdmin.numbers}."""
+
+    def schedule(
+        self, numbers: Sequence[int], wanted: HookFilter, change: Change, /
+    ) -> Awaitable[Sequence[int]]:
+        """@return: Numbers of those that were moved."""
+
+    def cancel(self, numbers: Sequence[int], wanted: HookFilter, /) -> Awaitable[Sequence[int]]:
+        """
+        Have calls fail now.
+
+        @return: Numbers of those that waited.
+        """
 
 
 class HoldRuleAdmin(Protocol):

@@ -30,7 +30,7 @@ NULL_SENDER: Final = "<>"
 INCOMING: Final = "incoming"
 
 #: All that a webhook call can be for.
-EVENTS: Final = (INCOMING, *OutgoingEvent)
+EVENTS: Final = (INCOMING, *(event.value for event in OutgoingEvent))
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

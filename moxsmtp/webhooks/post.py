@@ -81,7 +81,7 @@ class Poster:
             success=code == 200,
             code=code,
             error=error,
-            response=kept.decode("utf-8", "replace"),
+            response=_readable(kept, hook.authorization),
         )
 
     def _request(self, hook: Hook) -> Request:
@@ -110,3 +110,9 @@ class Poster:
         if hook.authorization:
             headers.addRawHeader("Authorization", hook.authorization)
         return headers
+
+
+def _readable(kept: bytes, authorization: str) -> str:
+    """An answer as text.  A server for trying things out may repeat what it was sent."""
+    text = kept.decode("utf-8", "replace")
+    return text.replace(authorization, "***") if authorization else text

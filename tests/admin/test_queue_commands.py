@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial import unittest
 
-from moxsmtp.admin import queue_commands
-from moxsmtp.admin.control import CommandFailed
+from moxsmtp.admin import queue_commands, selection
+from moxsmtp.admin.control import Command, CommandFailed
 from moxsmtp.admin.queue_commands import QueueCommands
 from moxsmtp.admin.wire import PIECE, octets
 from moxsmtp.interfaces import Account, OutgoingEvent, RequireTLS
@@ -147,12 +147,14 @@ class Accounts:
         raise NotImplementedError
 
 
-class QueueCommandCase(unittest.SynchronousTestCase):
-    """Runs commands."""
+class CommandCase(unittest.SynchronousTestCase):
+    """
+    Runs commands.
 
-    def setUp(self) -> None:
-        self.queue = Queue()
-        self.table = QueueCommands(self.queue, Accounts(), lambda: NOW).table()
+    @ivar table: By name.
+    """
+
+    table: Mapping[str, Command]
 
     def run_command(self, name: str, **arguments: object) -> tuple[list[Any], str]:
         """What it sends, and its error."""
@@ -177,12 +179,23 @@ class QueueCommandCase(unittest.SynchronousTestCase):
         return [entry["id"] for entry in sent]
 
 
+class QueueCommandCase(CommandCase):
+    """Those about the queue of mail."""
+
+    def setUp(self) -> None:
+        self.queue = Queue()
+        self.transports = {"smarthost", "backup"}
+        self.table = QueueCommands(
+            self.queue, Accounts(), lambda: NOW, lambda: self.transports
+        ).table()
+
+
 class LookTests(QueueCommandCase):
     """Lists and jobs."""
 
     def test_list(self) -> None:
         """A list is found by pages up to the limit, and read by pages (Q-22)."""
-        self.patch(queue_commands, "_FOUND", 5)
+        self.patch(selection, "_FOUND", 5)
         for limit in (1, 5, 6, 10, 12, 100):
             self.assertEqual(self.ids("queue.list", limit=limit), list(range(1, 13))[:limit])
 
@@ -363,6 +376,18 @@ class WorkTests(QueueCommandCase):
         self.assertEqual([entry["id"] for entry in sent], [1, 2])
         self.assertEqual(error, "the queue has no job 500, 999")
         self.assertEqual(self.ids("queue.drop", numbers=[3, 3]), [3])
+
+    def test_unknown_transport(self) -> None:
+        """A transport that is not configured is refused, naming those that are (Q-23)."""
+        refused = "no transport is called smarthorse; there are backup, smarthost"
+        for arguments in ({"numbers": [1]}, {"numbers": [1], "dry_run": True}):
+            found = self.run_command("queue.transport", to_transport="smarthorse", **arguments)
+            self.assertEqual(found, ([], refused))
+        self.transports = set()
+        _, error = self.run_command("queue.transport", numbers=[1], to_transport="smarthost")
+        self.assertEqual(error, "no transport is called smarthost; none is configured")
+        self.assertEqual(self.queue.steps, [])
+        self.assertEqual(self.ids("queue.transport", numbers=[1], to_transport=""), [1])
 
     def test_bad_changes(self) -> None:
         """What cannot be done is told, and nothing is done."""

@@ -14,7 +14,8 @@ class QueueCommandTests(ServerTestCase):
     def setUp(self) -> None:
         """A server whose mail for there.test gets nowhere; it keeps its history."""
         super().setUp()
-        layout = Layout(account='keep_retired_messages = "1d"')
+        transport = '[transport.nowhere]\nkind = "direct"\n'
+        layout = Layout(account='keep_retired_messages = "1d"', rest=transport)
         self.server = self.start(layout, password=True)
 
     def say(self, *words: str) -> str:
@@ -46,6 +47,8 @@ class QueueCommandTests(ServerTestCase):
         self.assertEqual(self.say("queue", "release", "--from", "eve@"), "0 jobs released\n")
         self.say("queue", "schedule", "--at", "2026-01-01T00:00:00Z", number)
         self.say("queue", "transport", "nowhere", number)
+        refused = self.server.command("queue", "transport", "somewhere", number)
+        self.assertIn("no transport is called somewhere; there are nowhere", refused.stderr)
         self.say("queue", "requiretls", "no", number)
         (entry,) = self.server.queue()
         self.assertEqual((entry["transport"], entry["require_tls"]), ("nowhere", "no"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from tests.peers.check_delivery import HOST, resolver
@@ -145,6 +147,38 @@ class WebhookTests(ServerTestCase):
         server.deliver(subject="to nobody")
         self.assertComes(server, "to nobody")
         until(lambda: "refused" in server.log(), within=30, what="the log tells", log=server.log)
+
+    def test_commands(self) -> None:
+        """Calls are listed, scheduled and cancelled; the history has them (Q-22, Q-23)."""
+        web = self.web([500, 200, 500])
+        layout = self.layout(incoming=f"{web.url}/in")
+        kept = f'keep_retired_webhooks = "1d"\n{layout.account}'
+        server = self.start(replace(layout, account=kept))
+        server.deliver(subject="one")
+        self.assertCalled(web, server, 1, 30)
+        until(
+            lambda: bool(server.objects("hook", "list", "--event", "incoming")[0]["results"]),
+            within=30,
+            what="the answer is recorded",
+            log=server.log,
+        )
+        (entry,) = server.objects("hook", "list", "--account", "alice", "--next", ">now")
+        number = str(entry["id"])
+        self.assertEqual((entry["attempts"], entry["last_error"]), (1, "HTTP status 500, not 200"))
+        self.assertNotIn("sesame", server.command("hook", "show", number).stdout)
+        done = server.command("hook", "schedule", "--at", "now", "--event", "incoming")
+        self.assertEqual(done.stdout, "1 webhook call scheduled\n", done.stderr)
+        self.assertCalled(web, server, 2, 30)
+        until(lambda: bool(server.objects("hook", "retired")), within=30, what="it", log=server.log)
+        payload = json.loads(server.command("hook", "show", number, "--raw").stdout)
+        self.assertEqual(payload["Subject"], "one")
+        server.deliver(subject="two")
+        self.assertCalled(web, server, 3, 30)
+        done = server.command("hook", "cancel", "--all")
+        self.assertEqual(done.stdout, "1 webhook call cancelled\n", done.stderr)
+        self.assertEqual(server.objects("hook", "list"), [])
+        states = [each["state"] for each in server.objects("hook", "retired")]
+        self.assertEqual(states, ["failed", "done"])
 
     def test_private_address(self) -> None:
         """A name with an address that is not public and not allowed is never called."""

@@ -247,6 +247,12 @@ class AnswerTests(PostTestCase):
         self.assertEqual(self.result(head + body).response, "a" * 512)
         self.reactor.tcpClients.clear()
 
+    def test_echo(self) -> None:
+        """A server that repeats the request brings no authorization into history (Q-23)."""
+        body = b"you sent Bearer verbatim= to me"
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.assertEqual(self.result(head + body).response, "you sent *** to me")
+
     def test_endless_body(self) -> None:
         """An answer that never ends is hung up on after 64 KiB, and its status counts."""
         done = self.post()
