@@ -155,7 +155,7 @@ class Deliver:
             next_hop = await way.hosts()
             if isinstance(next_hop, Unreachable):
                 ending.word = "permerror" if next_hop.permanent else "temperror"
-                work.note(next_hop.error)
+                work.note(*next_hop.steps, next_hop.error)
                 work.fail(next_hop)
                 return
             ending.word = ""

@@ -124,7 +124,7 @@ class Forecaster:
     ) -> Forecast:
         next_hop = await self._next_hops.hosts(recipient)
         if isinstance(next_hop, Unreachable):
-            return Forecast(chosen=chosen, failure=next_hop)
+            return Forecast(chosen=chosen, failure=next_hop, steps=next_hop.steps)
         destination = await self._tls.destination(recipient, next_hop, require_tls)
         if isinstance(destination, Unreachable):
             return Forecast(
@@ -157,7 +157,7 @@ class Forecaster:
             return found
         needed = await self._tls.host(destination, found.located, require_tls)
         if isinstance(needed, Unreachable):
-            return replace(found, failure=needed)
+            return replace(found, failure=needed, steps=(*found.steps, *needed.steps))
         return replace(found, demand=needed.demand, steps=(*found.steps, *needed.steps))
 
 
@@ -172,7 +172,7 @@ def _failure(hosts: Sequence[HostForecast]) -> Unreachable | None:
 def _host(host: Host, port: int, located: Located | Unreachable, sources: Sources) -> HostForecast:
     """Where it is; its TLS is not known yet."""
     if isinstance(located, Unreachable):
-        return HostForecast(host=host, port=port, failure=located)
+        return HostForecast(host=host, port=port, failure=located, steps=located.steps)
     return HostForecast(
         host=host,
         port=port,

@@ -130,6 +130,10 @@ class _Trail:
         self.authentic = self.authentic and answer.authentic
         self.steps.append(told(question, answer))
 
+    def ended(self, *, permanent: bool, status: str, error: str) -> Unreachable:
+        """It leads nowhere."""
+        return Unreachable(permanent, status, error, steps=tuple(self.steps))
+
 
 @dataclass(frozen=True, slots=True)
 class _End:
@@ -172,14 +176,14 @@ class NextHops:
         try:
             end = await self._expanded(destination.ascii, _LONGEST_CHAIN, trail)
             if not end.exists:
-                return _no_such(destination)
+                return _no_such(destination, trail)
             question = Question(end.name, RRType.MX)
             answer = await self._lookup(question)
         except LookupFailed as failure:
-            return Unreachable(permanent=False, status="4.3", error=str(failure))
+            return trail.ended(permanent=False, status="4.3", error=str(failure))
         trail.heard(question, answer)
         if not answer.exists:
-            return _no_such(destination)
+            return _no_such(destination, trail)
         return self._chosen(destination, end.name, answer, trail)
 
     async def _expanded(self, name: str, longest: int, trail: _Trail) -> _End:
@@ -205,7 +209,7 @@ class NextHops:
         if not records:
             records = [MX(0, name)]
         elif len(records) == 1 and not records[0].host:
-            return Unreachable(
+            return trail.ended(
                 permanent=True, status="1.10", error=f"{destination} takes no mail (null MX)"
             )
         order = sorted(records, key=lambda mx: (mx.preference, self._randbelow(1 << 32)))
@@ -216,7 +220,7 @@ class NextHops:
             except InvalidName:
                 continue
         if not hosts:
-            return Unreachable(
+            return trail.ended(
                 permanent=False,
                 status="4.4",
                 error=f"no mail server of {destination} has a valid name",
@@ -250,12 +254,12 @@ class NextHops:
         try:
             end = await self._expanded(host.ascii, _LONGEST_HOST_CHAIN, trail)
         except LookupFailed as failure:
-            return Unreachable(permanent=False, status="4.3", error=str(failure))
+            return trail.ended(permanent=False, status="4.3", error=str(failure))
         found, errors = (
             await self._addresses_of(end.name, families, trail) if end.exists else ([], [])
         )
         if not found:
-            return Unreachable(
+            return trail.ended(
                 permanent=False,
                 status="4.3" if errors else "4.4",
                 error="; ".join(errors) or f"{host} has no address",
@@ -333,7 +337,7 @@ def _located_literal(host: AddressLiteral, families: Families) -> Located | Unre
     return Located(host, (host.address,))
 
 
-def _no_such(destination: Domain) -> Unreachable:
-    return Unreachable(
+def _no_such(destination: Domain, trail: _Trail) -> Unreachable:
+    return trail.ended(
         permanent=True, status="1.2", error=f"{destination} does not exist in the DNS"
     )

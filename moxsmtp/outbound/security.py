@@ -266,7 +266,7 @@ class TLSPolicies:
         if isinstance(demand, Refused):
             if demand.permanent:
                 self._metrics.count("mox_queue_requiretls_unsupported_total", reason="nopolicy")
-            return _unreachable(demand)
+            return _unreachable(demand, looked.steps)
         if require_tls is RequireTLS.NO:
             if sts is Sts.MISMATCH:
                 self._ignored("mtastsmx")
@@ -322,8 +322,8 @@ class TLSPolicies:
         self._metrics.count("mox_queue_tlsrequiredno_ignored_total", ignored=what)
 
 
-def _unreachable(refused: Refused) -> Unreachable:
-    return Unreachable(refused.permanent, refused.status, refused.error, refused.code)
+def _unreachable(refused: Refused, steps: tuple[str, ...] = ()) -> Unreachable:
+    return Unreachable(refused.permanent, refused.status, refused.error, refused.code, steps)
 
 
 def _dnssec_failure(host: str) -> FailureDetails:

@@ -6,7 +6,7 @@ one of them needs: where to, what to say, and how much TLS.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from moxsmtp.interfaces import IMetrics, RequireTLS
@@ -133,12 +133,12 @@ class DirectWay:
             job.destination, next_hop, job.require_tls, job.report
         )
         if isinstance(found, Unreachable):
-            return found
+            return replace(found, steps=(*next_hop.steps, *found.steps))
         self._destination = found
         environment.metrics.count("mox_queue_destinations_total")
         if next_hop.authentic:
             environment.metrics.count("mox_queue_destinations_authentic_total")
-        return next_hop
+        return replace(next_hop, steps=(*next_hop.steps, *found.steps))
 
     async def _find_proxy(self, proxy: Socks) -> Unreachable | None:
         located = await self.environment.route.addresses(proxy.address)
@@ -162,13 +162,13 @@ class DirectWay:
         located = await environment.route.addresses(host, families, dialed)
         if isinstance(located, Unreachable):
             destination.unreachable(host, located)
-            return located, ()
+            return located, located.steps
         # What never leaves this machine needs no TLS.
         is_local = isinstance(environment.route, FixedRoute)
         wish = RequireTLS.UNSET if is_local else self.job.require_tls
         tls = await environment.policies.host(destination, located, wish)
         if isinstance(tls, Unreachable):
-            return tls, located.steps
+            return tls, (*located.steps, *tls.steps)
         is_socks = isinstance(transport, Socks)
         target = Target(
             name=_name(environment.route, located),
@@ -215,7 +215,7 @@ class SmarthostWay:
             return tls, ()
         located = await self.next_hops.addresses(host, Families.BOTH, dialed)
         if isinstance(located, Unreachable):
-            return located, tls.steps
+            return located, (*tls.steps, *located.steps)
         target = Target(
             name=host.ascii if isinstance(host, Domain) else str(host),
             addresses=located.addresses,

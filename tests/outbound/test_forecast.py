@@ -144,6 +144,14 @@ class DirectTests(ForecastTestCase):
         self.assertEqual(found.failure, found.hosts[0].failure)
         self.assertIsNone(found.hosts[0].demand)
 
+    def test_steps_in_vain(self) -> None:
+        """What was asked is told also where it leads to nobody."""
+        self.zone["_25._tcp.mx.there.example", RRType.TLSA] = LookupFailed("SERVFAIL")
+        (host,) = self.forecast().hosts
+        self.assertIn("SERVFAIL", host.steps)
+        self.zone["there.example", RRType.MX] = signed(MX(0, ""))
+        self.assertIn("MX of there.example: 0 . (authentic)", self.forecast().steps)
+
     def test_not_for_good(self) -> None:
         """Q-61: as long as one host's addresses are unknown, it does not fail for good."""
         self.zone["there.example", RRType.MX] = signed(

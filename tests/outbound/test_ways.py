@@ -9,8 +9,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 
-from moxsmtp.dns.records import Question, RRType
-from moxsmtp.interfaces import RequireTLS
+from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, Record, RRType
+from moxsmtp.interfaces import RequireTLS, StsFound
+from moxsmtp.mtasts.policy import Mode
 from moxsmtp.names import parse_domain
 from moxsmtp.outbound.route import Routing
 from moxsmtp.outbound.transport import (
@@ -25,6 +26,7 @@ from moxsmtp.outbound.transport import (
 )
 from moxsmtp.queue.job import TRACE_LINE, TRACE_LINES, Batch, Delivered, Failed
 from moxsmtp.queue.shaping import Shaper, ShapingRule
+from tests.mtasts.policies import policy
 from tests.outbound.test_attempt import (
     GREETING,
     HERE,
@@ -36,6 +38,7 @@ from tests.outbound.test_attempt import (
     AttemptTestCase,
     job,
 )
+from tests.outbound.test_forecast import OnePolicy
 
 TAKEN = b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n"
 
@@ -147,7 +150,7 @@ class TraceTests(WayTestCase):
     """What is written down of an attempt."""
 
     def test_lines(self) -> None:
-        """DNS answers, policies, hosts tried and replies stand in the trace, in their order."""
+        """DNS answers, hosts tried and replies stand in the trace, in their order."""
         self.refused = {ONE: Refused()}
         attempt = self.begin()
         self.play(self.wires[0], GREETING, b"250 ok\r\n550 5.1.1 no such user\r\n503 none\r\n")
@@ -158,6 +161,43 @@ class TraceTests(WayTestCase):
         )  # fmt: skip
         places = [next(n for n, line in enumerate(trace) if word in line) for word in words]
         self.assertEqual(places, sorted(places))
+
+    def test_policies(self) -> None:
+        """Policies, in whatever mode, and how they were not to be had stand there, too."""
+        for found, told in (
+            (StsFound(policy(Mode.TESTING, "mx1.example")), "MTA-STS testing: mx1.example"),
+            (StsFound(None, "sts-policy-invalid", "no mx"), "MTA-STS: sts-policy-invalid: no mx"),
+        ):
+            self.setUp()
+            self.policies = policies = OnePolicy()
+            policies.found = found
+            attempt = self.begin()
+            self.play(self.wires[-1], GREETING, TAKEN)
+            self.assertIn(told, self.successResultOf(attempt).trace)
+
+    def test_in_vain(self) -> None:
+        """What was asked stands there also where it leads to nobody."""
+        self.dns.zone[Question("there.example", RRType.MX)] = (MX(0, ""),)
+        trace = self.successResultOf(self.begin()).trace
+        self.assertIn("MX of there.example: 0 . (not authentic)", trace)
+        self.assertIn("null MX", trace[-1])
+
+    def test_refused_by_policy(self) -> None:
+        """So does what has a host passed over: which of its answers came, and which did not."""
+        found: dict[tuple[str, RRType], tuple[Record, ...]] = {
+            ("there.example", RRType.CNAME): (),
+            ("there.example", RRType.MX): (MX(1, "mx1.example"),),
+            ("mx1.example", RRType.CNAME): (),
+            ("mx1.example", RRType.A): (str(ONE),),
+            ("mx1.example", RRType.AAAA): (),
+        }
+        for key, records in found.items():
+            self.dns.zone[Question(*key)] = Answer(records, authentic=True)
+        self.dns.zone[Question("_2525._tcp.mx1.example", RRType.TLSA)] = LookupFailed("SERVFAIL")
+        trace = self.successResultOf(self.begin()).trace
+        self.assertIn("A of mx1.example: 192.0.2.1 (authentic)", trace)
+        self.assertIn("SERVFAIL", trace)
+        self.assertEqual(self.dials, [])
 
     def test_bounded(self) -> None:
         """However long and strange a server's replies are, the trace is short and printable."""
