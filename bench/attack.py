@@ -1,7 +1,7 @@
 """
 A server under attack: how much its memory grows, and how long others wait.
 
-C{python -m bench.attack [SECONDS]}: each attack goes on for so long, from a process
+C{python -m bench.attack [SECONDS] [--workers N]}: each attack goes on for so long, from a process
 of its own; meanwhile another client connects again and again and waits for its
 greeting.  Nobody is exempt from anything but the limits on what one network may do,
 without which all of the attackers are let in.  The last line is of all attacks together.
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.measure import allow_files, peak_rss, reset_peak_rss
-from tests.peers.server import ADDRESS, Server
+from tests.peers.process import children
+from tests.peers.server import ADDRESS, Layout, Server
 
 #: What may come of any: KiB, and seconds.
 GROWTH: Final = 20 * 1024
@@ -225,8 +226,15 @@ def greeting(port: int) -> float:
 
 
 def _resident(pid: int) -> int:
-    reset_peak_rss(pid)
-    return peak_rss(pid)
+    """KiB of all processes of the server from now on."""
+    for each in (pid, *children(pid)):
+        reset_peak_rss(each)
+    return _peak(pid)
+
+
+def _peak(pid: int) -> int:
+    """At most, each at its own time."""
+    return sum(map(peak_rss, (pid, *children(pid))))
 
 
 def run(server: Server, number: int, seconds: float) -> Found:
@@ -247,7 +255,7 @@ def run(server: Server, number: int, seconds: float) -> Found:
     attacker.join()
     if attacker.exitcode:
         raise SystemExit("the attacker failed")
-    return Found(peak_rss(pid) - before, max(waits), len(waits), time.perf_counter() - begun)
+    return Found(_peak(pid) - before, max(waits), len(waits), time.perf_counter() - begun)
 
 
 def warm(server: Server) -> None:
@@ -272,10 +280,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=10)
     parser.add_argument("--only", default="", help="attacks with this in their names")
+    parser.add_argument("--workers", type=int, default=1, help="processes that speak with clients")
     given = parser.parse_args()
     bad = []
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
-        server = Server(Path(name))
+        server = Server(Path(name), Layout(top=f"workers = {given.workers}"))
         try:
             server.wait_until_up()
             warm(server)
