@@ -83,10 +83,13 @@ class QueueOperations:
         """
         now = self._now()
         return await self._admin.end(
-            numbers, lambda job, header: self._failed(job, header, now), wanted, with_header=True
+            numbers,
+            lambda job, original: self._failed(job, original, now),
+            wanted,
+            with_original=True,
         )
 
-    def _circumstances(self, job: Job, now: datetime, header: bytes = b"") -> Circumstances:
+    def _circumstances(self, job: Job, now: datetime, original: bytes = b"") -> Circumstances:
         return Circumstances(
             hostname=self._hostname,
             settings=self._settings,
@@ -95,14 +98,14 @@ class QueueOperations:
             account=self._accounts.account(job.account) if job.account else None,
             postmaster=self._accounts.postmaster(),
             postmaster_mailbox=postmaster_mailbox(self._accounts),
-            header=header,
+            header=original,
             unique=self._unique(),
             sign=self._sign,
         )
 
-    def _failed(self, job: Job, header: bytes, now: datetime) -> Settlement:
+    def _failed(self, job: Job, original: bytes, now: datetime) -> Settlement:
         attempt = Attempt({job.id: _CANCELED})
-        return settle(job, attempt, self._circumstances(job, now, header))
+        return settle(job, attempt, self._circumstances(job, now, original))
 
     def _dropped(self, job: Job, now: datetime) -> Settlement:
         silent = settle_silently(job, Attempt({job.id: _CANCELED}), self._circumstances(job, now))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+from sqlalchemy import delete
+
 from moxsmtp.interfaces import Account, HookTarget, OutgoingEvent
 from moxsmtp.names import parse_domain
 from moxsmtp.queue.filter import EVERYTHING, JobFilter
+from moxsmtp.queue.notification import MAXIMUM_RETURNED
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue_operations import QueueOperations
 from moxsmtp.smtp.address import Path
-from moxsmtp.smtp.notification import Notify, Wishes
+from moxsmtp.smtp.notification import Notify, ReturnContent, Wishes
 from moxsmtp.store.job_rows import RetiredJob
+from moxsmtp.store.schema import content_chunk
 from tests.store.contract import NOW, Contract, new_job
 
 ANN = Account(
@@ -62,8 +66,10 @@ class QueueOperationsTests(Contract):
 
     def bounces(self) -> list[bytes]:
         """The content of each message that was stored."""
-        contents = {row["content_id"]: row["data"] for row in self.rows("content_chunk")}
-        return [bytes(contents[row["content_id"]]) for row in self.rows("message")]
+        contents: dict[int, bytes] = {}
+        for row in self.rows("content_chunk"):
+            contents[row["content_id"]] = contents.get(row["content_id"], b"") + row["data"]
+        return [contents[row["content_id"]] for row in self.rows("message")]
 
     def payloads(self) -> list[dict[str, object]]:
         """What webhooks are told."""
@@ -103,6 +109,38 @@ class QueueOperationsTests(Contract):
         self.assertNotIn(b"\r\nhello\r\n", bounce)
         (payload,) = self.payloads()
         self.assertEqual((payload["Event"], payload["Suppressing"]), ("failed", False))
+
+    def test_whole_message(self) -> None:
+        """With RET=FULL the DSN brings back all of the message (Q-23).  RFC 3461 section 4.3."""
+        full = Wishes(returns=ReturnContent.FULL)
+        body = b"line\r\n" * 60_000
+        self.add(new_job(wishes=full), content=b"Subject: precious\r\n\r\n" + body)
+        self.result(self.operations.fail([1], EVERYTHING))
+        (bounce,) = self.bounces()
+        self.assertTrue(b"\r\nContent-Type: message/rfc822\r\n" in bounce)
+        self.assertTrue(b"Subject: precious\r\n\r\n" + body in bounce)
+
+    def test_whole_messages(self) -> None:
+        """Whole messages come back as far as that is bounded, alone and together (Q-23)."""
+        full = Wishes(returns=ReturnContent.FULL)
+        large = b"Subject: x\r\n\r\n" + b"line\r\n" * (MAXIMUM_RETURNED // 6 - 10)
+        for content in (large + b"line\r\n" * 10, large, large, large, large, large):
+            self.add(new_job(wishes=full), content=content)
+        self.result(self.operations.fail([*range(1, 7)], EVERYTHING))
+        whole = [len(bounce) > MAXIMUM_RETURNED for bounce in self.bounces()]
+        self.assertEqual(whole, [False, True, True, True, True, False])
+        self.assertEqual(self.rows("job"), [])
+
+    def test_end_lost(self) -> None:
+        """Of a message whose end is lost the header comes back (Q-23)."""
+        full = Wishes(returns=ReturnContent.FULL)
+        self.add(new_job(wishes=full), content=b"Subject: precious\r\n\r\n" + b"y" * 500_000)
+        cut = delete(content_chunk).where(content_chunk.c.number > 0)
+        self.result(self.database.transact(lambda tx: tx.execute(cut)))
+        self.assertEqual(self.result(self.operations.fail([1], EVERYTHING)), [1])
+        (bounce,) = self.bounces()
+        self.assertIn(b"Subject: precious", bounce)
+        self.assertFalse(b"yyyy" in bounce)
 
     def test_no_suppression(self) -> None:
         """What an administrator ends suppresses no address, however often (Q-23, Q-31)."""

@@ -34,6 +34,7 @@ from moxsmtp.queue.job import (
     Retry,
     Settlement,
 )
+from moxsmtp.queue.notification import MAXIMUM_TOGETHER
 from moxsmtp.queue.schedule import Randint, next_attempt
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.settle import (
@@ -55,9 +56,6 @@ __all__ = ["MailWork"]
 
 #: Octets of a header section that are sent back in a DSN.
 _HEADER: Final = 256 * 1024
-
-#: Octets of whole messages in the reports on one attempt; they are written at once.
-_RETURNED: Final = 4 << 20
 
 _PIECE: Final = 16 * 1024
 
@@ -251,7 +249,7 @@ class MailWork:
         if not told:
             return b""
         failed = any(not isinstance(outcome_of(job, found), Delivered) for job in told)
-        is_small = len(told) * told[0].size <= _RETURNED
+        is_small = len(told) * told[0].size <= MAXIMUM_TOGETHER
         return await self._original(leader, whole=failed and is_small and returns_all(told[0]))
 
     async def _original(self, job: Job, *, whole: bool) -> bytes:

@@ -21,7 +21,10 @@ from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.notification import Notify, Occasion, ReturnContent, Wishes
 
-__all__ = ["DELAYED_AFTER", "MAXIMUM_RETURNED", "bounce", "bounces", "returns_all", "sent_report"]
+__all__ = [
+    "DELAYED_AFTER", "MAXIMUM_RETURNED", "MAXIMUM_TOGETHER", "bounce", "bounces", "returns_all",
+    "sent_report",
+]  # fmt: skip
 
 #: After this attempt, and no other, a sender hears that it takes longer (Q-13).
 DELAYED_AFTER: Final = 5
@@ -29,6 +32,9 @@ DELAYED_AFTER: Final = 5
 #: Octets; of a larger message a report brings back the header only, whatever
 #: was asked for: it is composed in memory, and nobody reads that much of it.
 MAXIMUM_RETURNED: Final = 1 << 20
+
+#: Octets of whole messages in reports that are written at once.
+MAXIMUM_TOGETHER: Final = 4 << 20
 
 #: Of what a sender may want to hear.
 _TOLD: Final = {

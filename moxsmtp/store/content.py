@@ -201,6 +201,21 @@ def content_header(tx: Transaction, content_id: int, limit: int) -> bytes:
     return bytes(head)
 
 
+def content_octets(tx: Transaction, content_id: int, size: int) -> bytes:
+    """
+    All of it, which the caller knows to be small enough.
+
+    @raise ContentMissing: It is not all there.
+    """
+    whole = bytearray()
+    while len(whole) < size:
+        piece = _piece(tx, content_id, len(whole), CHUNK)
+        if not piece:
+            raise ContentMissing(f"content {content_id} ends after {len(whole)} octets")
+        whole += piece
+    return bytes(whole)
+
+
 @implementer(IContent)
 class StoredContent:
     """Content by its number, read in the database's threads."""

@@ -9,6 +9,7 @@ ago may have changed, so that the conditions are looked at again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,11 +18,13 @@ from sqlalchemy import bindparam, select, update
 from moxsmtp.queue.change import Change
 from moxsmtp.queue.filter import EVERYTHING, JobFilter
 from moxsmtp.queue.job import Job, Settlement
+from moxsmtp.queue.notification import MAXIMUM_TOGETHER, returns_all
 from moxsmtp.store.clock import Clock, database_clock
 from moxsmtp.store.columns import write_time
-from moxsmtp.store.content import content_header
+from moxsmtp.store.content import content_header, content_octets
 from moxsmtp.store.database import Database
 from moxsmtp.store.due import add_all_due
+from moxsmtp.store.errors import ContentMissing
 from moxsmtp.store.job_rows import CANCELED, JOBS, read_job
 from moxsmtp.store.queue_pages import QueuePages
 from moxsmtp.store.schema import job
@@ -114,25 +117,28 @@ class QueueAdmin(QueuePages):
         settlement: Callable[[Job, bytes], Settlement],
         wanted: JobFilter = EVERYTHING,
         *,
-        with_header: bool = False,
+        with_original: bool = False,
     ) -> Sequence[int]:
         """
         Take jobs out of the queue.  An attempt under way is not cut, but
         nothing comes of it.
 
-        @param settlement: What is written, from the job and its header section,
-            which is empty unless C{with_header}; a pure function that runs in a
-            thread.
+        @param settlement: What is written, from the job and what a DSN brings back
+            of it, which is empty unless C{with_original}; a pure function that runs
+            in a thread.
         @param wanted: What jobs have to meet still.
         @return: Numbers of those that waited, ascending.
         """
         now = self._now()
 
         def work(tx: Transaction) -> tuple[Sequence[Settlement], frozenset[str]]:
-            ended = [
-                settlement(each, _header(tx, each) if with_header else b"")
-                for each in _locked(tx, sorted(set(numbers)), wanted)
-            ]
+            ended = []
+            room = MAXIMUM_TOGETHER
+            for each in _locked(tx, sorted(set(numbers)), wanted):
+                is_whole = with_original and returns_all(each) and each.size <= room
+                room -= each.size if is_whole else 0
+                original = _original(tx, each, whole=is_whole) if with_original else b""
+                ended.append(settlement(each, original))
             keep = {account: self._keep_hooks(account) for account in hooked(ended)}
             apply(tx, ended, now=write_time(now), due=self._clock(tx, now), keep=keep)
             return ended, told(ended)
@@ -176,5 +182,11 @@ def _values(changed: Job) -> Mapping[str, object]:
     }
 
 
-def _header(tx: Transaction, waiting: Job) -> bytes:
+def _original(tx: Transaction, waiting: Job, *, whole: bool) -> bytes:
+    """The message, or its header section if not all of it is wanted, or is there."""
+    if whole:
+        # A message of which the end is lost can be ended all the same.
+        with suppress(ContentMissing):
+            size = waiting.size - len(waiting.prefix)
+            return waiting.prefix + content_octets(tx, waiting.content, size)
     return waiting.prefix + content_header(tx, waiting.content, MAXIMUM_HEADER)

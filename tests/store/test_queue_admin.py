@@ -180,7 +180,7 @@ class EndTests(Contract):
     def test_fail(self) -> None:
         """A job that is failed brings its whole header back to the sender (Q-23)."""
         self.add(content=b"Subject: hi\r\n\r\nhello\r\n")
-        self.assertEqual(self.result(self.admin.end([1], failed, with_header=True)), [1])
+        self.assertEqual(self.result(self.admin.end([1], failed, with_original=True)), [1])
         self.assertEqual(self.rows("job"), [])
         ((row),) = self.rows("content_chunk")
         self.assertEqual(
