@@ -5,6 +5,7 @@ What a message handed in by a user must have, and what we add.  RFC 6409 section
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,12 +44,12 @@ class Unacceptable:
 
 
 def examine(
-    header: Header, *, hostname: Domain, token: bytes, when: datetime
+    header: Header, *, hostname: Domain, token: Callable[[], bytes], when: datetime
 ) -> Acceptable | Unacceptable:
     """
     Check the header section strictly (S-89) and say what it lacks (S-93).
 
-    @param token: 16 random octets, for a Message-ID.
+    @param token: Gives 16 random octets, for a Message-ID if there is none.
     """
     if header.problems:
         return Unacceptable("message cannot be parsed: " + header.problems[0])
@@ -63,7 +64,7 @@ def examine(
     missing = b""
     identifier = message_id(header)
     if not header.first("Message-ID"):
-        identifier = new_message_id(hostname, token)
+        identifier = new_message_id(hostname, token())
         missing += f"Message-Id: {identifier}\r\n".encode("ascii")
     if not header.first("Date"):
         missing += f"Date: {format_date(when)}\r\n".encode("ascii")

@@ -6,9 +6,9 @@ what became of every recipient.  RFC 5321 section 5.1.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 from typing import Final, Protocol
 
 from twisted.internet.defer import CancelledError
@@ -45,12 +45,44 @@ class Records(Protocol):
         """What a recipient domain's server announced (Q-62)."""
 
 
-class _Ending:
-    """How something that is measured ended.  @ivar word: Empty: it goes on elsewhere."""
+class _Measured:
+    """
+    Measures the time until a host's answer is known or there is none (Q-91).
 
-    def __init__(self) -> None:
+    @ivar word: How it ended; empty: it goes on elsewhere.
+    """
+
+    def __init__(
+        self, metrics: IMetrics, clock: IReactorTime, transport: str, attempts: int
+    ) -> None:
         self.word = "error"
         self.tlsmode = "opportunistic"
+        self._metrics = metrics
+        self._clock = clock
+        self._transport = transport
+        self._attempts = attempts
+        self._started = clock.seconds()
+
+    def __enter__(self) -> _Measured:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.word = "canceled" if isinstance(error, CancelledError) else "error"
+        if self.word:
+            self._metrics.observe(
+                "mox_queue_delivery_duration_seconds",
+                self._clock.seconds() - self._started,
+                attempt=str(self._attempts),
+                transport=self._transport,
+                tlsmode=self.tlsmode,
+                result=self.word,
+            )
 
 
 class Deliver:
@@ -243,29 +275,8 @@ class Deliver:
                 require_tls=exchange.capabilities.require_tls,
             )
 
-    @contextmanager
-    def _measured(self, work: Work, transport: str) -> Iterator[_Ending]:
-        """The time until a host's answer is known or there is none (Q-91)."""
-        started = self._clock.seconds()
-        ending = _Ending()
-        try:
-            yield ending
-        except CancelledError:
-            ending.word = "canceled"
-            raise
-        except BaseException:
-            ending.word = "error"
-            raise
-        finally:
-            if ending.word:
-                self._metrics.observe(
-                    "mox_queue_delivery_duration_seconds",
-                    self._clock.seconds() - started,
-                    attempt=str(work.batch.leader.attempts),
-                    transport=transport,
-                    tlsmode=ending.tlsmode,
-                    result=ending.word,
-                )
+    def _measured(self, work: Work, transport: str) -> _Measured:
+        return _Measured(self._metrics, self._clock, transport, work.batch.leader.attempts)
 
 
 def _key(work: Work, transport: Direct | Socks | Smarthost) -> Key:

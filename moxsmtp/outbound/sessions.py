@@ -52,6 +52,10 @@ class Likeness:
     transport: Transport
     demand: Demand
 
+    def __hash__(self) -> int:
+        """Of what is quick to hash; whatever else differs, few sessions lead to one host."""
+        return hash((self.name, self.port))
+
 
 @dataclass(slots=True, eq=False)
 class Session:

@@ -200,14 +200,16 @@ class Visits:
         visit.session = session
         session.messages += 1
         mailing = work.mailing(require_tls=session.likeness.demand.require_tls)
-        handing = Deferred.fromCoroutine(client.deliver(mailing, work.batch.leader.prefix, content))
+        handing = client.deliver(mailing, work.batch.leader.prefix, content)
         try:
             if target.is_limited:
                 limit = transaction_limit(mailing.size) + (
                     SETUP_LIMIT if not was_used else _NO_TIME
                 )
-                _ = handing.addTimeout(limit.total_seconds(), self._clock)
-            await handing
+                timed = Deferred.fromCoroutine(handing)
+                await timed.addTimeout(limit.total_seconds(), self._clock)
+            else:
+                await handing
         except TooSlow:
             visit.word = "timeout"
             late = Refusal(permanent=False, error="the server took too long", status="4.2")

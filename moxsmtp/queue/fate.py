@@ -74,9 +74,13 @@ class Circumstances:
     sign: Callable[[bytes], bytes] = unsigned
 
 
+#: Of a job that an attempt did not get to.
+_NOT_ATTEMPTED: Final = Failed(permanent=False, error="not attempted")
+
+
 def outcome_of(job: Job, attempt: Attempt) -> Outcome:
     """What C{job} met; an attempt that does not say it did not get so far."""
-    return attempt.outcomes.get(job.id, Failed(permanent=False, error="not attempted"))
+    return attempt.outcomes.get(job.id, _NOT_ATTEMPTED)
 
 
 def in_trouble(attempt: Attempt) -> bool:

@@ -176,11 +176,13 @@ class MailWork:
             failed = Failed(permanent=False, error=detained.error, status=detained.status)
             return Attempt(dict.fromkeys((job.id for job in task.jobs), failed))
         suppressed = _suppressed(task)
+        if not suppressed:
+            return await self._deliver(task)
         if len(suppressed) == len(task.jobs):
             return Attempt(suppressed, trace=(_LISTED,))
         wanted = tuple(job for job in task.jobs if job.id not in suppressed)
         found = await self._deliver(replace(task, jobs=wanted))
-        return replace(found, outcomes={**found.outcomes, **suppressed}) if suppressed else found
+        return replace(found, outcomes={**found.outcomes, **suppressed})
 
     def unfinished(self, task: Batch, error: str, known: Attempt | None = None) -> Attempt:
         """An attempt that was cut or broke down: a transient failure for all the rest."""
@@ -204,8 +206,8 @@ class MailWork:
             failed_before = False
             if asks_history(job, outcome_of(job, found), self._settings):
                 failed_before = await self._store.failed_before(job)
-            around = replace(
-                self._circumstances(job, task.started, now, header), failed_before=failed_before
+            around = self._circumstances(
+                job, task.started, now, header, failed_before=failed_before
             )
             settlements.append(self._settlement(job, found, around))
         await self._store.settle(lease, settlements)
@@ -221,7 +223,7 @@ class MailWork:
         return in_trouble(found)
 
     def _circumstances(
-        self, job: Job, started: datetime, now: datetime, header: bytes
+        self, job: Job, started: datetime, now: datetime, header: bytes, *, failed_before: bool
     ) -> Circumstances:
         return Circumstances(
             hostname=self._hostname,
@@ -232,6 +234,7 @@ class MailWork:
             postmaster=self._accounts.postmaster(),
             postmaster_mailbox=postmaster_mailbox(self._accounts),
             header=header,
+            failed_before=failed_before,
             unique=self._unique(),
             sign=self._sign,
         )

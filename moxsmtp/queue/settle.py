@@ -64,12 +64,12 @@ def settle(job: Job, attempt: Attempt, around: Circumstances) -> Settlement:
     """
     outcome = outcome_of(job, attempt)
     silent = settle_silently(job, attempt, around)
-    return replace(
-        silent,
-        bounce=bounce(job, outcome, around),
-        report=sent_report(job, outcome, around),
-        hook=_hook(job, outcome, around, suppressing=silent.suppress is not None),
-    )
+    dsn = bounce(job, outcome, around)
+    report = sent_report(job, outcome, around)
+    hook = _hook(job, outcome, around, suppressing=silent.suppress is not None)
+    if dsn is None and report is None and hook is None:
+        return silent
+    return replace(silent, bounce=dsn, report=report, hook=hook)
 
 
 def settle_silently(job: Job, attempt: Attempt, around: Circumstances) -> Settlement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -123,7 +123,7 @@ class Submission(Receiver):
         found = examine(
             header,
             hostname=self.house.hostname,
-            token=self.house.random_bytes(16),
+            token=lambda: self.house.random_bytes(16),
             when=now,
         )
         signature = Signature(self._signers_of(found), now=now, metrics=self.house.metrics)
@@ -176,12 +176,9 @@ class Submission(Receiver):
                 await self._check_limits(client)
             raise
         added = found.missing + begun.signature.fields(found.missing + begun.section)
-        jobs = [
-            replace(job, reverse_path=sender.reverse_path, from_id=sender.from_id, extra=extra)
-            for job, sender in zip(
-                self._jobs(client, begun, found, added, smtputf8=smtputf8), senders, strict=True
-            )
-        ]
+        jobs = self._jobs(
+            client, begun, found, added, smtputf8=smtputf8, senders=senders, extra=extra
+        )
         numbers = await self.queued(client, spooled, jobs)
         self.count("ok")
         for job, number in zip(jobs, numbers, strict=True):
@@ -272,11 +269,20 @@ class Submission(Receiver):
         return _login(client).account
 
     def _jobs(
-        self, client: Client, begun: _Begun, found: Acceptable, added: bytes, *, smtputf8: bool
+        self,
+        client: Client,
+        begun: _Begun,
+        found: Acceptable,
+        added: bytes,
+        *,
+        smtputf8: bool,
+        senders: Sequence[IdentifiedSender],
+        extra: Mapping[str, str],
     ) -> list[NewJob]:
         """
         @param added: What the message lacked, and its signatures.
         @param smtputf8: It is internationalized, whatever was declared (S-80).
+        @param senders: As whom each recipient's copy is sent.
         """
         envelope, mail = self.envelope, self.envelope.mail
         paths = [self._destined(recipient.path) for recipient in envelope.recipients]
@@ -295,7 +301,7 @@ class Submission(Receiver):
         return [
             NewJob(
                 account=self.account_name(client),
-                reverse_path=envelope.reverse_path,
+                reverse_path=sender.reverse_path,
                 forward_path=path,
                 prefix=prefix,
                 message_id=found.message_id,
@@ -306,8 +312,10 @@ class Submission(Receiver):
                 next_attempt=self._release,
                 future_release=mail.hold.request if mail.hold is not None else "",
                 wishes=envelope.wishes(recipient.command),
+                from_id=sender.from_id,
+                extra=extra,
             )
-            for path, recipient in zip(paths, envelope.recipients, strict=True)
+            for path, recipient, sender in zip(paths, envelope.recipients, senders, strict=True)
         ]
 
     def login_result(self, envelope: Envelope, *, smtputf8: bool) -> bytes:

@@ -70,6 +70,8 @@ class RemoteReply:
     @property
     def text(self) -> str:
         """The reply as it was sent, its lines joined by newlines."""
+        if len(self.lines) == 1:
+            return f"{self.code} {self.lines[0]}".rstrip()
         last = len(self.lines) - 1
         return "\n".join(
             f"{self.code}{' ' if number == last else '-'}{line}".rstrip()

@@ -20,7 +20,7 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def verdict(section: bytes) -> Acceptable | Unacceptable:
     """What is found in a header section."""
-    return examine(parse_header(section), hostname=HOSTNAME, token=TOKEN, when=WHEN)
+    return examine(parse_header(section), hostname=HOSTNAME, token=lambda: TOKEN, when=WHEN)
 
 
 def objection(section: bytes) -> str:
