@@ -28,6 +28,7 @@ _MOST_DETAILS: Final = 64
 _MOST_STRINGS: Final = 64
 _LONGEST_STRING: Final = 512
 _LONGEST_REASON: Final = 200
+_LONGEST_NAME: Final = 255
 
 
 class PolicyType(enum.StrEnum):
@@ -82,6 +83,7 @@ class FailureDetails:
     @ivar reason: The C{failure-reason-code}: a word, or several behind plus signs.
     @ivar sending_ip: Ours; empty: not known, as is C{receiving_ip} of a host
         that was never connected to.
+    @ivar receiving_helo: What the host calls itself; empty: it has not said so.
     """
 
     result_type: ResultType
@@ -90,9 +92,11 @@ class FailureDetails:
     receiving_host: str = ""
     receiving_ip: str = ""
     sessions: int = 1
+    receiving_helo: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", self.reason[:_LONGEST_REASON])
+        object.__setattr__(self, "receiving_helo", self.receiving_helo[:_LONGEST_NAME])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ def _written(result: PolicyResult) -> Mapping[str, object]:
                 "result-type": each.result_type.value,
                 "sending-mta-ip": each.sending_ip,
                 "receiving-mx-hostname": each.receiving_host,
+                "receiving-mx-helo": each.receiving_helo,
                 "receiving-ip": each.receiving_ip,
                 "failed-session-count": each.sessions,
                 "failure-reason-code": each.reason,
@@ -235,6 +240,8 @@ def _read(written: Mapping[str, Any]) -> PolicyResult:
                 each["receiving-mx-hostname"],
                 each["receiving-ip"],
                 each["failed-session-count"],
+                # An older version wrote none.
+                each.get("receiving-mx-helo", ""),
             )
             for each in written["failure-details"]
         ),

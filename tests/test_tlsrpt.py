@@ -65,6 +65,8 @@ class SumTests(SynchronousTestCase):
         policy = ReportedPolicy(PolicyType.STS, "there.example", long, long)
         self.assertEqual((len(policy.strings), len(policy.hosts)), (64, 64))
         self.assertLessEqual(len(FailureDetails(ResultType.TLSA_INVALID, 9999 * "x").reason), 200)
+        named = FailureDetails(ResultType.TLSA_INVALID, receiving_helo=9999 * "x")
+        self.assertLessEqual(len(named.receiving_helo), 255)
 
     def test_merged(self) -> None:
         """Results of equal policies are added up, others stand beside them (Q-86)."""
@@ -81,7 +83,7 @@ class FormTests(SynchronousTestCase):
     def test_report(self) -> None:
         """The names are those of RFC 8460 section 4.4."""
         details = FailureDetails(
-            ResultType.CERTIFICATE_EXPIRED, "x", "192.0.2.1", "mx.example", "192.0.2.2", 3
+            ResultType.CERTIFICATE_EXPIRED, "x", "192.0.2.1", "mx.example", "192.0.2.2", 3, "mail"
         )
         self.assertEqual(
             json.loads(write_results([PolicyResult(POLICY, 2, 3, (details,))])),
@@ -102,6 +104,7 @@ class FormTests(SynchronousTestCase):
                             "result-type": "certificate-expired",
                             "sending-mta-ip": "192.0.2.1",
                             "receiving-mx-hostname": "mx.example",
+                            "receiving-mx-helo": "mail",
                             "receiving-ip": "192.0.2.2",
                             "failed-session-count": 3,
                             "failure-reason-code": "x",
@@ -125,7 +128,12 @@ class FormTests(SynchronousTestCase):
                 st.integers(0, 2**40),
                 st.integers(0, 2**40),
                 st.lists(
-                    st.builds(FailureDetails, st.sampled_from(ResultType), st.text(max_size=200))
+                    st.builds(
+                        FailureDetails,
+                        st.sampled_from(ResultType),
+                        st.text(max_size=200),
+                        receiving_helo=st.text(max_size=255),
+                    )
                 ).map(tuple),
             ),
             max_size=3,
@@ -135,6 +143,13 @@ class FormTests(SynchronousTestCase):
     def test_round_trip(self, results: list[PolicyResult]) -> None:
         """What is written is read as it was, whatever a remote put into it."""
         self.assertEqual(read_results(write_results(results)), tuple(results))
+
+    def test_older(self) -> None:
+        """What an earlier version wrote, without the name that a host gives itself, is read."""
+        results = (PolicyResult(POLICY, 0, 1, (failure(1),)),)
+        written = json.loads(write_results(results))
+        del written[0]["failure-details"][0]["receiving-mx-helo"]
+        self.assertEqual(read_results(json.dumps(written)), results)
 
     def test_unreadable(self) -> None:
         """What is none of it is told apart by a C{ValueError}."""

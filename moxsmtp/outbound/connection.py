@@ -60,7 +60,13 @@ _LOCAL_ERROR: Final = Refusal(permanent=False, error="local error", status="3.0"
 
 
 class Security(Protocol):
-    """What one connection's TLS has to be."""
+    """
+    What one connection's TLS has to be.
+
+    @ivar announced: What the server calls itself, set before anything is told.
+    """
+
+    announced: str
 
     @property
     def creator(self) -> IOpenSSLClientConnectionCreator:
@@ -203,6 +209,7 @@ class ESMTPClient(TwistedProtocol):
         if self._is_finished or self._security is None:
             return
         self._shaking_hands = False
+        self._security.announced = self.exchange.opening.announced
         objection = self._security.verdict(self.transport)
         binding = None
         if self._binding is not None and not objection:
@@ -351,6 +358,7 @@ class ESMTPClient(TwistedProtocol):
         begun = self._shaking_hands or (opening.is_secured and not opening.uses_tls)
         self._shaking_hands = False
         if begun and not opening.tls_failed and self._security is not None:
+            self._security.announced = opening.announced
             self._security.handshake_failed(reason, reason.check(TooLate) is not None)
 
     def _give_up(self, error: str) -> None:

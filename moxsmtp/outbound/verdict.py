@@ -67,6 +67,8 @@ class Security:
 
     @ivar demand: What it has to fulfil.
     @ivar creator: Makes the TLS connection, for C{startTLS}.  For one connection.
+    @ivar announced: What the server calls itself, as far as it has said so; goes
+        into reports.
     @ivar description: Version and verdicts, for the trace; empty before there are any.
     """
 
@@ -79,6 +81,7 @@ class Security:
     ) -> None:
         self.demand = demand
         self.creator = OpportunisticTLS(context, _asked_for(demand), self._alerted)
+        self.announced = ""
         self.description = ""
         self._tallies = tallies
         self._now = now
@@ -209,6 +212,7 @@ class Security:
             sending_ip=_address(ends, "getHost"),
             receiving_host=self.demand.host.ascii,
             receiving_ip=_address(ends, "getPeer"),
+            receiving_helo=self.announced,
         )
 
 

@@ -254,6 +254,7 @@ class Visits:
         security, opening = session.security, session.client.exchange.opening
         if security is None or session.messages > 1:
             return
+        security.announced = opening.announced
         if opening.starttls_refused:
             security.refused(opening.starttls_refused)
         elif opening.uses_tls:

@@ -26,6 +26,9 @@ ClientLogin = Callable[[frozenset[str], ChannelBinding | None], ClientMechanism 
 #: No mechanism of ours has so many challenges.
 _MOST_CHALLENGES: Final = 8
 
+#: Characters of a domain.  RFC 5321 section 4.5.3.1.2.
+_LONGEST_NAME: Final = 255
+
 #: The only success.  RFC 4954 section 6.
 _LOGGED_IN: Final = 235
 
@@ -42,6 +45,8 @@ class Opening:
     @ivar tls_begun: It was asked for.
     @ivar starttls_offered: The server announced STARTTLS, in clear.
     @ivar starttls_refused: The code with which it refused the command, or 0.
+    @ivar announced: What the server calls itself, in its greeting or, later, in
+        its reply to EHLO or HELO; empty: it has said nothing.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Opening:
         self.tls_failed = ""
         self.starttls_offered = False
         self.starttls_refused = 0
+        self.announced = ""
         self._talk = talk
         self._hostname = hostname.encode("ascii")
         self._starttls = starttls
@@ -92,6 +98,7 @@ class Opening:
         reply = yield from self._talk.reply("", COMMAND_LIMIT)
         if reply.code != 220:
             raise self._refused(reply)
+        self._note_name(reply)
         yield from self._hello()
         self.uses_tls = self._starttls is StartTLS.IMMEDIATE
         self.starttls_offered = self._talk.capabilities.starttls
@@ -108,6 +115,7 @@ class Opening:
         yield self._talk.say(b"EHLO " + self._hostname + b"\r\n")
         reply = yield from self._talk.reply("EHLO", COMMAND_LIMIT)
         if reply.is_success:
+            self._note_name(reply)
             capabilities = Capabilities.of(reply)
             if not self._is_secured:
                 # It can only be had, and is only believed, under TLS: RFC 8689 section 2.
@@ -120,6 +128,11 @@ class Opening:
         reply = yield from self._talk.reply("HELO", COMMAND_LIMIT)
         if not reply.is_success:
             raise self._refused(reply)
+        self._note_name(reply)
+
+    def _note_name(self, reply: RemoteReply) -> None:
+        """The first word, where the grammar has the domain.  RFC 5321 sections 4.1.1.1, 4.2."""
+        self.announced = next(iter(reply.lines[0].split()), "")[:_LONGEST_NAME] or self.announced
 
     def _start_tls(self) -> Part:
         """RFC 3207."""

@@ -237,6 +237,7 @@ class Unverified:
 
     def __init__(self, creator: Any) -> None:
         self.creator = creator
+        self.announced = ""
 
     def verdict(self, transport: Any) -> str:
         """See C{Security}."""

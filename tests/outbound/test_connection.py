@@ -639,6 +639,7 @@ class _Strict:
         self.creator = OpportunisticTLS(client_context(strict=False), host)
         self.judged: list[bool] = []
         self.failures: list[tuple[object, bool]] = []
+        self.announced = ""
         self._verdict = verdict
 
     def verdict(self, transport: Any) -> str:
@@ -671,6 +672,7 @@ class SecurityTests(ConnectionTestCase):
         server = TLSServer(session.wire, ServerCreator())
         self.assertEqual(server.take(), b"EHLO client.example\r\n")
         self.assertEqual((security.judged, security.failures), ([True], []))
+        self.assertEqual(security.announced, "mx")
 
     def test_bad(self) -> None:
         """Nothing is said to a server whose certificate is not good enough: transient (Q-32)."""
@@ -693,6 +695,7 @@ class SecurityTests(ConnectionTestCase):
                 session.wire.lose(clean=False)
             self.successResultOf(session.delivered)
             self.assertEqual([timed_out for _, timed_out in security.failures], [late])
+            self.assertEqual(security.announced, "mx")
             self.assertEqual(security.judged, [])
 
     def test_lost_after(self) -> None:

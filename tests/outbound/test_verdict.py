@@ -241,13 +241,19 @@ class VerdictTests(SecurityTestCase):
         self.assertRegex(security.description, r"^TLSv1\.3 TLS_[A-Z0-9_]+, PKIX valid$")
 
     def test_ends(self) -> None:
-        """Failures are told with both addresses and the host (RFC 8460 section 4.4)."""
-        self.verdict(self.security(), UNKNOWN)
+        """
+        Q-85: failures are told with both addresses, the host, and what it calls
+        itself.  RFC 8460 section 4.4.
+        """
+        security = self.security()
+        security.announced = "mail.there.example"
+        self.verdict(security, UNKNOWN)
         (details,) = self.domain.result.details
         self.assertEqual(
             (details.sending_ip, details.receiving_ip, details.receiving_host),
             ("192.0.2.1", "192.0.2.2", "mx.example"),
         )
+        self.assertEqual(details.receiving_helo, "mail.there.example")
 
     def test_long_chain(self) -> None:
         """A chain of dozens ends well, and is not trusted."""

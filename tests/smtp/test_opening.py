@@ -329,3 +329,25 @@ class LoginTests(SynchronousTestCase):
                 return
         talk.exchange.abandon(LOST)
         self.assertNotIn("ok", talk.fate)
+
+
+class NameTests(SynchronousTestCase):
+    """What servers call themselves (Q-85)."""
+
+    def test_latest(self) -> None:
+        """The name is that of the greeting until EHLO, or HELO, is answered.  RFC 8460 4.4."""
+        opened = Opened(StartTLS.NEVER)
+        self.assertEqual(opened.exchange.opening.announced, "")
+        opened.hear(b"220 greets.example ESMTP ready")
+        self.assertEqual(opened.exchange.opening.announced, "greets.example")
+        opened.hear(b"502 what")
+        self.assertEqual(opened.exchange.opening.announced, "greets.example")
+        opened.hear(b"250 knows.example nothing")
+        self.assertEqual(opened.exchange.opening.announced, "knows.example")
+
+    def test_hostile(self) -> None:
+        """No name is none, and a long one is cut."""
+        for reply, expected in ((b"220", ""), (b"220  ", ""), (b"220 " + b"x" * 500, "x" * 255)):
+            opened = Opened(StartTLS.NEVER)
+            opened.hear(reply)
+            self.assertEqual(opened.exchange.opening.announced, expected)
