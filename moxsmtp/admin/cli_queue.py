@@ -55,15 +55,12 @@ _WHOSE: Final = (
     option("--transport", metavar="NAME", help="Sent by this one; '' for where routes say."),
 )  # fmt: skip
 _WAITING: Final = (
+    click.argument("numbers", metavar="[ID]...", type=int, nargs=-1),
     *_WHOSE,
     option("--on-hold/--not-on-hold", "hold", default=None, help="Only those."),
     span("--next", "Due then.", "next_attempt"),
 )
-_CHOSEN: Final = (
-    click.argument("numbers", metavar="[ID]...", type=int, nargs=-1),
-    *_WAITING,
-    *CHOSEN,
-)
+_CHOSEN: Final = (*_WAITING, *CHOSEN)
 
 
 # -- looking ------------------------------------------------------------------------

@@ -212,7 +212,7 @@ class Worker(Generic[Task, Found]):
 
     async def _until_nothing_is_due(self) -> None:
         # What was taken ahead may be another's by now, if we are not sure.
-        while not self.stopping and self._end is None and self._slots.is_sure:
+        while not self.stopping and self._slots.is_sure:
             task = await self._work.take(self.lease)
             if task is None:
                 break

@@ -57,14 +57,14 @@ class LookTests(CLITestCase):
         self.run_cli(
             "queue", "list", "--from", "<>", "--to", "b@", "--not-on-hold", "--submitted", "<-1h",
             "--submitted", ">-2h", "--next", ">now", "--transport", "", "--sort", "queued",
-            "--ascending", "--limit", "7",
+            "--ascending", "--limit", "7", "3", "4",
         )  # fmt: skip
         self.run_cli("queue", "list", "--on-hold")
         self.assertEqual(
             [call[2] for call in self.calls],
             [
                 {
-                    "sender": "<>", "recipient": "b@", "hold": False,
+                    "numbers": [3, 4], "sender": "<>", "recipient": "b@", "hold": False,
                     "submitted": ["<-1h", ">-2h"], "next_attempt": [">now"], "transport": "",
                     "sort": "queued", "ascending": True, "limit": 7,
                 },
