@@ -13,39 +13,12 @@ from typing import Final
 
 from bench.measure import cpu_seconds
 from tests.peers.process import Process, find, free_port, until
+from tests.peers.unbound import HINTS, server_settings, zone_settings
 
 __all__ = ["Resolver"]
 
-_SETTINGS: Final = """\
-server:
-  interface: 127.0.0.1
-  port: {port}
-  do-daemonize: no
-  username: ""
-  chroot: ""
-  directory: "{folder}"
-  pidfile: ""
-  use-syslog: no
-  do-ip6: no
-  num-threads: 1
-  do-not-query-localhost: no
-  qname-minimisation: no
-  module-config: "iterator"
-  local-zone: "test." nodefault
-  local-zone: "127.in-addr.arpa." nodefault
-  root-hints: "hints"
-remote-control:
-  control-enable: no
-auth-zone:
-  name: "."
-  zonefile: "{folder}/zone"
-  for-upstream: yes
-  for-downstream: no
-  fallback-enabled: no
-"""
-
-#: Of a server for the root that nobody asks: the root zone is here as well.
-_HINTS: Final = ". 3600 IN NS a.root.\na.root. 3600 IN A 127.0.0.1\n"
+#: Its cache is as of any server.
+_MORE: Final = '  local-zone: "127.in-addr.arpa." nodefault\n'
 
 _BEGINNING: Final = """\
 $ORIGIN .
@@ -67,9 +40,12 @@ class Resolver:
         folder.mkdir()
         self.port = free_port()
         self._folder = folder
-        (folder / "hints").write_text(_HINTS)
+        (folder / "hints").write_text(HINTS)
         (folder / "zone").write_text(_BEGINNING + records)
-        (folder / "unbound.conf").write_text(_SETTINGS.format(folder=folder, port=self.port))
+        (folder / "unbound.conf").write_text(
+            server_settings(folder, address="127.0.0.1", port=self.port, more=_MORE)
+            + zone_settings(".", folder / "zone")
+        )
         self._process = self._launch()
 
     def _launch(self) -> Process:

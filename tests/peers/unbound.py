@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.peers.process import Process, find, free_port, until
 
-__all__ = ["Unbound", "zone_text"]
+__all__ = ["HINTS", "Unbound", "server_settings", "zone_settings", "zone_text"]
 
 _SETTINGS: Final = """\
 server:
@@ -26,18 +26,23 @@ server:
   num-threads: 1
   do-not-query-localhost: no
   qname-minimisation: no
-  cache-max-ttl: 1
-  cache-max-negative-ttl: 1
   module-config: "{modules}"
-  ede: yes
   local-zone: "test." nodefault
   root-hints: "hints"
+{more}\
 remote-control:
   control-enable: no
 """
 
-#: One server for the root, which nobody asks: the root zone is here as well.
-_HINTS: Final = ". 3600 IN NS a.root.\na.root. 3600 IN A 127.0.0.1\n"
+#: What a test changes is seen soon, and failures are told with their reasons.
+_FOR_TESTS: Final = """\
+  cache-max-ttl: 1
+  cache-max-negative-ttl: 1
+  ede: yes
+"""
+
+#: The file C{hints}: one server for the root, which nobody asks: the root zone is here as well.
+HINTS: Final = ". 3600 IN NS a.root.\na.root. 3600 IN A 127.0.0.1\n"
 
 _ZONE: Final = """\
 auth-zone:
@@ -64,6 +69,22 @@ _ANCHORS: Final = """\
 server:
   trust-anchor-file: "anchors"
 """
+
+
+def server_settings(
+    folder: Path, *, address: str, port: int, more: str, modules: str = "iterator"
+) -> str:
+    """
+    The beginning of C{unbound.conf}.
+
+    @param more: Lines for the server.
+    """
+    return _SETTINGS.format(folder=folder, address=address, port=port, more=more, modules=modules)
+
+
+def zone_settings(name: str, file: Path) -> str:
+    """What the server knows of a zone as if it had fetched it."""
+    return _ZONE.format(name=name, file=file)
 
 
 def zone_text(name: str, records: str) -> str:
@@ -95,9 +116,11 @@ class Unbound:
         folder.mkdir(exist_ok=True)
         self.address = address
         self.port = port or free_port(address)
-        (folder / "hints").write_text(_HINTS)
+        (folder / "hints").write_text(HINTS)
         modules = "validator iterator" if anchors else "iterator"
-        settings = _SETTINGS.format(address=address, port=self.port, folder=folder, modules=modules)
+        settings = server_settings(
+            folder, address=address, port=self.port, more=_FOR_TESTS, modules=modules
+        )
         if anchors:
             (folder / "anchors").write_text(anchors)
             settings += _ANCHORS
@@ -105,7 +128,7 @@ class Unbound:
         for name, text in {**texts, **(signed or {})}.items():
             file = folder / f"zone-{name}"
             file.write_text(text)
-            settings += _ZONE.format(name=name, file=file)
+            settings += zone_settings(name, file)
         settings += _BROKEN
         (folder / "unbound.conf").write_text(settings)
         self._process = Process(
