@@ -101,8 +101,9 @@ def _report(entry: Mapping[str, Any]) -> Iterator[str]:
         yield _line("next hop", ", ".join(next_hop["hosts"]) + kind)
         if next_hop["domain"]:
             yield _line("MTA-STS", _policy(entry["mta_sts"]))
+    chooser = "the proxy" if transport and transport["kind"] == "socks" else "the system"
     for host in entry["hosts"]:
-        yield from _host(host)
+        yield from _host(host, chooser)
     if entry["failure"]:
         yield _line("outcome", _failure(entry["failure"]))
     steps: Sequence[str] = [*entry["steps"], *(s for host in entry["hosts"] for s in host["steps"])]
@@ -129,6 +130,8 @@ def _transport(transport: Mapping[str, Any]) -> str:
         text += f", {transport['families']} only"
     if "host" in transport:
         text += f", {transport['host']} port {transport['port']}"
+    if transport.get("remote_addresses"):
+        text += f", which connects from {', '.join(transport['remote_addresses'])}"
     if "tls" in transport:
         text += f", TLS {transport['tls']}"
     if transport.get("login"):
@@ -140,10 +143,10 @@ def _policy(policy: Mapping[str, Any] | None) -> str:
     return f"{policy['mode']}: {', '.join(policy['mx'])}" if policy is not None else "none"
 
 
-def _host(host: Mapping[str, Any]) -> Iterator[str]:
+def _host(host: Mapping[str, Any], chooser: str) -> Iterator[str]:
     yield _line("host", f"{host['host']} port {host['port']}{_dnssec(host)}")
     for reach in host["addresses"]:
-        source = reach["source"] or "whatever address the system chooses"
+        source = reach["source"] or f"whatever address {chooser} chooses"
         yield _line("", f"  {reach['address']}, from {source}")
     tls = host["tls"]
     if tls is not None:

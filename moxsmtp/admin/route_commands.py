@@ -134,6 +134,7 @@ def _transport(transport: Transport) -> dict[str, object]:
                 "host": transport.address.unicode,
                 "port": transport.port,
                 "remote_hostname": transport.remote_hostname.unicode,
+                "remote_addresses": [str(each) for each in (*transport.ipv4, *transport.ipv6)],
             }
         case Smarthost():
             return {

@@ -11,7 +11,7 @@ from moxsmtp.names import Host, IPAddress
 from moxsmtp.outbound.next_hop import FixedRoute, Located, NextHop, NextHops
 from moxsmtp.outbound.route import Chosen, Consignment, Router, failure_of
 from moxsmtp.outbound.security import DestinationTLS, TLSPolicies
-from moxsmtp.outbound.sources import ANY_SOURCE, Sources
+from moxsmtp.outbound.sources import ANY_SOURCE, Sources, sources_behind
 from moxsmtp.outbound.tls_policy import Demand
 from moxsmtp.outbound.transport import Direct, Fail, Families, Smarthost, Socks
 from moxsmtp.outbound.unreachable import Unreachable
@@ -26,7 +26,7 @@ class HostForecast:
 
     @ivar located: L{None}: its addresses are not known.
     @ivar sources: From where each address would be connected to; L{None}: the
-        system chooses.
+        system chooses, or a proxy.
     @ivar demand: L{None}: it gets nothing.
     @ivar failure: Why not.
     @ivar steps: What was asked and answered.
@@ -95,10 +95,11 @@ class Forecaster:
                 return await self._directly(
                     chosen, consignment.recipient, require_tls, families, self._sources
                 )
-            case Socks():
+            case Socks() as transport:
                 # The proxy connects from where it is.
+                behind = sources_behind(transport)
                 return await self._directly(
-                    chosen, consignment.recipient, require_tls, Families.BOTH, ANY_SOURCE
+                    chosen, consignment.recipient, require_tls, Families.BOTH, behind
                 )
 
     async def _by_smarthost(

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from moxsmtp.names import IPAddress
+from moxsmtp.outbound.transport import Socks
 
-__all__ = ["ANY_SOURCE", "Sources", "sources_of"]
+__all__ = ["ANY_SOURCE", "Sources", "sources_behind", "sources_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """One address of each family; L{None}: the system chooses."""
+    """One address of each family; L{None}: the system chooses, or a proxy."""
 
     ipv4: IPAddress | None = None
     ipv6: IPAddress | None = None
@@ -43,3 +44,12 @@ def sources_of(listening: Iterable[IPAddress]) -> Sources:
     if any(address.is_unspecified for address in found) or max(len(ipv4), len(ipv6)) > 1:
         return ANY_SOURCE
     return Sources(*(family[0] if family else None for family in (ipv4, ipv6)))
+
+
+def sources_behind(proxy: Socks) -> Sources:
+    """
+    From where a proxy connects, to be told: it chooses by itself.  Where it has
+    several addresses of a family, nobody here knows which.
+    """
+    families = (proxy.ipv4, proxy.ipv6)
+    return Sources(*(family[0] if len(family) == 1 else None for family in families))

@@ -57,8 +57,8 @@ class Socks:
 
     @ivar address: Of the proxy.
     @ivar remote_hostname: Of the host that the proxy is on, as EHLO says it.
-    @ivar ipv4: From which the proxy connects, for whoever asks whether SPF
-        names them; they are bound to nothing here.
+    @ivar ipv4: From which the proxy connects, as it was configured: told to
+        whoever compares them with an SPF record, and bound to nothing here.
     @ivar ipv6: Likewise.
     """
 

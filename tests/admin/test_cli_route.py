@@ -38,6 +38,11 @@ to_domains = ["far.example"]
 [transport.stop]
 kind = "fail"
 message = "not today"
+[transport.proxy]
+kind = "socks"
+host = "192.0.2.9"
+remote_hostname = "mx.example.net"
+remote_addresses = ["192.0.2.3", "192.0.2.4"]
 """
 
 SIGNED = Answer((), authentic=True)
@@ -130,6 +135,13 @@ class OfflineTests(RouteTestCase):
             "             TLS is required, trusted certificate for smtp.example.net", lines
         )
         self.assertNotIn("hunter2", text)
+
+    def test_proxy(self) -> None:
+        """The addresses of a proxy are told, for who looks after SPF (Q-43)."""
+        lines = self.lines("bob@there.example", "--transport", "proxy")
+        transport = "transport  socks proxy, [192.0.2.9] port 1080"
+        self.assertIn(f"{transport}, which connects from 192.0.2.3, 192.0.2.4", lines)
+        self.assertIn("             192.0.2.7, from whatever address the proxy chooses", lines)
 
     def test_failure(self) -> None:
         """What would not leave says why, and the command's status is 1."""

@@ -197,6 +197,9 @@ class TransportTests(ForecastTestCase):
         proxy = Socks("proxy", AddressLiteral(ip_address("192.0.2.8")), 1080, THERE)
         (host,) = self.forecast(self.by(proxy)).hosts
         self.assertEqual((None, None), host.sources)
+        proxy = replace(proxy, ipv4=(ONE, OURS), ipv6=(SIX,))
+        (host,) = self.forecast(self.by(proxy)).hosts
+        self.assertEqual((None, SIX), host.sources)
         self.assertEqual("mx.there.example", host.host.ascii)
 
     def test_smarthost(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxsmtp.outbound.sources import ANY_SOURCE, Sources, sources_of
+from moxsmtp.names import parse_domain
+from moxsmtp.outbound.sources import ANY_SOURCE, Sources, sources_behind, sources_of
+from moxsmtp.outbound.transport import Socks
 
 
 def of(*listening: str) -> Sources:
@@ -44,3 +47,12 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(of("127.0.0.1", "::1"), ANY_SOURCE)
         self.assertEqual(of("127.0.0.1", "192.0.2.1"), Sources(ip_address("192.0.2.1")))
         self.assertEqual(of(), ANY_SOURCE)
+
+    def test_behind(self) -> None:
+        """A proxy's addresses are told where it has one of a family, and no other choice (Q-43)."""
+        proxy = Socks("proxy", parse_domain("proxy.example"), 1080, parse_domain("mx.example"))
+        one, two, six = map(ip_address, ("192.0.2.1", "192.0.2.2", "2001:db8::1"))
+        self.assertEqual(sources_behind(proxy), ANY_SOURCE)
+        self.assertEqual(sources_behind(replace(proxy, ipv4=(one,))), Sources(one))
+        several = replace(proxy, ipv4=(one, two), ipv6=(six,))
+        self.assertEqual(sources_behind(several), Sources(None, six))
