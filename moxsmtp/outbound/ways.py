@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from moxsmtp.interfaces import IMetrics, RequireTLS
+from moxsmtp.interfaces import IMetrics
 from moxsmtp.names import Domain, Host, IPAddress
 from moxsmtp.outbound.dial import Connect
 from moxsmtp.outbound.next_hop import FixedRoute, Located, NextHop, NextHops
@@ -163,10 +163,7 @@ class DirectWay:
         if isinstance(located, Unreachable):
             destination.unreachable(host, located)
             return located, located.steps
-        # What never leaves this machine needs no TLS.
-        is_local = isinstance(environment.route, FixedRoute)
-        wish = RequireTLS.UNSET if is_local else self.job.require_tls
-        tls = await environment.policies.host(destination, located, wish)
+        tls = await environment.policies.host(destination, located, self.job.require_tls)
         if isinstance(tls, Unreachable):
             return tls, (*located.steps, *tls.steps)
         is_socks = isinstance(transport, Socks)

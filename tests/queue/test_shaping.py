@@ -198,6 +198,16 @@ class PauseTests(SynchronousTestCase):
             now += length
         self.assertEqual(pauses, [60, 120, 240, 300, 300])
 
+    def test_short_again(self) -> None:
+        """Once there was a connection, the next pause is as long as the first one."""
+        for now in (0.0, 0.0, 60.0):
+            self.failed(now)
+        self.shaper.connected(A)
+        for now in (200.0, 200.0):
+            self.failed(now)
+        self.assertNotEqual(self.shaper.objection(A, 259.0), "")
+        self.assertEqual(self.shaper.objection(A, 260.0), "")
+
     def test_never(self) -> None:
         """With 0 there is never a pause."""
         shaper = Shaper((ShapingRule(failures=0),))
