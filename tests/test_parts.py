@@ -66,13 +66,19 @@ def hook(account: str, url: str, queue_id: int = 0) -> NewHook:
 
 
 class PartsCase(RunningCase):
-    """Parts over SQLite; nothing runs unless a test starts it."""
+    """
+    Parts over SQLite; nothing runs unless a test starts it.
+
+    @ivar surroundings: What they are in.
+    """
+
+    surroundings: type[Alone] = Alone
 
     def made(self, settings: Settings) -> Parts:
         """Stopped with the test."""
         engine = open_engine(settings.data_directory, settings.store, self.reactor)
         engine.pool.start()
-        made = Parts(settings, Alone(), engine, self.reactor)
+        made = Parts(settings, self.surroundings(), engine, self.reactor)
         self.addCleanup(lambda: self.result(engine.close()))
         return made
 
