@@ -283,16 +283,19 @@ class TLSPolicies:
         steps = (f"TLS of {transport.host.ascii}: {demand.mode}, {demand.why}",)
         return HostTLS(demand, steps, lambda demand: self._security(demand, Tallies()))
 
-    def failed(self, domain: Host, found: Unreachable) -> tuple[TLSResult, ...]:
+    def failed(self, domain: Host, found: Unreachable, report: str = "") -> tuple[TLSResult, ...]:
         """
         What is put down where a domain's hosts could not be found; nothing but
         where DNSSEC says that what was found is not its own.
+
+        @param report: See L{moxsmtp.queue.job.Job}.
         """
         if not isinstance(domain, Domain) or not is_bogus(found.error):
             return ()
         tally = Tally(ReportedPolicy(PolicyType.NONE, domain.ascii))
         tally.add(_dnssec_failure(""), failures=1)
-        return (TLSResult(domain.ascii, domain.ascii, False, True, tally.result),)
+        # A report about a report on TLS would lead to another one (Q-86).
+        return (TLSResult(domain.ascii, domain.ascii, False, report != "tls", tally.result),)
 
     def _security(self, demand: Demand, tallies: Tallies) -> Security:
         return Security(demand, self._context, tallies, self._now)

@@ -127,7 +127,7 @@ class DirectWay:
                 return error
         next_hop = await environment.route.hosts(job.destination)
         if isinstance(next_hop, Unreachable):
-            self._results += environment.policies.failed(job.destination, next_hop)
+            self._results += environment.policies.failed(job.destination, next_hop, job.report)
             return next_hop
         found = await environment.policies.destination(
             job.destination, next_hop, job.require_tls, job.report

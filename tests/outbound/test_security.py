@@ -443,6 +443,15 @@ class ResultTests(SecurityTestCase):
             ],
         )
 
+    def test_bogus_for_a_report(self) -> None:
+        """Q-86: what a TLS report of ours met is never reported, a DMARC report's failure is."""
+        bogus = Unreachable(
+            permanent=False, status="4.3", error="MX of x: SERVFAIL, 6 (DNSSEC Bogus) (127.0.0.1)"
+        )
+        for report, is_sent in (("", True), ("dmarc", True), ("tls", False)):
+            (result,) = self.policies.failed(THERE, bogus, report)
+            self.assertEqual(result.send_report, is_sent, report)
+
     def test_not_bogus(self) -> None:
         """Other failures of the DNS are nobody's fault that a report could mend."""
         down = Unreachable(permanent=False, status="4.3", error="no answer within 5 s")

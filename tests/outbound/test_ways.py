@@ -199,6 +199,14 @@ class TraceTests(WayTestCase):
         self.assertIn("SERVFAIL", trace)
         self.assertEqual(self.dials, [])
 
+    def test_report_on_a_report(self) -> None:
+        """Q-86: that a TLS report of ours came to nothing is put down, and never reported."""
+        bogus = "MX of there.example: SERVFAIL, 6 (DNSSEC Bogus) (127.0.0.1)"
+        self.dns.zone[Question("there.example", RRType.MX)] = LookupFailed(bogus)
+        for report in ("", "tls"):
+            _ = self.begin(job(report=report))
+        self.assertEqual([each.send_report for each in self.records.told], [True, False])
+
     def test_bounded(self) -> None:
         """However long and strange a server's replies are, the trace is short and printable."""
         attempt = self.begin()
