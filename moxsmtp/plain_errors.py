@@ -13,7 +13,7 @@ from moxsmtp.store.errors import StoreError
 from moxsmtp.tls.server import CertificateError
 from moxsmtp.worker.supervisor import WorkerFailed
 
-__all__ = ["EXPECTED", "plain_error"]
+__all__ = ["EXPECTED", "plain_error", "prefixed_error"]
 
 #: What an operator can put right.  Anything else is a bug and keeps its traceback.
 EXPECTED: Final = (
@@ -38,6 +38,11 @@ def plain_error(error: BaseException) -> str:
             return printable(f"{name}{_reason(error)}")
         case _:
             return printable(str(error) or type(error).__name__)
+
+
+def prefixed_error(error: BaseException) -> str:
+    """The same for a terminal, with our name before each line."""
+    return "\n".join(f"moxsmtp: {line}" for line in plain_error(error).splitlines())
 
 
 def _reason(error: BaseException) -> str:

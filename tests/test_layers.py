@@ -133,6 +133,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.list_watch": EDGE,
     "moxsmtp.localserve": EDGE,
     "moxsmtp.operations": EDGE,
+    "moxsmtp.options": EDGE,
     "moxsmtp.outbound_tls": EDGE,
     "moxsmtp.parts": EDGE,
     "moxsmtp.periodic": EDGE,
