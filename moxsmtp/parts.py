@@ -73,6 +73,9 @@ __all__ = ["Parts"]
 
 _USER_AGENT: Final = f"moxsmtp/{__version__}"
 
+#: Seconds between looks at what a worker may have stored and could not tell.
+_LOOK: Final = 5.0
+
 
 class Told(Protocol):
     """Who is told, in a worker process, instead of what does not run there."""
@@ -153,7 +156,7 @@ class Parts:
             self._configured_maildirs,
             self.metrics,
             duty=(
-                Sole()
+                Sole(_LOOK if self.settings.workers > 1 else None)
                 if engine.is_sole
                 else Duty(engine.database, "hand-over", owner=owner, now=self.now)
             ),
@@ -380,17 +383,18 @@ class Parts:
 
     def _stored(self, accounts: frozenset[str]) -> None:
         """Mail or webhook calls of these accounts were stored."""
+        found = [one for one in map(self.accounts.account, accounts) if one is not None]
+        mailed = any(one.maildir is not None for one in found)
+        called = any(one.incoming_webhook or one.outgoing_webhook for one in found)
         if self._told is not None:
-            self._told.stored(accounts)
+            # Of most mail there is nothing to say.
+            if mailed or called:
+                self._told.stored(accounts)
             return
-        for name in accounts:
-            account = self.accounts.account(name)
-            if account is None:
-                continue
-            if account.maildir is not None:
-                self.hand_over.wake()
-            if account.incoming_webhook is not None or account.outgoing_webhook is not None:
-                self.hooks.wake()
+        if mailed:
+            self.hand_over.wake()
+        if called:
+            self.hooks.wake()
 
     def _configured_maildirs(self) -> Mapping[str, Maildir]:
         """By account, as the configuration in force has them."""

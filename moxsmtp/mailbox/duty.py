@@ -8,7 +8,6 @@ Who was away for longer than that, a process that was frozen, say, finds it gone
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Final
 
 from zope.interface import Attribute, Interface, implementer
 
@@ -36,9 +35,14 @@ class IDuty(Interface):
 
 @implementer(IDuty)
 class Sole:
-    """Of a process that nobody shares the store with."""
+    """Of the one process of a store that hands mail over, whoever else stores."""
 
-    poll: Final = None
+    def __init__(self, poll: float | None = None) -> None:
+        """
+        @param poll: Seconds; where others store, one may be killed before it can
+            tell what it has stored.
+        """
+        self.poll = poll
 
     async def take(self) -> bool:
         """See L{IDuty.take}."""

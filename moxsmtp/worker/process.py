@@ -178,7 +178,8 @@ class WorkerServer:
         share = self._shares.get(listener)
         if share is None:
             share = self._shares[listener] = Share(
-                lambda: self._news.ended(listener), self._numbers.popleft
+                lambda: self._news.ended(listener, is_crowded=self._share(listener).is_crowded),
+                self._numbers.popleft,
             )
             share.is_crowded = listener in self._crowds
         return share

@@ -425,6 +425,13 @@ class DutyTests(HandOverTestCase):
         verifyObject(IDuty, SharedDuty())
         verifyObject(IDuty, Sole())
 
+    def test_untold(self) -> None:
+        """Who alone hands mail over looks for what another has stored and not told of."""
+        self.start(Sole(5.0))
+        self.store.add(1)
+        self.clock.advance(5)
+        self.assertEqual(len(self.files()), 1)
+
     def test_stands_by(self) -> None:
         """Who does not have the duty touches nothing, looks now and then, and takes over."""
         duty = SharedDuty(is_ours=False)

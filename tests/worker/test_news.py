@@ -48,6 +48,24 @@ class NewsTests(SynchronousTestCase):
             [(True, []), (False, ["ann"])],
         )
 
+    def test_no_hurry(self) -> None:
+        """
+        Where there is room, ends wait a little for others, but not for what is urgent, and
+        where places are waited for they do not wait at all.
+        """
+        self.news.ended("a", is_crowded=False)
+        self.clock.advance(0.01)
+        self.news.ended("a", is_crowded=False)
+        self.assertEqual(self.told, [])
+        self.clock.advance(0.01)
+        self.assertEqual([message["ended"] for message in self.told], [{"a": 2}])
+        for hurry in (self.news.queued, lambda: self.news.ended("b")):
+            self.news.ended("a", is_crowded=False)
+            hurry()
+            self.clock.advance(0)
+            self.assertEqual(self.told[-1]["ended"]["a"], 1)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
 
 class ShareTests(SynchronousTestCase):
     """A listener's connections in a worker."""

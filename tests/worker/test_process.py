@@ -15,13 +15,15 @@ from twisted.python.failure import Failure
 
 from moxsmtp.config import Settings
 from moxsmtp.engine import Engine, open_engine
-from moxsmtp.interfaces import Account, Role
+from moxsmtp.interfaces import Account, HookTarget, Role
 from moxsmtp.logs import Threshold
 from moxsmtp.worker.frames import Frames, Message, framed
 from moxsmtp.worker.orders import Doorway, Orders, packed
 from moxsmtp.worker.passing import Arrival, send_connection, socket_pair
 from moxsmtp.worker.process import WorkerServer
 from tests.running import LOOPBACK, Alone, RunningCase, StillReactor, Visitor
+
+_HOOK = HookTarget("https://hooks.example/in")
 
 
 class _Reactor(StillReactor):
@@ -114,17 +116,23 @@ class WorkerServerTests(RunningCase):
     def test_mail(self) -> None:
         """
         It speaks with who is handed to it, by the number that the parent gave the
-        session (S-9), stores, and tells what it stored and who has gone.
+        session (S-9), stores, and tells who has gone.  What it stored it tells where
+        something follows from that.
         """
-        self.started()
+        settings = self.started()
         self.assertIn(self.server, self.reactor.getReaders())
         visitor = self.come(77)
         self.assertTrue(visitor.reply()[0].startswith("220 mx.ours.example"))
         visitor.say("EHLO client.example")
         self.assertEqual(visitor.send("alice@ours.example"), "250")
+        self.reactor.advance(0)
+        self.assertEqual(self.heard("news"), [])
+        hooked = [replace(one, incoming_webhook=_HOOK) for one in settings.accounts]
+        self.tell("obey", settings=packed(replace(settings, accounts=tuple(hooked))), round=1)
+        self.assertEqual(visitor.send("alice@ours.example"), "250")
         visitor.protocol.connectionLost(Failure(ConnectionDone()))
         self.reactor.until(lambda: self.heard("news"))
-        self.reactor.advance(0)
+        self.reactor.advance(0.02)
         news = self.heard("news")
         self.assertEqual({name for one in news for name in one["accounts"]}, {"alice"})
         self.assertEqual([one["ended"] for one in news if one["ended"]], [{"public": 1}])
@@ -149,7 +157,7 @@ class WorkerServerTests(RunningCase):
         send_connection(self.sender, here.fileno(), Arrival(0, 1))
         here.close()
         self.server.doRead()
-        self.reactor.advance(0)
+        self.reactor.advance(0.02)
         self.assertEqual(self.heard("news")[0]["ended"], {"public": 1})
         self.reactor.refuses = False
         self.assertTrue(self.come(2).reply()[0].startswith("220 "))
