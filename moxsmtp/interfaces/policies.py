@@ -24,6 +24,7 @@ class StsFound:
         (RFC 8460 section 4.3.2.1), such as C{sts-policy-fetch-error}; empty:
         nothing.  There may be a policy all the same, of an earlier fetch.
     @ivar reason: The same for people.
+    @ivar is_back_off: That went wrong a moment ago, and was not tried again.
     @ivar temporary: The DNS did not say whether there is a policy, and none is
         known: the attempt has to wait.
     @ivar record_id: That of the record now in the DNS; empty if there is none,
@@ -35,6 +36,7 @@ class StsFound:
     reason: str = ""
     temporary: bool = False
     record_id: str = ""
+    is_back_off: bool = False
 
 
 class IPolicies(Interface):

@@ -163,13 +163,20 @@ class Policies:
         if kept is not None and kept.record_id == record.id:
             return StsFound(policy, record_id=record.id)
         failure = self._recent_failure(known, is_kept=kept is not None)
+        is_back_off = failure is not None
         if failure is None:
             time_limit = _REFETCH if kept else _FETCH
             fetched = await self._fetch_and_keep(domain, record.id, time_limit, stands_in=kept)
             if isinstance(fetched, Policy):
                 return StsFound(fetched, record_id=record.id)
             failure = fetched
-        return StsFound(policy, failure.type.value, failure.reason, record_id=record.id)
+        return StsFound(
+            policy,
+            failure.type.value,
+            failure.reason,
+            record_id=record.id,
+            is_back_off=is_back_off,
+        )
 
     async def _record(self, domain: Domain) -> _Record | Failure:
         """@raise LookupFailed: The DNS does not say."""

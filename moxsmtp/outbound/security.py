@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IReactorTime
@@ -45,6 +46,9 @@ from moxsmtp.tlsrpt import (
 )
 
 __all__ = ["DestinationTLS", "HostTLS", "Security", "TLSPolicies"]
+
+#: Characters of why a policy could not be had.
+_LONGEST_REASON: Final = 150
 
 
 class DestinationTLS:
@@ -87,7 +91,7 @@ class DestinationTLS:
             self.steps.append("MTA-STS: none")
         self._tally = Tally(reported)
         if found.failure:
-            self._tally.add(FailureDetails(ResultType(found.failure), found.reason))
+            self._tally.add(FailureDetails(ResultType(found.failure), _sts_reason(found)))
             self.steps.append(shortened(f"MTA-STS: {found.failure}: {found.reason}"))
 
     def sts(self, host: Host) -> Sts:
@@ -323,6 +327,15 @@ class TLSPolicies:
     def _ignored(self, what: str) -> None:
         """Of what is demanded, as the sender says C{TLS-Required: No}."""
         self._metrics.count("mox_queue_tlsrequiredno_ignored_total", ignored=what)
+
+
+def _sts_reason(found: StsFound) -> str:
+    """Why a policy could not be had, and what counts instead, in the words of reports (Q-85)."""
+    reason = "back-off-after-recent-fetch-error" if found.is_back_off else found.reason
+    if found.policy is None:
+        return reason
+    # What is too long is cut off behind.
+    return f"{reason[:_LONGEST_REASON]}+fallback-to-cached-policy"
 
 
 def _unreachable(refused: Refused, steps: tuple[str, ...] = ()) -> Unreachable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -133,7 +134,7 @@ class NothingKeptTests(CacheTestCase):
         self.assertEqual(self.find(), missing)
         self.outcome = NEW
         self.clock.advance(299)
-        self.assertEqual(self.find(), missing)
+        self.assertEqual(self.find(), replace(missing, is_back_off=True))
         self.assertEqual(len(self.fetches), 1)
         self.clock.advance(1)
         self.assertEqual(self.find().policy, NEW)
@@ -237,7 +238,7 @@ class KeptTests(CacheTestCase):
         found = StsFound(OLD, "sts-policy-fetch-error", "away", record_id="2")
         self.assertEqual(self.find(), found)
         self.clock.advance(599)
-        self.assertEqual(self.find(), found)
+        self.assertEqual(self.find(), replace(found, is_back_off=True))
         self.assertEqual(len(self.fetches), 1)
         self.clock.advance(1)
         self.outcome = NEW

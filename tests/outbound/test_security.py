@@ -414,6 +414,26 @@ class ResultTests(SecurityTestCase):
                 [("no-policy-found", "there.example", False, 0, 0, [f"{failure} why"])],
             )
 
+    def test_fetch_failed_before(self) -> None:
+        """Q-85: it is told which policy stands in, and that nobody asked again so soon."""
+        failure = "sts-policy-fetch-error"
+        kept = policy(Mode.ENFORCE)
+        told = []
+        for found in (
+            StsFound(kept, failure, "why " * 100),
+            StsFound(None, failure, "why", is_back_off=True),
+            StsFound(kept, failure, "why", is_back_off=True),
+        ):
+            self.sts.found = found
+            destination = self.destination()
+            (result,) = destination.results()
+            told += [each.reason for each in result.result.details]
+            self.assertIn("why", " ".join(destination.steps))
+        fallback = "+fallback-to-cached-policy"
+        self.assertTrue(told[0].startswith("why why") and told[0].endswith(fallback), told[0])
+        back_off = "back-off-after-recent-fetch-error"
+        self.assertEqual(told[1:], [back_off, back_off + fallback])
+
     def test_bogus(self) -> None:
         """
         Signatures that are wrong: of TLSA records dnssec-invalid, of MX or host
