@@ -60,12 +60,9 @@ _LOCAL_ERROR: Final = Refusal(permanent=False, error="local error", status="3.0"
 
 
 class Security(Protocol):
-    """
-    What one connection's TLS has to be.
+    """What one connection's TLS has to be."""
 
-    @ivar announced: What the server calls itself, set before anything is told.
-    """
-
+    #: What the server calls itself; set before anything is told.
     announced: str
 
     @property

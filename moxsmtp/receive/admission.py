@@ -11,9 +11,10 @@ from moxsmtp.interfaces import Client
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.smtp.reply import Reply
 
-__all__ = ["SHUTTING_DOWN", "Admission"]
+__all__ = ["SHUTTING_DOWN", "TOO_EARLY", "Admission"]
 
 SHUTTING_DOWN: Final = Reply(421, "3.2", "shutting down, try again later", close=True)
+TOO_EARLY: Final = Reply(554, "5.0", "you spoke before you were greeted", close=True)
 
 _TOO_OFTEN: Final = Reply(421, "7.0", "too many connections a minute, try again later", close=True)
 _TOO_MANY_FAILURES: Final = Reply(

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from moxsmtp.interfaces import Client, Role
 from moxsmtp.outlet import Outlet
-from moxsmtp.receive.admission import SHUTTING_DOWN, Admission
+from moxsmtp.receive.admission import SHUTTING_DOWN, TOO_EARLY, Admission
 from moxsmtp.receive.alarm import Alarm
 from moxsmtp.receive.begin import begin
 from moxsmtp.receive.company import Company
@@ -46,8 +46,6 @@ _TURN: Final = 100
 
 #: Seconds for a peer to take our last words.
 _LINGER: Final = 5.0
-
-_TOO_EARLY: Final = Reply(554, "5.0", "you spoke before you were greeted", close=True)
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -186,7 +184,7 @@ class ESMTPServer(Protocol):
             # RFC 5321 section 4.3.1: a client waits for the greeting.
             self._entrance.metrics.count("moxsmtp_early_talkers_total")
             self._conversation.log.write(LogLevel.info, "spoke before it was greeted")
-            self._send_away(_TOO_EARLY)
+            self._send_away(TOO_EARLY)
             return
         self._session.receive(data)
         if self._conversation.deadline is not None:
