@@ -15,6 +15,7 @@ from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.credentials import Disguise
 from moxsmtp.receive.passwords import Pretence, hash_password
 from moxsmtp.smtp.reply_id import ReplyIds
+from moxsmtp.way_in import receivers
 
 __all__ = ["find_reply_ids", "in_hashing_thread", "make_hall"]
 
@@ -49,7 +50,7 @@ async def make_hall(
         ),
     )
     return Hall(
-        receivers=parts.receivers(reply_ids, disguise),
+        receivers=receivers(parts, reply_ids, disguise),
         session_ids=session_ids,
         reply_id=reply_ids.encode,
         random_bytes=secrets.token_bytes,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from ipaddress import ip_address
 from random import Random, SystemRandom  # noqa: TID251 - here randomness begins
 from typing import Any, Final, Protocol
@@ -22,15 +22,14 @@ from moxsmtp import __version__
 from moxsmtp.config import Settings
 from moxsmtp.dnsbl import Health
 from moxsmtp.engine import Engine
-from moxsmtp.entrances import ReceiverMaker
-from moxsmtp.interfaces import IReceiver, Maildir, Role
+from moxsmtp.interfaces import Maildir
 from moxsmtp.judge.limiters import Limiters
 from moxsmtp.mailbox.content import MaildirReader
 from moxsmtp.mailbox.duty import Sole
 from moxsmtp.mailbox.handover import HandOvers as HandOverService
 from moxsmtp.mailbox.watch import MaildirWatch
 from moxsmtp.metrics import process_metrics
-from moxsmtp.names import AddressLiteral, Domain, Host, parse_domain
+from moxsmtp.names import AddressLiteral, Host, parse_domain
 from moxsmtp.operations import KEEP_OF_NOBODY
 from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.outbound.route import Router
@@ -39,15 +38,9 @@ from moxsmtp.public_suffix import PublicSuffixes
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue_operations import QueueOperations
-from moxsmtp.receive.credentials import Credentials, Disguise
-from moxsmtp.receive.delivery import Delivery
-from moxsmtp.receive.receiver import House
-from moxsmtp.receive.relay import Port25, Relay, Relays
-from moxsmtp.receive.session_log import SessionLog
+from moxsmtp.receive.relay import Relays
 from moxsmtp.receive.signing import signature_of, signers_for_host
-from moxsmtp.receive.submission import Submission
 from moxsmtp.reloading import LiveAccounts
-from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.store.accounts import Credentials as PasswordHashes
 from moxsmtp.store.accounts import Identity
 from moxsmtp.store.client_keys import ClientKeys
@@ -292,75 +285,6 @@ class Parts:
         self.limiters.obey(settings.limits)
         self.delays = settings.delays
         self.cram_md5 = settings.cram_md5
-
-    # -- mail in ------------------------------------------------------------------------
-
-    def receivers(self, reply_ids: ReplyIds, disguise: Disguise) -> ReceiverMaker:
-        """
-        What each socket makes a receiver with, for each connection.
-
-        @param reply_ids: Known once the database answers.
-        @param disguise: For users that there are none of.
-        """
-        credentials = Credentials(
-            self.accounts,
-            self.hashes,
-            self.client_keys,
-            disguise=disguise,
-            cram_md5=lambda: self.cram_md5,
-            reactor=self.reactor,
-            pool=self.engine.hashing,
-        )
-        house = House(
-            hostname=self.settings.hostname,
-            accounts=self.accounts,
-            credentials=credentials,
-            store=self.mail_store,
-            queue=self.job_store,
-            resolver=self.resolver,
-            policy=self.surroundings.policy(self.reactor),
-            metrics=self.metrics,
-            # Asked for at least once a message, and always the same in a session.
-            reply_id=lru_cache(maxsize=1024)(reply_ids.encode),
-            now=self.now,
-            random_bytes=secrets.token_bytes,
-            checks=self.checks,
-            organizational_domain=self.suffixes.organizational_domain,
-            signers=lambda: self.signers,
-            pedantic=self.settings.pedantic,
-            strict_mime=self.settings.pedantic and self.surroundings.strict_mime,
-        )
-
-        def maker(
-            role: Role, hostname: Domain, tls_required: bool, checked: bool
-        ) -> Callable[[SessionLog], IReceiver]:
-            if role.is_submission:
-                return lambda log: Submission(house, log, tls_required=tls_required)
-
-            def delivery(log: SessionLog) -> Delivery:
-                return Delivery(
-                    house,
-                    log,
-                    hostname=hostname,
-                    tls_required=tls_required,
-                    unknown_delay=self.delays.unknown_recipient,
-                    clock=self.reactor,
-                    checked=checked,
-                )
-
-            def port25(log: SessionLog) -> IReceiver:
-                relays = self.relays
-                if not relays.settings:
-                    return delivery(log)
-                return Port25(
-                    delivery(log),
-                    relays,
-                    lambda relay: Relay(house, log, relays, relay, tls_required=tls_required),
-                )
-
-            return port25
-
-        return maker
 
     def _signature_of_host(self, content: bytes) -> bytes:
         """The signature fields of a message that the server itself wrote."""

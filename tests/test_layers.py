@@ -83,6 +83,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.outbound.verdict": SHELL,
     "moxsmtp.webhooks": DECISION,
     "moxsmtp.unique_words": EDGE,
+    "moxsmtp.way_in": EDGE,
     "moxsmtp.way_out": EDGE,
     "moxsmtp.webhooks.calls": SHELL,
     "moxsmtp.webhooks.post": SHELL,
