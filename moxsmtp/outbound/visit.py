@@ -5,6 +5,7 @@ the message there.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import dropwhile
@@ -35,6 +36,9 @@ from moxsmtp.smtp.mailing import Accepted, Fate, Refusal
 __all__ = ["Visit", "Visits"]
 
 _NO_TIME: Final = timedelta()
+
+#: Hosts of which it is remembered that BDAT will not do.
+_MOST_WITHOUT_CHUNKS: Final = 1000
 
 #: What the replies to a message begin with, behind those of the opening.
 _BEGINNINGS: Final = frozenset({"MAIL", "RSET"})
@@ -79,6 +83,8 @@ class Visits:
         self._sessions = sessions
         self._metrics = metrics
         self._binding = binding
+        #: Hosts that announce CHUNKING, and do not know BDAT.
+        self._without_chunks: OrderedDict[str, None] = OrderedDict()
 
     async def anew(
         self, visit: Visit, work: Work, target: Target, content: IContent, *, began: float
@@ -160,7 +166,10 @@ class Visits:
         security = target.security() if demand is target.demand else None
         client = ESMTPClient(
             exchange=Exchange(
-                hostname=target.hostname, starttls=demand.starttls, login=target.login
+                hostname=target.hostname,
+                starttls=demand.starttls,
+                login=target.login,
+                chunking=target.name not in self._without_chunks,
             ),
             security=security,
             clock=self._clock,
@@ -229,10 +238,17 @@ class Visits:
             return
         fates = client.exchange.fates
         exchange = client.exchange
+        if exchange.is_chunk_unknown:
+            self._remember_without_chunks(target.name)
         if mailing.require_tls and exchange.is_open and not exchange.capabilities.require_tls:
             self._metrics.count("mox_queue_requiretls_unsupported_total", reason="norequiretls")
         self._heed(work, target, session, fates)
         visit.word = "timeout" if client.is_late else _result(fates)
+
+    def _remember_without_chunks(self, name: str) -> None:
+        self._without_chunks[name] = None
+        if len(self._without_chunks) > _MOST_WITHOUT_CHUNKS:
+            self._without_chunks.popitem(last=False)
 
     def _heed(
         self, work: Work, target: Target, session: Session, fates: Sequence[Fate | None]

@@ -124,6 +124,11 @@ class Exchange:
         return self._begun is not None and self._begun.is_unheard
 
     @property
+    def is_chunk_unknown(self) -> bool:
+        """CHUNKING was announced in vain: do without on the next session."""
+        return self._begun is not None and self._begun.is_chunk_unknown
+
+    @property
     def is_reusable(self) -> bool:
         """Another mailing may be begun: the session goes on, and no fate is open."""
         is_ending = self._over is not None or self._leaving or self._ending is not None

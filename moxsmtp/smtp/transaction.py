@@ -52,6 +52,7 @@ class Transactions:
     @ivar fates: By recipient, in the order of the mailing; L{None}: not known yet.
     @ivar is_unheard: The server has answered nothing of it so far.
     @ivar is_streaming: Content that was not at hand is being sent.
+    @ivar is_chunk_unknown: The server announced CHUNKING, and did not know BDAT.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Transactions:
         self.fates: list[Fate | None] = [None] * len(mailing.forward_paths)
         self.is_unheard = True
         self.is_streaming = False
+        self.is_chunk_unknown = False
         self._talk = talk
         self._mailing = mailing
         self._smtputf8 = mailing.needs_smtputf8
@@ -278,6 +280,7 @@ class Transactions:
         reply = yield from self._reply("BDAT", _END_OF_DATA_LIMIT)
         if 500 <= reply.code <= 502:
             # It was announced, and yet the content was taken for commands.
+            self.is_chunk_unknown = True
             raise Ended(
                 Refusal(permanent=False, error=f"BDAT is not known after all: {reply.text}"),
                 quit_=False,

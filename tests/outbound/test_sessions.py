@@ -197,6 +197,25 @@ class LikenessTests(ReuseTestCase):
         self.assertEqual(len(self.dials), 2)
 
 
+class ChunkTests(ReuseTestCase):
+    """Servers that announce what they do not know."""
+
+    def test_data_next_time(self) -> None:
+        """A host that announces CHUNKING and does not know BDAT gets DATA on the next session."""
+        self.dns.zone[Question("there.example", RRType.MX)] = (MX(1, "mx1.example"),)
+        greeting = b"220 mx\r\n250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
+        attempt = self.send()
+        self.play(self.wires[0], greeting)
+        self.play(self.wires[0], b"250 ok\r\n250 ok\r\n502 5.5.1 what\r\n")
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertFalse(outcome.permanent)
+        attempt = self.send()
+        self.play(self.wires[1], greeting)
+        self.play(self.wires[1], TAKEN)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+
+
 class VerifiedTests(ReuseTestCase):
     """Sessions with a host that DANE vouches for."""
 
