@@ -208,6 +208,20 @@ class DeliveredTests(AttemptTestCase):
             [{"attempt": "1", "transport": "", "tlsmode": "opportunistic", "result": "ok"}],
         )
 
+    def test_results(self) -> None:
+        """What was wrong with TLS is told with what the host calls itself (Q-85).  RFC 8460 4.4."""
+        attempt = self.begin()
+        self.play(
+            self.wires[0], b"220 mail.elsewhere.example\r\n250 there.elsewhere.example hi\r\n",
+            b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n",
+        )  # fmt: skip
+        self.successResultOf(attempt)
+        details = [each for told in self.records.told for each in told.result.details]
+        self.assertEqual(
+            {(each.result_type.value, each.receiving_helo) for each in details},
+            {("starttls-not-supported", "there.elsewhere.example")},
+        )
+
     def test_what_is_sent(self) -> None:
         """EHLO with our name; MAIL with the job's sender; prefix before content."""
         attempt = self.begin(job(prefix=b"X: y\r\n"), job(2, prefix=b"X: y\r\n"))
