@@ -132,12 +132,12 @@ class Spawner:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and where this package is, should Python not find it by itself."""
+    """Ours, and where we find our packages, should Python not find this one by itself."""
     root = str(Path(moxsmtp.__file__).resolve().parent.parent)
     known = [*site.getsitepackages(), site.getusersitepackages()]
     if root in known:
         return dict(os.environ)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    paths = dict.fromkeys([root, *filter(None, sys.path)])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import moxsmtp
 from moxsmtp.worker.spawn import Spawner, Watcher
 
 
@@ -37,6 +39,25 @@ def open_files() -> int:
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
+class Roomy:
+    """
+    A reactor.
+
+    @ivar environments: Of what was started.
+    """
+
+    def __init__(self) -> None:
+        self.environments: list[dict[str, str]] = []
+
+    def adoptStreamConnection(self, *_: Any) -> None:
+        """The channel is not needed."""
+
+    def spawnProcess(self, *_: Any, env: dict[str, str], **__: Any) -> object:
+        """One more."""
+        self.environments.append(env)
+        return object()
+
+
 class SpawnerTests(SynchronousTestCase):
     """Starting a worker."""
 
@@ -51,6 +72,23 @@ class SpawnerTests(SynchronousTestCase):
         self.assertRaises(OSError, spawn, 0, cast("Watcher", WatcherDouble()))
         self.assertEqual(reactor.spawned, 0)
         self.assertEqual(open_files(), before)
+
+    def test_packages(self) -> None:
+        """
+        Where this package is not installed for all, a worker finds it, and what it needs,
+        where its parent did.
+        """
+        self.patch(moxsmtp, "__file__", "/opt/ours/moxsmtp/__init__.py")
+        self.patch(sys, "path", ["", *sys.path, "/opt/theirs"])
+        reactor = Roomy()
+        link = cast(
+            "Any", Spawner(reactor, 0, "text", lambda _: None)(0, cast("Watcher", WatcherDouble()))
+        )
+        link._passing.close()
+        (environment,) = reactor.environments
+        paths = environment["PYTHONPATH"].split(os.pathsep)
+        self.assertEqual((paths[0], paths[-1]), ("/opt/ours", "/opt/theirs"))
+        self.assertNotIn("", paths)
 
 
 class WatcherDouble:
