@@ -221,7 +221,7 @@ class AccountTests(ConfigTestCase):
         self.assertMistake(text, 11, "account.alice.max_outgoing_messages_per_day", "between 0")
 
     def test_queue_quota(self) -> None:
-        """Q-95: how much of an account's mail may wait is settable, and without limit by default."""
+        """Q-95: a limit for how much mail may wait; there is none by default."""
         self.assertEqual(self.loaded(LEAST).accounts[0].max_queued_messages, 0)
         text = LEAST + "max_queued_messages = 500\n"
         self.assertEqual(self.loaded(text).accounts[0].max_queued_messages, 500)

@@ -91,7 +91,7 @@ class KillTests(PeerTestCase):
         what was in flight comes twice (Q-10).
         """
         seed = secrets.randbelow(10**6)
-        verdict, books = kill.run(3, random.Random(seed), Path(self.folder))
+        verdict, books = kill.run(3, 0, random.Random(seed), Path(self.folder))
         self.assertTrue(verdict.is_good, f"seed {seed}: {verdict}")
         self.assertGreater(len(books.local), 100)
         self.assertGreater(len(books.remote), 100)
