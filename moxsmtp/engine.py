@@ -96,7 +96,7 @@ def join_engine(directory: str, settings: StoreSettings, reactor: Any, *, worker
 
 
 def _engine(folder: DataFolder, settings: StoreSettings, reactor: Any, workers: int) -> Engine:
-    files = ContentFiles(folder.content)
+    files = ContentFiles(folder.content, shared=workers > 1)
     database: Database
     if settings.url:
         database = PostgreSQLDatabase(reactor, settings.url, files)

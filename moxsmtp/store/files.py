@@ -50,8 +50,14 @@ class ContentFiles:
     is held: names are kept and unlinked at its end.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
+        """
+        @param shared: Other processes of this server store, too.  While a backup held
+            a file, one of them may have come to refer to it again, which nobody here
+            knows of: then it is left to the sweep, which looks.
+        """
         self.folder = folder
+        self._shared = shared
         self._lock = threading.Lock()
         self._holders = 0
         self._waiting: set[str] = set()
@@ -128,7 +134,10 @@ class ContentFiles:
             if self._holders:
                 return
             waiting, self._waiting = self._waiting, set()
-        self.unlink(waiting)
+        if self._shared:
+            self.reprieve(waiting)
+        else:
+            self.unlink(waiting)
 
 
 def header_end(head: bytes | bytearray, searched: int = 0) -> int | None:
