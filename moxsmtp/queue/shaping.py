@@ -20,11 +20,9 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 __all__ = ["Shaper", "ShapingRule"]
-
-Value = TypeVar("Value")
 
 #: Domains, and sites, of which something is remembered.
 _MOST: Final = 10_000
@@ -139,10 +137,13 @@ class Shaper:
         """Mail for C{domain} goes to these hosts."""
         name = " ".join(sorted(hosts)) or domain
         if self._names.get(domain) == name:
+            self._names.move_to_end(domain)
             return
         count = self._under_way.get(domain, 0)
         self._site(domain).under_way -= count
-        _remember(self._names, domain, name)
+        self._names[domain] = name
+        self._names.move_to_end(domain)
+        self._forget_a_name()
         if name not in self._sites:
             self._add(name, (domain, *hosts))
         self._sites[name].under_way += count
@@ -159,6 +160,13 @@ class Shaper:
             pass
         site = self._sites[name] = _Site(rule)
         return site
+
+    def _forget_a_name(self) -> None:
+        """Whoever is at work keeps his: he ends where he began."""
+        if len(self._names) > _MOST:
+            idle = next((name for name in self._names if name not in self._under_way), None)
+            if idle is not None:
+                del self._names[idle]
 
     def _forget_one(self) -> bool:
         for name, site in self._sites.items():
@@ -268,10 +276,3 @@ class Shaper:
         site.pauses = min(site.pauses + 1, 16)
         site.paused_at = now
         site.paused_until = now + min(pause, _LONGEST_PAUSE)
-
-
-def _remember(memory: OrderedDict[str, Value], key: str, value: Value) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _MOST:
-        memory.popitem(last=False)

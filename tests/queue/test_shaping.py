@@ -98,6 +98,8 @@ class SiteTests(SynchronousTestCase):
         self.assertLessEqual(len(shaper._sites), 10_001)
         self.assertLessEqual(len(shaper._names), 10_000)
         shaper.end(A)
+        shaper.learn(A, HOSTS)
+        self.assertEqual(shaper.wait(A, 0.0), 0.0)
 
 
 class RateTests(SynchronousTestCase):
