@@ -152,7 +152,10 @@ class Shaper:
         """Before anything is known of it, a domain is a site by itself."""
         name = self._names.get(domain, domain)
         site = self._sites.get(name)
-        return site if site is not None else self._add(name, (domain,))
+        if site is None:
+            return self._add(name, (domain, *name.split()))
+        self._sites.move_to_end(name)
+        return site
 
     def _add(self, name: str, names: Sequence[str]) -> _Site:
         rule = next(rule for rule in self._rules if rule.covers(names))

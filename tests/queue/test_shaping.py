@@ -101,6 +101,17 @@ class SiteTests(SynchronousTestCase):
         shaper.learn(A, HOSTS)
         self.assertEqual(shaper.wait(A, 0.0), 0.0)
 
+    def test_busy(self) -> None:
+        """A site that mail goes to all the time is not forgotten, nor which rule is its own."""
+        shaper = Shaper((ShapingRule(sites=HOSTS[:1], connections=4),))
+        for number in range(10_050):
+            if number % 1000 == 0:
+                shaper.learn(A, HOSTS)
+                shaper.unconnected(A, 0.0, "refused")
+            shaper.learn(f"d{number}.example", (f"mx{number}.example",))
+        self.assertEqual(shaper.rule(A).connections, 4)
+        self.assertEqual(shaper._site(A).failures, 11)
+
 
 class RateTests(SynchronousTestCase):
     """So many in a minute."""
