@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -22,11 +23,13 @@ from twisted.application.service import IService, Service
 from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
+from twisted.python.threadable import isInIOThread
 
 from moxsmtp.config import Mistake
 from moxsmtp.options import Options
 from moxsmtp.plain_errors import EXPECTED, plain_error, prefixed_error
 from moxsmtp.sockets import PassedSockets, passed_descriptors
+from moxsmtp.steady_timers import SteadyTimers
 
 __all__ = ["Options", "build", "makeService"]
 
@@ -47,6 +50,7 @@ def makeService(options: Options) -> Service:
         passed = PassedSockets(passed_descriptors(reactor))
     except CannotListenError as error:
         raise SystemExit(prefixed_error(error)) from None
+    _ = SteadyTimers(reactor, steady=time.monotonic, is_at_home=isInIOThread)
     make = partial(make_service, passed=passed, log=options.log_lines())
     return build(options, cast("Any", reactor), make)
 

@@ -141,6 +141,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.reloading": EDGE,
     "moxsmtp.service": EDGE,
     "moxsmtp.sockets": EDGE,
+    "moxsmtp.steady_timers": EDGE,
     "moxsmtp.sts": EDGE,
     "moxsmtp.surroundings": EDGE,
     "moxsmtp.plain_errors": EDGE,

@@ -11,12 +11,15 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import Any, cast
 
 from twisted.logger import globalLogBeginner
+from twisted.python.threadable import isInIOThread
 
 from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold
+from moxsmtp.steady_timers import SteadyTimers
 from moxsmtp.surroundings import Internet
 from moxsmtp.worker.channel import open_channel
 from moxsmtp.worker.process import WorkerServer
@@ -45,6 +48,7 @@ def main(arguments: list[str]) -> None:
     for descriptor in (CONTROL, PASSING):
         os.set_inheritable(descriptor, False)
     any_reactor = cast("Any", reactor)
+    _ = SteadyTimers(any_reactor, steady=time.monotonic, is_at_home=isInIOThread)
     server = WorkerServer(any_reactor, Internet(), passing, threshold, _leave)
     # What ends the server or reloads it is told to all processes of a terminal
     # or a unit; we hear it from our parent, in its order.
