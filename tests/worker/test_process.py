@@ -223,6 +223,7 @@ class WorkerServerTests(RunningCase):
     def test_orphaned_and_stuck(self) -> None:
         """Whatever keeps it from that, it ends in eight seconds."""
         self.started()
+        self.addCleanup(self.stopped)
         self.come(1).reply()
         self.server.channel.connectionLost()
         self.assertTrue(self.reactor.sleeps(8))
@@ -233,6 +234,7 @@ class WorkerServerTests(RunningCase):
     def test_orphaned_twice(self) -> None:
         """Its parent gone while it ends, it leaves at once: it was told a second time."""
         self.started()
+        self.addCleanup(self.stopped)
         self.come(1).reply()
         self.tell("stop")
         self.server.channel.connectionLost()
