@@ -36,12 +36,12 @@ _WHOSE: Final = (
     option("--event", type=click.Choice(EVENTS), help="What they tell; incoming: mail that came."),
     span("--submitted", "Made then."),
 )
-_WAITING: Final = (*_WHOSE, span("--next", "Due then.", "next_attempt"))
-_MEANT: Final = (
+_WAITING: Final = (
     click.argument("numbers", metavar="[ID]...", type=int, nargs=-1),
-    *_WAITING,
-    *CHOSEN,
+    *_WHOSE,
+    span("--next", "Due then.", "next_attempt"),
 )
+_MEANT: Final = (*_WAITING, *CHOSEN)
 
 _COLUMNS: Final[Columns] = {
     "ID": lambda entry: str(entry["id"]),

@@ -35,8 +35,8 @@ class HookTests(CLITestCase):
     def test_conditions(self) -> None:
         """Every condition reaches the server, and those only that are given (Q-22)."""
         self.run_cli(
-            "hook", "list", "--account", "alice", "--event", "incoming", "--submitted", "<-1h",
-            "--submitted", ">-2h", "--next", ">now", "--sort", "queued", "--ascending",
+            "hook", "list", "5", "6", "--account", "alice", "--event", "incoming",
+            "--submitted", "<-1h", "--submitted", ">-2h", "--next", ">now", "--sort", "queued", "--ascending",
             "--limit", "7",
         )  # fmt: skip
         self.run_cli("hook", "retired", "--event", "failed", "--activity", ">-1d")
@@ -46,8 +46,9 @@ class HookTests(CLITestCase):
                 (
                     "hook.list",
                     {
-                        "account": "alice", "event": "incoming", "submitted": ["<-1h", ">-2h"],
-                        "next_attempt": [">now"], "sort": "queued", "ascending": True, "limit": 7,
+                        "numbers": [5, 6], "account": "alice", "event": "incoming",
+                        "submitted": ["<-1h", ">-2h"], "next_attempt": [">now"],
+                        "sort": "queued", "ascending": True, "limit": 7,
                     },
                 ),
                 (
