@@ -36,8 +36,8 @@ class HookTests(CLITestCase):
         """Every condition reaches the server, and those only that are given (Q-22)."""
         self.run_cli(
             "hook", "list", "5", "6", "--account", "alice", "--event", "incoming",
-            "--submitted", "<-1h", "--submitted", ">-2h", "--next", ">now", "--sort", "queued", "--ascending",
-            "--limit", "7",
+            "--submitted", "<-1h", "--submitted", ">-2h", "--next", ">now",
+            "--sort", "queued", "--ascending", "--limit", "7",
         )  # fmt: skip
         self.run_cli("hook", "retired", "--event", "failed", "--activity", ">-1d")
         self.assertEqual(
