@@ -71,6 +71,9 @@ class MailWork:
     #: not wait for the disk.
     most_unrecorded = 4
 
+    #: Mail to one domain comes in bursts; not so long that anybody notices.
+    linger = 0.05
+
     _log = Logger()
 
     def __init__(  # noqa: PLR0913 - ports and values that have nothing in common

@@ -3,7 +3,7 @@ Works on what is due, destination by destination; shared by mail and webhooks.
 
 A runner B{claims} destinations that have due work, as many as it has free
 slots, and gives each a worker: take a task, attempt it, settle what came of
-it, until nothing is due there; then the destination is given back.
+it, until nothing is due there, nor a moment later; then the destination is given back.
 
 B{Attempts that crawl.}  A destination is I{troubled} if its last attempt
 failed or took more than ten seconds; the store keeps that with the

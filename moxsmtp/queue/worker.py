@@ -47,9 +47,12 @@ class Work(Protocol[Task, Found]):
 
     @ivar most_unrecorded: Results that may wait to be recorded while the next
         task is begun; 0: none.
+    @ivar linger: Seconds for which a destination is kept when nothing is due there
+        any more, unless others wait for the slot; 0: it is given back at once.
     """
 
     most_unrecorded: int
+    linger: float
 
     def take(self, lease: Lease) -> Awaitable[Task | None]:
         """Begin the task longest due, recorded as begun; L{None}: nothing is due."""
@@ -213,7 +216,7 @@ class Worker(Generic[Task, Found]):
     async def _until_nothing_is_due(self) -> None:
         # What was taken ahead may be another's by now, if we are not sure.
         while not self.stopping and self._slots.is_sure:
-            task = await self._work.take(self.lease)
+            task = await self._next()
             if task is None:
                 break
             self.productive = True
@@ -229,6 +232,18 @@ class Worker(Generic[Task, Found]):
                 break
             await self._settled(self._work.most_unrecorded)
             self._slots.recovered(self)
+
+    async def _next(self) -> Task | None:
+        """
+        The next task.  Where there was one, another may follow in a moment; to wait
+        for it costs less than to give the destination back and to claim it again.
+        """
+        task = await self._work.take(self.lease)
+        if task is None and self.productive and self._work.linger and not self._slots.is_full:
+            await deferLater(self._clock, self._work.linger)
+            if not self.stopping:
+                task = await self._work.take(self.lease)
+        return task
 
     async def _attempted(self, task: Task) -> Found:
         timer = self._clock.callLater(CRAWLING, self._crawls)

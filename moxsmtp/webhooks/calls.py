@@ -40,6 +40,7 @@ class HookWork:
 
     #: A call that follows another waits until it is known what it may replace (Q-76).
     most_unrecorded = 0
+    linger = 0.0
 
     _log = Logger()
 

@@ -141,6 +141,7 @@ class Errands:
         self.untakeable: set[str] = set()
         self.unsettled = 0
         self.most_unrecorded = 0
+        self.linger = 0.0
         self.rest: datetime | None = None
         self.left: list[str] = []
         self.forgotten: list[str] = []

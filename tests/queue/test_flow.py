@@ -41,6 +41,8 @@ class FlowTestCase(MailTestCase):
             unique=lambda: "u1",
             shaper=self.shaper,
         )
+        # What a test queues next is claimed anew.
+        self.work.linger = 0.0
 
     def queue(self, count: int) -> list[Batch]:
         """So many batches of one."""

@@ -96,6 +96,8 @@ class MailTestCase(unittest.SynchronousTestCase):
             randint=lambda low, high: min(max(0, low), high),
             unique=lambda: "u1",
         )
+        # What a test queues next is claimed anew.
+        self.work.linger = 0.0
 
     def deliver(self, batch: Batch) -> Awaitable[Attempt]:
         """The next answer."""

@@ -166,6 +166,52 @@ class WorkTests(RunnerTestCase):
         self.assertLess(self.work.settled_at["small"], start + 65)
 
 
+class LingerTests(RunnerTestCase):
+    """A destination is kept for a moment, for more that may come."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.work.linger = 1.0
+        self.leases.add("a", self.clock.seconds())
+
+    def test_more_comes(self) -> None:
+        """What is due by the end of that moment is done under the same lease."""
+        self.runner()
+        self.leases.add("a", self.clock.seconds())
+        self.pass_time(1)
+        self.assertEqual(self.work.settled, [("a", "ok")] * 2)
+        self.pass_time(1)
+        destination = self.leases.destinations["a"]
+        self.assertEqual((destination.fence, destination.owned), (1, False))
+
+    def test_nothing_comes(self) -> None:
+        """Then it is given back, and once."""
+        self.runner()
+        self.assertEqual(self.work.left, [])
+        self.pass_time(1)
+        self.assertEqual(self.work.left, ["a"])
+
+    def test_others_wait(self) -> None:
+        """While every slot is taken, it is given back at once."""
+        self.runner(limit=1)
+        self.assertEqual(self.work.left, ["a"])
+
+    def test_nothing_was_due(self) -> None:
+        """Nor is it kept where there was nothing to do at all."""
+        self.work.untakeable.add("a")
+        self.runner()
+        self.assertIn("a", self.work.left)
+
+    def test_stop(self) -> None:
+        """When the service stops meanwhile, nothing more is begun, and it is given back."""
+        runner = self.runner()
+        self.leases.add("a", self.clock.seconds())
+        stopped = runner.stopService()
+        self.pass_time(1)
+        self.successResultOf(stopped)
+        self.assertEqual((self.work.settled, self.work.left), ([("a", "ok")], ["a"]))
+
+
 class TroubleTests(RunnerTestCase):
     """Destinations that crawl or fail."""
 
