@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -86,8 +87,13 @@ class Worker(Protocol):
 
     patience: float | None
 
-    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
-        """Do all, each for itself; never raises."""
+    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
+        """
+        Do all, each for itself; never raises.
+
+        @param begin: Gives what there is to do; to be called once, when it can be
+            done: what comes while the worker waits for others is done with it.
+        """
 
     def tidy(self) -> None:
         """The outcomes are told: do what had to come after the commit; never raises."""
@@ -244,48 +250,67 @@ class Crew:
 
     def _attend(self, make: Callable[[], Worker]) -> None:
         worker = make()
-        at_work = True
-        spare: list[Unit] = []
-        while at_work or spare:
-            if at_work:
-                at_work = self._take(worker, spare)
-            taken = spare[: self._batch]
-            del spare[: self._batch]
-            with self._lock:
-                units = [unit for unit in taken if not unit.dropped]
-                for unit in units:
-                    unit.started = True
-            outcomes = worker.run([unit.work for unit in units]) if units else ()
-            if taken:
-                answered = list(zip(units, outcomes, strict=True))
-                self._reactor.callFromThread(self._answer, len(taken), answered)
-                worker.tidy()
+        pile = _Pile(self._queue)
+        while pile.wait(worker):
+            taken: list[Unit] = []
+            outcomes = worker.run(partial(self._begin, pile, taken))
+            answered = list(zip((unit for unit in taken if unit.started), outcomes, strict=True))
+            self._reactor.callFromThread(self._answer, len(taken), answered)
+            worker.tidy()
         worker.close()
         self._reactor.callFromThread(self._gone, threading.current_thread())
 
-    def _take(self, worker: Worker, units: list[Unit]) -> bool:
+    def _begin(self, pile: _Pile, taken: list[Unit]) -> Sequence[Work]:
         """
-        Add what is queued by now to C{units}, until they are enough for one batch.
+        Begin what has come by now; it cannot be dropped any more.
 
-        @return: Whether to come back for more.
+        @param taken: Gets these units, and those that were dropped before.
         """
-        while len(units) < self._batch:
-            try:
-                more = self._queue.get_nowait() if units else self._wait(worker)
-            except queue.Empty:
-                break
-            if more is None:
-                return False
-            units += more
-        return True
+        taken += pile.take(self._batch)
+        with self._lock:
+            for unit in taken:
+                unit.started = not unit.dropped
+        return [unit.work for unit in taken if unit.started]
 
-    def _wait(self, worker: Worker) -> Sequence[Unit] | None:
+
+class _Pile:
+    """Units that a thread has taken out of the queue, as many as came at once."""
+
+    def __init__(self, waiting: queue.SimpleQueue[Sequence[Unit] | None]) -> None:
+        self._queue = waiting
+        self._units: list[Unit] = []
+        self._at_work = True
+
+    def wait(self, worker: Worker) -> bool:
+        """
+        For a unit, the worker resting meanwhile.
+
+        @return: Whether there is one; if not, it is time to go home.
+        """
         pause = worker.patience
-        while True:
+        while self._at_work and not self._units:
             try:
-                return self._queue.get(timeout=pause)
+                self._add(self._queue.get(timeout=pause))
             except queue.Empty:
                 pause = 0 if worker.rest() else None
+        return bool(self._units)
+
+    def take(self, most: int) -> Sequence[Unit]:
+        """Those that are here by now, C{most} of them."""
+        while self._at_work and len(self._units) < most:
+            try:
+                self._add(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        taken = self._units[:most]
+        del self._units[:most]
+        return taken
+
+    def _add(self, more: Sequence[Unit] | None) -> None:
+        if more is None:
+            self._at_work = False
+        else:
+            self._units += more
 
 
 def _nothing(tx: Transaction) -> None:

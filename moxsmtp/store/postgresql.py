@@ -97,9 +97,9 @@ class _Worker:
         self._tx: Transaction | None = None
         self._wait = threading.Event()
 
-    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
         """See L{Worker.run}."""
-        return [self._persist(work) for work in works]
+        return [self._persist(work) for work in begin()]
 
     def _persist(self, work: Work) -> Outcome:
         """Once, and again where that may help."""

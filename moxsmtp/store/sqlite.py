@@ -177,9 +177,9 @@ class _Reader(_Worker):
 
     patience: float | None = None
 
-    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
         """See L{Worker.run}."""
-        return [self._alone(work, "BEGIN") for work in works]
+        return [self._alone(work, "BEGIN") for work in begin()]
 
     def rest(self) -> bool:
         """See L{Worker.rest}."""
@@ -202,16 +202,17 @@ class Writer(_Worker):
         self.patience: float | None = idle
         self._lock = lock
 
-    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
         """See L{Worker.run}."""
         if self._lock is None:
-            return self._run(works)
+            return self._run(begin())
         try:
             self._lock.acquire()
         except (DatabaseUnavailable, OSError) as error:
-            return [Raised(translated(error, self._path))] * len(works)
+            return [Raised(translated(error, self._path))] * len(begin())
         try:
-            outcomes = self._run(works)
+            # Not before: what came while others wrote is one commit with the rest.
+            outcomes = self._run(begin())
             # Before another process may refer to these files again.
             self.tidy()
         finally:

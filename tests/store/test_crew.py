@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -23,9 +23,10 @@ class Worker:
         self.go_on = go_on
         self.groups = groups
 
-    def run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
         """See L{moxsmtp.store.crew.Worker.run}."""
         self.go_on.wait(60)
+        works = begin()
         self.groups.append(len(works))
         return [Done(work(cast("Transaction", None))) for work in works]
 
@@ -113,6 +114,26 @@ class CrewTests(SynchronousTestCase):
             self.result(unit)
         self.assertEqual(sum(self.groups), 10)
         self.assertEqual(max(self.groups), 4)
+
+    def test_came_meanwhile(self) -> None:
+        """
+        While the thread waits for others before it begins, what comes is added, and what
+        is cancelled is not done.
+        """
+        crew = self.crew(bound=100, batch=10)
+        done: list[str] = []
+        first = crew.submit(lambda _: done.append("first"))
+        self.reactor.turn()
+        cancelled = crew.submit(lambda _: done.append("cancelled"))
+        last = crew.submit(lambda _: done.append("last"))
+        self.reactor.turn()
+        cancelled.cancel()
+        self.failureResultOf(cancelled)
+        self.go_on.set()
+        for unit in (first, last):
+            self.result(unit)
+        self.assertEqual(done, ["first", "last"])
+        self.assertEqual(self.groups, [2])
 
     def test_never_begun(self) -> None:
         """Without work there are no threads to stop."""

@@ -115,14 +115,14 @@ class GroupTests(SQLiteCase):
         self.patch(sqlite, "connect", connected)
         worker = Writer(self.folder.database, self.files, 1.0, 0.0)
         self.addCleanup(worker.close)
-        self.assertEqual(worker.run([add("a")]), [Done("a")])
+        self.assertEqual(worker.run(lambda: [add("a")]), [Done("a")])
         made[0].room = False
         for units in ([add("b")], [add("c"), add("d")]):
-            for outcome in worker.run(units):
+            for outcome in worker.run(lambda: units):
                 assert isinstance(outcome, Raised)
                 self.assertIsInstance(outcome.error, InsufficientStorage)
         made[0].room = True
-        self.assertEqual(worker.run([names]), [Done(["a"])])
+        self.assertEqual(worker.run(lambda: [names]), [Done(["a"])])
 
     def test_full_alone(self) -> None:
         """The same without others (S-112)."""
@@ -323,11 +323,11 @@ class FileTests(SQLiteCase):
         self.result(self.database.stop())
         worker = Writer(self.folder.database, self.files, 1.0, 0.0)
         many = [{"name": f"{number}", "value": bytes(50_000)} for number in range(200)]
-        (outcome,) = worker.run([lambda tx: tx.execute_many(_ADD, many)])
+        (outcome,) = worker.run(lambda: [lambda tx: tx.execute_many(_ADD, many)])
         self.assertIsInstance(outcome, Done)
         self.assertFalse(worker.rest())
         large = self.folder.database.stat().st_size
-        worker.run([lambda tx: tx.execute(text("DELETE FROM identity"))])
+        worker.run(lambda: [lambda tx: tx.execute(text("DELETE FROM identity"))])
         steps = 0
         while worker.rest():
             steps += 1
@@ -342,8 +342,8 @@ class FileTests(SQLiteCase):
         self.result(self.database.stop())
         worker = Writer(self.folder.database, self.files, 10.0**6, 0.0)
         many = [{"name": f"{number}", "value": bytes(50_000)} for number in range(50)]
-        worker.run([lambda tx: tx.execute_many(_ADD, many)])
-        worker.run([lambda tx: tx.execute(text("DELETE FROM identity"))])
+        worker.run(lambda: [lambda tx: tx.execute_many(_ADD, many)])
+        worker.run(lambda: [lambda tx: tx.execute(text("DELETE FROM identity"))])
         other = sqlite3.connect(self.folder.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         self.assertFalse(worker.rest())
@@ -374,7 +374,7 @@ class FileTests(SQLiteCase):
         def ends(_: Transaction) -> None:
             raise SystemExit
 
-        first, second = worker.run([ends, add("a")])
+        first, second = worker.run(lambda: [ends, add("a")])
         self.assertIsInstance(first, Raised)
         self.assertEqual(second, Done("a"))
         worker.close()
