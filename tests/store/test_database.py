@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import bindparam, insert, text
@@ -118,7 +119,7 @@ class GroupTests(SQLiteCase):
         self.assertEqual(worker.run(lambda: [add("a")]), [Done("a")])
         made[0].room = False
         for units in ([add("b")], [add("c"), add("d")]):
-            for outcome in worker.run(lambda: units):
+            for outcome in worker.run(partial(list, units)):
                 assert isinstance(outcome, Raised)
                 self.assertIsInstance(outcome.error, InsufficientStorage)
         made[0].room = True
