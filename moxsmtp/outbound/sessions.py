@@ -85,8 +85,9 @@ class Sessions:
         self._clock = clock
         self._most = most
         self._closed = False
-        #: The one that waits longest comes first.
-        self._waiting: OrderedDict[Session, IDelayedCall] = OrderedDict()
+        #: Since when each waits; the first one has waited longest.
+        self._waiting: OrderedDict[Session, float] = OrderedDict()
+        self._timer: IDelayedCall | None = None
         self._by_likeness: dict[Likeness, list[Session]] = {}
 
     def __len__(self) -> int:
@@ -114,13 +115,29 @@ class Sessions:
             return
         if len(self._waiting) >= self._most:
             self._leave(next(iter(self._waiting)))
-        self._waiting[session] = self._clock.callLater(_IDLE, self._leave, session)
+        self._waiting[session] = self._clock.seconds()
+        if self._timer is None:
+            self._timer = self._clock.callLater(_IDLE, self._leave_idle)
         self._by_likeness.setdefault(session.likeness, []).append(session)
 
     def close(self) -> None:
         """Take leave everywhere, and of each that is kept from now on."""
         self._closed = True
         for session in list(self._waiting):
+            self._leave(session)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _leave_idle(self) -> None:
+        """One timer serves all: when it ends, the first that has time left sets it anew."""
+        self._timer = None
+        for session, since in list(self._waiting.items()):
+            idle = self._clock.seconds() - since
+            # A clock that was set back must not make it any longer.
+            if 0 <= idle < _IDLE:
+                self._timer = self._clock.callLater(_IDLE - idle, self._leave_idle)
+                return
             self._leave(session)
 
     def _last(self, likeness: Likeness) -> Session | None:
@@ -132,9 +149,7 @@ class Sessions:
         session.client.leave()
 
     def _remove(self, session: Session) -> None:
-        timer = self._waiting.pop(session)
-        if timer.active():
-            timer.cancel()
+        del self._waiting[session]
         sessions = self._by_likeness[session.likeness]
         sessions.remove(session)
         if not sessions:

@@ -131,6 +131,8 @@ class MailWork:
         batch = supply.next()
         if batch is not None:
             return replace(batch, started=self._now())
+        if supply.is_emptied():
+            return None
         now = self._now()
         supply.fill(
             await self._store.take_several(

@@ -143,8 +143,12 @@ def insert_job(
     return int(number)
 
 
-def read_job(row: Any) -> Job:
-    """@param row: All columns of L{job}."""
+def read_job(row: Any, *, begun: int | None = None) -> Job:
+    """
+    @param row: All columns of L{job}.
+    @param begun: When the attempt begins that is to be counted, too.
+    """
+    last_attempt = row.last_attempt if begun is None else begun
     return Job(
         id=row.id,
         base_id=row.base_id,
@@ -162,9 +166,9 @@ def read_job(row: Any) -> Job:
         subject=row.subject,
         require_tls=RequireTLS(row.require_tls),
         hold=bool(row.hold),
-        attempts=row.attempts,
+        attempts=row.attempts + (begun is not None),
         max_attempts=row.max_attempts,
-        last_attempt=None if row.last_attempt is None else read_time(row.last_attempt),
+        last_attempt=None if last_attempt is None else read_time(last_attempt),
         results=read_results(row.results),
         dialed=read_addresses(row.dialed),
         transport=row.transport,

@@ -5,7 +5,7 @@ begun before anything is sent.  Q-9, Q-10, Q-16, Q-30.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from moxsmtp.queue.job import Batch, Job, Lease
 from moxsmtp.store.clock import moved
-from moxsmtp.store.columns import read_time
+from moxsmtp.store.columns import read_time, write_time
 from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, read_job
 from moxsmtp.store.leases import open_slot
@@ -24,7 +24,7 @@ from moxsmtp.store.transaction import Transaction
 
 __all__ = ["put_back", "take_due"]
 
-#: Octets of content that are read along with the jobs: what most mail has.  A
+#: Octets of messages that are read along with the jobs: what most mail has.  A
 #: larger one is read when its turn comes.
 _SMALL: Final = 32 * 1024
 
@@ -34,9 +34,20 @@ _free = (
     text("hold = 0"), job.c.in_flight == text("0"), job.c.destination == bindparam("destination"),
 )  # fmt: skip
 
+_SMALL_BODY: Final = (
+    select(content_chunk.c.data)
+    .where(
+        content_chunk.c.content_id == job.c.content_id,
+        text("content_chunk.number = 0"),
+        text(f"job.size <= {_SMALL}"),
+    )
+    .scalar_subquery()
+    .label("body")
+)
+
 # Rows that another worker on the same destination is taking are passed over.
 _LEADERS: Final = (
-    select(job)
+    select(job, _SMALL_BODY)
     .where(*_free, job.c.next_attempt <= bindparam("now"))
     .order_by(job.c.next_attempt, job.c.id)
     .limit(bindparam("count"))
@@ -78,9 +89,6 @@ _PUT_BACK: Final = (
     .where(job.c.id == bindparam("id"), job.c.in_flight == text("1"))
     .values(in_flight=0, attempts=job.c.attempts - 1, next_attempt=bindparam("next_attempt"))
 )
-_FIRST_CHUNK: Final = select(content_chunk.c.data).where(
-    content_chunk.c.content_id == bindparam("content"), content_chunk.c.number == 0
-)
 
 
 def take_due(
@@ -105,9 +113,15 @@ def take_due(
     taken: set[int] = set()
     for leader in rows[:count]:
         if leader.id not in taken:
-            together = _together(tx, leader, taken)
-            jobs = tuple(_begun(tx, together, lease, now, started, next_attempt))
-            batches.append(Batch(jobs, started=started, body=_body(tx, jobs[0])))
+            begun = _together(tx, leader, taken, now)
+            # One time for all: each with a jitter of its own, they would be parted for good.
+            following = read_time(moved(next_attempt(begun[0]), started, now))
+            jobs = tuple(
+                replace(each, next_attempt=following, suppressed=is_suppressed(tx, each))
+                for each in begun
+            )
+            batches.append(Batch(jobs, started=started, body=_body(leader)))
+    _mark(tx, lease, batches, now)
     opened = (
         len(rows) > count
         and rows[count].id not in taken
@@ -117,9 +131,9 @@ def take_due(
     return batches, opened
 
 
-def _together(tx: Transaction, leader: Any, taken: set[int]) -> Sequence[Job]:
+def _together(tx: Transaction, leader: Any, taken: set[int], now: int) -> Sequence[Job]:
     """
-    The leader and its co-recipients (Q-16).  They agree on SMTPUTF8 as well:
+    The leader and its co-recipients, this attempt counted (Q-16).  They agree on SMTPUTF8 as well:
     one that needs it must not fail the others at a host without it.
     """
     rows = [leader]
@@ -127,46 +141,32 @@ def _together(tx: Transaction, leader: Any, taken: set[int]) -> Sequence[Job]:
         agreed = {name: getattr(leader, name) for name in _AGREED}
         rows += [row for row in tx.execute(_CO_RECIPIENTS, agreed) if row.id not in taken]
     taken.update(row.id for row in rows)
-    return [read_job(row) for row in rows]
+    return [read_job(row, begun=now) for row in rows]
 
 
-def _begun(
-    tx: Transaction,
-    waiting: Sequence[Job],
-    lease: Lease,
-    now: int,
-    started: datetime,
-    next_attempt: Callable[[Job], datetime],
-) -> Iterator[Job]:
-    """Marked before anything is sent (Q-10); whether it may be is asked, too (Q-30)."""
-    counted = [
-        replace(each, attempts=each.attempts + 1, last_attempt=read_time(now)) for each in waiting
-    ]
-    # One time for all: each with a jitter of its own, they would be parted for good.
-    following = moved(next_attempt(counted[0]), started, now)
-    for each in counted:
-        tx.execute(
-            _BEGIN,
+def _mark(tx: Transaction, lease: Lease, batches: Sequence[Batch], now: int) -> None:
+    """All are begun, before anything is sent (Q-10)."""
+    tx.execute_many(
+        _BEGIN,
+        [
             {
                 "id": each.id,
                 "attempts": each.attempts,
                 "now": now,
-                "next_attempt": following,
+                "next_attempt": write_time(each.next_attempt),
                 "slot": lease.slot,
-            },
-        )
-        suppressed = is_suppressed(tx, each)
-        yield replace(each, next_attempt=read_time(following), suppressed=suppressed)
+            }
+            for batch in batches
+            for each in batch.jobs
+        ],
+    )
 
 
-def _body(tx: Transaction, leader: Job) -> bytes | None:
+def _body(leader: Any) -> bytes | None:
     """All of the content, if it is small and in the database."""
-    size = leader.size - len(leader.prefix)
-    if size > _SMALL:
-        return None
-    for (data,) in tx.execute(_FIRST_CHUNK, {"content": leader.content}):
-        return bytes(data) if len(data) == size else None
-    return None
+    body = leader.body
+    whole = leader.size - len(leader.prefix)
+    return bytes(body) if body is not None and len(body) == whole else None
 
 
 def put_back(tx: Transaction, lease: Lease, jobs: Sequence[Job], until: int, now: int) -> None:

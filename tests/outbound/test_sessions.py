@@ -83,6 +83,34 @@ class ReuseTests(ReuseTestCase):
         _ = self.send()
         self.assertEqual(len(self.dials), 2)
 
+    def test_each_its_half_minute(self) -> None:
+        """Q-94: each waits 30 s from its last message, however they overlap."""
+        first = self.first()
+        self.clock.advance(20)
+        attempts = [self.send(), self.send()]
+        second = self.wires[1]
+        self.play(first, TAKEN_AGAIN)
+        self.play(second, GREETING, TAKEN)
+        for attempt in attempts:
+            self.successResultOf(attempt)
+        self.clock.advance(9)
+        self.delivered(second, TAKEN_AGAIN)
+        self.clock.advance(21)
+        self.assertEqual(first.take(), b"QUIT\r\n")
+        self.clock.advance(8)
+        self.assertEqual(second.take(), b"")
+        self.clock.advance(1)
+        self.assertEqual(second.take(), b"QUIT\r\n")
+
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back keeps no session waiting for longer (Q-94)."""
+        wire = self.first()
+        self.clock.rightNow -= 86_400
+        for call in self.clock.getDelayedCalls():
+            call.reset(30)
+        self.clock.advance(30)
+        self.assertEqual(wire.take(), b"QUIT\r\n")
+
     def test_asked_anew(self) -> None:
         """What the DNS said is believed for ten seconds; the session is used all the same."""
         wire = self.first()

@@ -84,6 +84,31 @@ class SupplyTests(FlowTestCase):
         self.assertEqual(self.settled(), list(range(1, 41)))
         self.assertEqual(self.store.put, [])
 
+    def test_emptied(self) -> None:
+        """
+        Where fewer were due than were asked for, it is asked again only after a
+        moment, and then for what came meanwhile: no transaction for a likely no.
+        """
+        self.work.linger = 0.05
+        self.queue(2)
+        self.answers = [self.delivered(number) for number in (1, 2, 1, 2)]
+        self.run_queue()
+        self.assertEqual(self.settled(), [1, 2])
+        self.assertEqual([count for count, _ in self.store.wanted], [1, 2])
+        self.queue(2)
+        self.clock.advance(0.05)
+        self.assertEqual(self.settled(), [1, 2, 1, 2])
+        self.clock.advance(0.05)
+        self.assertEqual([count for count, _ in self.store.wanted][:4], [1, 2, 4, 8])
+
+    def test_fewer_batches(self) -> None:
+        """Jobs are asked for: where batches are fewer, as some go together, no less was due."""
+        first, second, third = self.queue(3)
+        self.store.batches = [first, replace(second, jobs=second.jobs + third.jobs)]
+        self.answers = [self.delivered(1), self.delivered(2, 3)]
+        self.run_queue()
+        self.assertEqual([count for count, _ in self.store.wanted][:3], [1, 2, 4])
+
     def test_trouble(self) -> None:
         """What was taken ahead goes back when a message is put off, and is due at once."""
         batches = self.queue(6)
