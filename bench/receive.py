@@ -158,6 +158,17 @@ def peers(folder: Path, those: list[Sender]) -> dict[str, Callable[[], Peer]]:
         "unchecked2": lambda: Ours(
             folder / "unchecked2", "store", those, "moxsmtp, unch., 2 w.", workers=2, checked=False
         ),
+        "unchecked-maildir": lambda: Ours(
+            folder / "mu", "maildir", those, "moxsmtp, unch., Maildir", checked=False
+        ),
+        "unchecked2-maildir": lambda: Ours(
+            folder / "mu2",
+            "maildir",
+            those,
+            "moxsmtp, unch., 2 w., Maildir",
+            workers=2,
+            checked=False,
+        ),
         "twisted": lambda: Stock("stock Twisted", "bench.stock_twisted", folder / "twisted"),
         "aiosmtpd": lambda: Stock("aiosmtpd", "bench.stock_aiosmtpd", folder / "aiosmtpd"),
         "postfix": lambda: PostfixPeer(folder / "postfix"),
@@ -166,7 +177,7 @@ def peers(folder: Path, those: list[Sender]) -> dict[str, Callable[[], Peer]]:
 
 def table(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
     """Print medians, with the range of the rate."""
-    form = "{:<20} {:<12} {:>22} {:>8} {:>8} {:>9} {:>8}"
+    form = "{:<30} {:<12} {:>22} {:>8} {:>8} {:>9} {:>8}"
     print("\nmedians; CPU in milliseconds for each message")
     print(
         form.format("server", "load", "accepted/s (range)", "done/s", "CPU", "resolver", "client")
@@ -195,7 +206,7 @@ def ratios(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
             each = [a.accepted / b.accepted for a, b in zip(ours, theirs, strict=False)]
             medians = _median(f.accepted for f in ours) / _median(f.accepted for f in theirs)
             trials = " ".join(f"{one:.2f}" for one in each)
-            print(f"{name:<20} {cell:<12} {medians:5.2f} x {peer:<14} ({trials})")
+            print(f"{name:<30} {cell:<12} {medians:5.2f} x {peer:<14} ({trials})")
 
 
 def _median(values: Iterable[float]) -> float:
