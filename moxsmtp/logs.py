@@ -23,7 +23,7 @@ from twisted.logger import (
     formatEvent,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import implementer, provider
 
 __all__ = ["Form", "JSONObserver", "TextObserver", "Threshold", "printable", "write_log"]
 
@@ -240,5 +240,6 @@ class Threshold:
             if _WEIGHTS.get(event.get("log_level"), -1) >= self._least:
                 observer(event)
 
-        kept: ILogObserver = implementer(ILogObserver)(filtered)
+        # What only implements it, twistd takes for old code, and rewrites each event for it.
+        kept: ILogObserver = provider(ILogObserver)(filtered)
         return kept

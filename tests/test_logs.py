@@ -250,6 +250,11 @@ class ThresholdTests(unittest.SynchronousTestCase):
         log.critical("e")
         self.assertEqual([entry["log_format"] for entry in seen], ["b", "c", "e"])
 
+    def test_new_style(self) -> None:
+        """It is known for an observer of today's events, which nobody has to rewrite for it."""
+        kept = Threshold().observer(_Seen([]))
+        self.assertTrue(ILogObserver.providedBy(kept))
+
     def test_traces(self) -> None:
         """Whoever wants a trace sees what is for debugging, too (S-23)."""
         for level in ("trace", "traceauth", "tracedata"):
