@@ -17,7 +17,8 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from moxsmtp import __version__
-from moxsmtp.config import Mistake, Settings, load, localserve_directory
+from moxsmtp.config import Mistake, Settings, localserve_directory
+from moxsmtp.config.load import load
 from moxsmtp.logs import Form, JSONObserver, TextObserver, Threshold, write_log
 from moxsmtp.plain_errors import prefixed_error
 from moxsmtp.privileges import acting_as

@@ -31,7 +31,8 @@ from moxsmtp.admin.cli_table import LIMIT, Columns, print_table
 from moxsmtp.admin.cli_tlspubkey import tlspubkey
 from moxsmtp.admin.cli_try import try_file
 from moxsmtp.admin.wire import octets
-from moxsmtp.config import ConfigError, Mistake, load
+from moxsmtp.config import ConfigError, Mistake
+from moxsmtp.config.load import load
 from moxsmtp.logs import printable
 
 __all__ = ["main"]

@@ -15,7 +15,8 @@ from typing import Any, Final
 import click
 
 from moxsmtp.admin.client import CommandRefused, NoServer, call
-from moxsmtp.config import ConfigError, data_directory, localserve_directory
+from moxsmtp.config import ConfigError, localserve_directory
+from moxsmtp.config.load import data_directory
 from moxsmtp.logs import printable
 
 __all__ = ["JSON", "Server", "Trouble", "command", "print_json"]

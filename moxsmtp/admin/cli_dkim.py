@@ -17,7 +17,8 @@ from typing import Final
 import click
 
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
-from moxsmtp.config import ConfigError, Selector, load
+from moxsmtp.config import ConfigError, Selector
+from moxsmtp.config.load import load
 from moxsmtp.config.signing import selector_name
 from moxsmtp.dkim.private_key import KEY_KINDS, generate_key, load_private_key, public_record
 from moxsmtp.logs import printable

@@ -10,7 +10,8 @@ import click
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_check import check
 from moxsmtp.admin.offline import run
-from moxsmtp.config import ConfigError, load
+from moxsmtp.config import ConfigError
+from moxsmtp.config.load import load
 from moxsmtp.dnsbl import Condition, Health, Listing, Lists
 from moxsmtp.interfaces import IResolver
 from moxsmtp.list_watch import configured_lists

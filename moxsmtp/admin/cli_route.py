@@ -12,7 +12,8 @@ from moxsmtp.admin.client import CommandRefused, NoServer, call
 from moxsmtp.admin.forecasting import offline_forecaster
 from moxsmtp.admin.offline import run
 from moxsmtp.admin.route_commands import answer
-from moxsmtp.config import ConfigError, load
+from moxsmtp.config import ConfigError
+from moxsmtp.config.load import load
 from moxsmtp.logs import printable
 
 __all__ = ["route"]

@@ -16,7 +16,8 @@ from moxsmtp import dkim, dmarc, iprev, spf
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.offline import run
 from moxsmtp.admin.trial import Envelope, Trial, try_message
-from moxsmtp.config import ConfigError, load
+from moxsmtp.config import ConfigError
+from moxsmtp.config.load import load
 from moxsmtp.dns.records import MX, TLSA, Answer, LookupFailed, Question, Record
 from moxsmtp.logs import printable
 from moxsmtp.names import Domain, Host, InvalidName, IPAddress, parse_domain, parse_host

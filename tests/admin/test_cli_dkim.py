@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from dns.rdtypes.ANY.TXT import TXT
 
 from moxsmtp.admin import cli_dkim
-from moxsmtp.config import load
+from moxsmtp.config.load import load
 from moxsmtp.dkim.private_key import load_private_key, public_record
 from moxsmtp.names import parse_domain
 from tests.admin.test_cli import CLITestCase

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from moxsmtp.config import ConfigError, Mistake, load
+from moxsmtp.config import ConfigError, Mistake
+from moxsmtp.config.load import load
 from moxsmtp.directory import AliasSettings, DomainSettings, ReportSettings
 from moxsmtp.interfaces import Account, AddressRole, Alias, RoleAddress
 from moxsmtp.names import parse_domain

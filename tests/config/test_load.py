@@ -18,11 +18,10 @@ from moxsmtp.config import (
     LogLevel,
     Mistake,
     Settings,
-    data_directory,
     default_data_directory,
-    load,
     localserve_directory,
 )
+from moxsmtp.config.load import data_directory, load
 from moxsmtp.config.mistakes import key_name
 from moxsmtp.config.schema import known_keys
 from moxsmtp.directory import DomainSettings

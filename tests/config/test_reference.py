@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from twisted.trial import unittest
 
-from moxsmtp.config import HTTPSettings, LogSettings, load
+from moxsmtp.config import HTTPSettings, LogSettings
+from moxsmtp.config.load import load
 from moxsmtp.config.schema import known_keys
 from moxsmtp.config.tables import (
     AccountTable,

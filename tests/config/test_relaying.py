@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from moxsmtp.config import ConfigError, load
+from moxsmtp.config import ConfigError
+from moxsmtp.config.load import load
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.relay_settings import RelaySettings
 from tests.config.test_load import LEAST, ConfigTestCase

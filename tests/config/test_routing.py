@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 
-from moxsmtp.config import load
+from moxsmtp.config.load import load
 from moxsmtp.config.mistakes import Mistake
 from moxsmtp.names import AddressLiteral, parse_domain
 from moxsmtp.outbound.route import NO_ROUTING, Routing

@@ -9,7 +9,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from moxsmtp.config import ConfigError, Mistake, load
+from moxsmtp.config import ConfigError, Mistake
+from moxsmtp.config.load import load
 from moxsmtp.config.signing import MAXIMUM_ACTIVE, selector_name
 from moxsmtp.dkim.key import parse_key_record
 from moxsmtp.dkim.private_key import generate_key

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from moxsmtp.config import Mistake, load
+from moxsmtp.config import Mistake
+from moxsmtp.config.load import load
 from tests.config.test_load import LEAST, ConfigTestCase
 
 ONE = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
