@@ -67,6 +67,7 @@ class _Records:
 class WayOut:
     """
     @ivar attempt: Tries a batch once.
+    @ivar is_waiting: Whether an attempt has not heard a word for so many seconds.
     @ivar sessions: Those that wait; closed when the server stops.
     @ivar shaper: How hard each site may be worked.
     """
@@ -92,7 +93,7 @@ class WayOut:
         def through(proxy: Sequence[IPAddress], port: int) -> Connect:
             return socks_connect(plain, proxy, port, reactor)
 
-        self.attempt = Deliver(
+        deliver = Deliver(
             router=router,
             environment=Environment(
                 route=route,
@@ -115,7 +116,8 @@ class WayOut:
             content=lambda batch: _content(batch, content),
             metrics=metrics,
             records=_Records(tls, now),
-        ).attempt
+        )
+        self.attempt, self.is_waiting = deliver.attempt, deliver.is_waiting
 
 
 @implementer(IContent)

@@ -31,6 +31,9 @@ from moxsmtp.tlsrpt import TLSResult
 __all__ = ["Deliver", "Records"]
 
 
+#: Where an attempt is that has not come to a host yet.
+_NOWHERE: Final = Visit()
+
 #: Until there may be room at a site that has none (Q-93).
 _CROWDED: Final = timedelta(seconds=1)
 
@@ -112,6 +115,8 @@ class Deliver:
         self._metrics = metrics
         self._records = records
         self._lately = Lately()
+        #: The visit that each attempt is at, by the number of its leader.
+        self._under_way: dict[int, Visit] = {}
 
     async def attempt(self, batch: Batch) -> Attempt:
         """
@@ -122,6 +127,7 @@ class Deliver:
         attempt ends in L{CancelledError}.
         """
         work = Work(batch)
+        self._under_way[batch.leader.id] = _NOWHERE
         try:
             await self._route(work)
         except CancelledError:
@@ -132,7 +138,20 @@ class Deliver:
             self._log.failure("an attempt to deliver went wrong", job=batch.leader.id)
             self._metrics.count("mox_panic_total", pkg="outbound")
             work.fail(Unreachable(permanent=False, status="3.0", error="local error"))
+        finally:
+            self._under_way.pop(batch.leader.id, None)
         return work.attempt()
+
+    def is_waiting(self, batch: Batch, seconds: float) -> bool:
+        """
+        Whether an attempt at it, or at some of it, costs no more than a socket: it
+        has no session yet, or a server that has owed it a word for so long.
+        """
+        for job in batch.jobs:
+            visit = self._under_way.get(job.id)
+            if visit is not None:
+                return visit.session is None or visit.session.client.is_silent(seconds)
+        return False
 
     # -- transport --
 
@@ -168,7 +187,7 @@ class Deliver:
         target = self._lately.get(_key(work, transport), self._clock.seconds())
         if target is None:
             return False
-        visit = Visit()
+        visit = self._visit(work)
         with self._measured(work, transport.name) as ending:
             ending.tlsmode = target.demand.mode
             ending.word = ""
@@ -216,7 +235,7 @@ class Deliver:
 
     async def _host(self, work: Work, way: Way, transport: str, host: Host) -> Visit:
         """Hand over; where TLS fails, perhaps once more over a new connection (Q-60)."""
-        visit = Visit()
+        visit = self._visit(work)
         with self._measured(work, transport) as ending:
             began = self._clock.seconds()
             target, steps = await way.target(host, work.batch.leader.dialed)
@@ -243,6 +262,10 @@ class Deliver:
                 await self._visits.in_the_clear(visit, work, target, content, failed)
                 ending.word = visit.word
         await self._remember(work, target, visit)
+        return visit
+
+    def _visit(self, work: Work) -> Visit:
+        visit = self._under_way[work.batch.leader.id] = Visit()
         return visit
 
     def _put_off(self, visit: Visit, work: Work) -> bool:

@@ -1,7 +1,4 @@
-"""
-An SMTP session over a transport: octets to and from L{Exchange}, its time
-limits kept, its content streamed.
-"""
+"""An SMTP session over a transport: octets to and from L{Exchange}, within its time limits."""
 
 from __future__ import annotations
 
@@ -128,6 +125,10 @@ class ESMTPClient(TwistedProtocol):
     def is_reusable(self) -> bool:
         """L{deliver} may be called; the connection is not known to be gone."""
         return not self._is_finished and self.exchange.is_reusable
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether the server has owed us a word for so long; not, that it takes no more of ours."""
+        return self._writable is None and self._deadlines.has_waited(seconds)
 
     async def deliver(self, mailing: Mailing, prefix: bytes, content: IContent) -> list[Fate]:
         """

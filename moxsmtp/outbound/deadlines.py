@@ -30,6 +30,7 @@ class Deadlines:
         self._late = late
         self._session = 0.0
         self._wait: float | None = None
+        self._since = 0.0
         self._error = ""
         self._timer: IDelayedCall | None = None
         self._is_stopped = False
@@ -41,13 +42,18 @@ class Deadlines:
 
     def set(self, limit: timedelta, error: str) -> None:
         """What is waited for now has so long, or C{error}."""
-        self._wait = self._clock.seconds() + limit.total_seconds()
+        self._since = self._clock.seconds()
+        self._wait = self._since + limit.total_seconds()
         self._error = error
         self._arm()
 
     def clear(self) -> None:
         """Nothing is waited for."""
         self._wait = None
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether something is waited for, and has been for so long."""
+        return self._wait is not None and self._clock.seconds() - self._since >= seconds
 
     def stop(self) -> None:
         """For good: later limits are those of nothing, and nobody is held to be told."""

@@ -91,6 +91,7 @@ class MailWork:
         metrics: IMetrics | None = None,
         detained: Callable[[Job], Unreachable | None] = lambda _: None,
         shaper: Shaper | None = None,
+        is_waiting: Callable[[Batch, float], bool] = lambda *_: False,
         report_failed: Callable[[], None] = lambda: None,
     ) -> None:
         """
@@ -103,6 +104,8 @@ class MailWork:
         @param metrics: Counts reports of ours that fail; L{None}: nobody does.
         @param detained: Why a job's sender may send nothing at present (Q-14).
         @param shaper: How hard a destination may be worked (Q-93).
+        @param is_waiting: Whether what delivers a batch has not heard a word for so
+            many seconds.
         @param report_failed: Told of each DMARC report of ours that is given up.
         """
         self._clock = clock
@@ -118,6 +121,7 @@ class MailWork:
         self._metrics = metrics
         self._detained = detained
         self._shaper = shaper or Shaper()
+        self._is_waiting = is_waiting
         self._supplies: dict[Lease, Supply] = {}
 
     async def take(self, lease: Lease) -> Batch | None:
@@ -188,6 +192,10 @@ class MailWork:
         wanted = tuple(job for job in task.jobs if job.id not in suppressed)
         found = await self._deliver(replace(task, jobs=wanted))
         return replace(found, outcomes={**found.outcomes, **suppressed})
+
+    def is_waiting(self, task: Batch, seconds: float) -> bool:
+        """Whether it waits for a name server or for a server's word."""
+        return self._is_waiting(task, seconds)
 
     def unfinished(self, task: Batch, error: str, known: Attempt | None = None) -> Attempt:
         """An attempt that was cut or broke down: a transient failure for all the rest."""

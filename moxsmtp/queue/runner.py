@@ -4,27 +4,7 @@ Works on what is due, destination by destination; shared by mail and webhooks.
 A runner B{claims} destinations that have due work, as many as it has free
 slots, and gives each a worker: take a task, attempt it, settle what came of
 it, until nothing is due there, nor a moment later; then the destination is given back.
-
-B{Attempts that crawl.}  A destination is I{troubled} if its last attempt
-failed or took more than ten seconds; the store keeps that with the
-destination.  A worker is I{slow} while its destination is troubled, and from
-the moment its attempt under way has taken ten seconds.
-
- 1. Of the slots, at most half are entitled to be slow, in the order in which
-    workers became slow.  Troubled destinations are claimed only as far as that
-    half has room; the other slots take destinations in good health only.
- 2. A healthy destination may turn slow in any slot.  Beyond the half it has
-    its slot B{on loan}: it may finish as long as nobody healthy wants the slot.
- 3. When a healthy destination is due and no slot is free, the attempt that
-    became slow last of those on loan is cut, and settled as a transient
-    failure; its destination is troubled from then on and waits for room in the
-    slow half.
-
-So a slot is called back at once or, when all attempts are young, within ten
-seconds, however many destinations hang, and an attempt that is merely long, on
-a server with slots to spare, is never cut.  A troubled destination is given
-back after every failed attempt, so the slow half goes round among all of
-them, the longest due first.  With a single slot there are no halves.
+L{moxsmtp.queue.occupancy} says who holds the slots.
 
 B{Fairness.}  While all slots are taken, a worker gives its destination back
 after some seconds, so that nobody waits for the end of a large backlog.
@@ -44,7 +24,6 @@ lease has run out) repeats it, once and not counted, as after a crash (Q-10).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Generic, TypeVar
 
@@ -56,6 +35,7 @@ from twisted.logger import Logger
 
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.queue.job import Lease
+from moxsmtp.queue.occupancy import Occupancy
 from moxsmtp.queue.storage import ILeases
 from moxsmtp.queue.worker import Work, Worker
 
@@ -106,16 +86,16 @@ class Runner(Service, Generic[Task, Found]):
         self._clock = clock
         self._leases = leases
         self._work = work
-        self._limit = limit
         self._poll = poll.total_seconds()
         self._grace = grace.total_seconds()
         self._void_first = sole
         self._stopping = False
         self._workers: dict[Worker[Task, Found], Deferred[None] | None] = {}
-        #: Slow workers, in the order in which they became slow.
-        self._slow: dict[Worker[Task, Found], None] = {}
+        self._occupancy: Occupancy[Worker[Task, Found]] = Occupancy(limit)
         #: Claimed for slots that are being cleared.
         self._waiting: deque[Lease] = deque()
+        #: Whoever is begun or cut may end at once, and must not begin the next one in turn.
+        self._filling = False
         self._rounds: Deferred[None] | None = None
         self._renewal = LoopingCall(self._renew)
         self._renewal.clock = clock
@@ -196,13 +176,15 @@ class Runner(Service, Generic[Task, Found]):
             await self._renew()
             if not self.is_sure:
                 return self._poll
-        room = min(self._limit - len(self._workers), self._half - len(self._contenders()))
+        self._fill()
+        occupancy = self._occupancy
+        room = occupancy.room_for_trouble
         if room > 0:
             await self._claim(room, troubled=True)
-        wanted = max(0, self._limit - len(self._workers)) + len(self._on_loan())
+        wanted = max(0, occupancy.room) + len(occupancy.on_loan())
         if wanted > 0:
             await self._claim(wanted, troubled=False)
-        if self.is_full and not self._on_loan():
+        if occupancy.is_full and not occupancy.on_loan():
             return self._poll
         due = await self._leases.next_due()
         if due is None:
@@ -211,13 +193,26 @@ class Runner(Service, Generic[Task, Found]):
 
     async def _claim(self, count: int, *, troubled: bool) -> None:
         now = self._now()
-        for lease in await self._leases.claim(count, now, now + _LEASE, troubled=troubled):
-            if self._stopping or self.is_full:
-                self._waiting.append(lease)
-                for worker in self._on_loan()[-1:]:
-                    worker.cut()
+        self._waiting += await self._leases.claim(count, now, now + _LEASE, troubled=troubled)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Begin at what was claimed, and cut for each that there is no slot for yet."""
+        if self._filling or self._stopping or not self._waiting:
+            return
+        self._filling = True
+        occupancy = self._occupancy
+        on_loan = list(occupancy.on_loan())
+        while self._waiting:
+            if not occupancy.is_full:
+                self._start(self._waiting.popleft())
+            elif on_loan and occupancy.leaving < len(self._waiting):
+                worker = on_loan.pop()
+                occupancy.dismiss(worker)
+                worker.cut()
             else:
-                self._start(lease)
+                break
+        self._filling = False
 
     async def _rest(self, seconds: float) -> None:
         began = self._clock.seconds()
@@ -252,8 +247,8 @@ class Runner(Service, Generic[Task, Found]):
 
     @property
     def is_full(self) -> bool:
-        """Whether every slot is taken."""
-        return len(self._workers) >= self._limit
+        """Whether nobody else may begin."""
+        return self._occupancy.is_full
 
     @property
     def is_sure(self) -> bool:
@@ -265,43 +260,38 @@ class Runner(Service, Generic[Task, Found]):
 
     def slowed(self, worker: Worker[Task, Found]) -> None:
         """A worker's attempt has begun to crawl."""
-        self._slow.setdefault(worker)
+        self._occupancy.slowed(worker)
         if self.is_full:
             self.wake()
 
     def recovered(self, worker: Worker[Task, Found]) -> None:
         """A worker's destination is in good health."""
-        self._slow.pop(worker, None)
+        self._occupancy.recovered(worker)
 
-    @property
-    def _half(self) -> int:
-        """How many slots are entitled to be slow."""
-        return max(1, self._limit // 2)
-
-    def _contenders(self) -> Sequence[Worker[Task, Found]]:
-        """Slow workers that have not been told to make room, in order."""
-        return [worker for worker in self._slow if not worker.is_cut]
-
-    def _on_loan(self) -> Sequence[Worker[Task, Found]]:
-        """Who may be cut, the last one first."""
-        return [worker for worker in self._contenders()[self._half :] if worker.crawling]
+    def waits(self, worker: Worker[Task, Found], *, aside: bool) -> None:
+        """Whether a worker's attempt waits for a word."""
+        if not aside:
+            self._occupancy.step_back(worker)
+            return
+        was_full = self.is_full
+        self._occupancy.step_aside(worker)
+        if was_full:
+            self.wake()
 
     def _start(self, lease: Lease) -> None:
         worker = Worker(self._clock, self._leases, self._work, self, lease)
         self._workers[worker] = None
-        if lease.troubled:
-            self._slow[worker] = None
+        self._occupancy.begin(worker, troubled=lease.troubled)
         done = Deferred.fromCoroutine(worker.run())
         self._workers[worker] = done
         _ = done.addCallback(lambda _: self._ended(worker))
 
     def _ended(self, worker: Worker[Task, Found]) -> None:
         del self._workers[worker]
-        self._slow.pop(worker, None)
+        self._occupancy.end(worker)
         if self._stopping:
             return
-        if self._waiting:
-            self._start(self._waiting.popleft())
+        self._fill()
         if worker.productive:
             self.wake()
         elif self._reminder is None:

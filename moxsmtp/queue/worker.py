@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -20,13 +20,20 @@ from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.queue.job import Lease, LeaseLost
 from moxsmtp.queue.storage import ILeases
 
-__all__ = ["CRAWLING", "Slots", "Work", "Worker"]
+__all__ = ["CRAWLING", "LONGEST", "PATIENCE", "Slots", "Work", "Worker"]
 
 Task = TypeVar("Task")
 Found = TypeVar("Found")
 
+#: Seconds after which it is asked, and asked again, whether an attempt waits aside.
+PATIENCE: Final = 2.0
+
 #: Seconds; an attempt that takes longer crawls.
 CRAWLING: Final = 10.0
+
+#: Seconds that an attempt takes at most.  Each host, and each wait, has its own limit,
+#: but hosts may be many.  As long as one session (Q-68).
+LONGEST: Final = 1800.0
 
 #: A destination is held so long at most while others may be waiting.
 _TURN: Final = 10.0
@@ -35,13 +42,14 @@ _TURN: Final = 10.0
 _SETTLE_AGAIN: Final = (1, 2, 4, 8, 16, 32, *([60] * 14))
 
 _CUT: Final = "attempt was slow and was cut in favour of other destinations"
+_TOO_LONG: Final = f"the attempt took longer than {LONGEST / 60:.0f} minutes"
 _BROKEN: Final = "attempt ended in an internal error"
 
 
 class Work(Protocol[Task, Found]):
     """
     What a runner runs.  Only L{attempt} is ever cancelled: if it is I{cut} to make
-    room, what it has left undone has failed; if it is I{abandoned}, because the
+    room, or takes too long, what it has left undone has failed; if it is I{abandoned}, because the
     process ends or the lease is lost, that stays under way, to be repeated once
     and not counted (Q-10).
 
@@ -61,6 +69,12 @@ class Work(Protocol[Task, Found]):
         """
         Carry it out.  May be cancelled; then it tells what is known for good by
         then, or ends in C{CancelledError} if nothing is.
+        """
+
+    def is_waiting(self, task: Task, seconds: float) -> bool:
+        """
+        Whether the attempt under way has not heard a word for so long, or longer:
+        then it waits aside, and others may begin.
         """
 
     def unfinished(self, task: Task, error: str, known: Found | None = None) -> Found:
@@ -110,12 +124,20 @@ class Slots(Protocol[Task, Found]):
     def recovered(self, worker: Worker[Task, Found]) -> None:
         """Its destination is in good health."""
 
+    def waits(self, worker: Worker[Task, Found], *, aside: bool) -> None:
+        """Whether its attempt waits for a word."""
+
 
 class _End(enum.Enum):
     """Why an attempt was cancelled."""
 
     CUT = enum.auto()
+    TOO_LONG = enum.auto()
     ABANDONED = enum.auto()
+
+
+#: What an attempt that was cancelled counts as.
+_INTERRUPTED: Final[Mapping[_End | None, str]] = {_End.CUT: _CUT, _End.TOO_LONG: _TOO_LONG}
 
 
 class _Unrecorded(Exception):
@@ -154,12 +176,10 @@ class Worker(Generic[Task, Found]):
         self._settling: deque[Deferred[bool]] = deque()
         self._end: _End | None = None
         self._attempt: Deferred[Found] | None = None
+        self._timer: IDelayedCall
+        self._looks = 0
+        self._is_aside = False
         self._began = clock.seconds()
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether it was told to make room."""
-        return self._end is _End.CUT
 
     def cut(self) -> None:
         """End the attempt under way; it has failed."""
@@ -246,22 +266,24 @@ class Worker(Generic[Task, Found]):
         return task
 
     async def _attempted(self, task: Task) -> Found:
-        timer = self._clock.callLater(CRAWLING, self._crawls)
+        self._looks = 0
+        self._timer = self._clock.callLater(PATIENCE, self._look, task)
         self._attempt = Deferred.fromCoroutine(self._begin(task))
         try:
             found = await self._attempt
-            return self._work.unfinished(task, _CUT, found) if self.is_cut else found
+            error = _INTERRUPTED.get(self._end)
+            return self._work.unfinished(task, error, found) if error else found
         except CancelledError:
             if self._end is _End.ABANDONED:
                 raise
-            return self._work.unfinished(task, _CUT if self.is_cut else _BROKEN)
+            return self._work.unfinished(task, _INTERRUPTED.get(self._end, _BROKEN))
         except Exception:  # noqa: BLE001 - a bug in an attempt is a failure like another
             self._log.failure("error in an attempt for {name}", name=self.lease.name)
             return self._work.unfinished(task, _BROKEN)
         finally:
             self._attempt = None
-            if timer.active():
-                timer.cancel()
+            self._timer.cancel()
+            self._waits(aside=False)
 
     async def _begin(self, task: Task) -> Found:
         return await self._work.attempt(task)
@@ -293,9 +315,26 @@ class Worker(Generic[Task, Found]):
         if self._attempt is not None:
             self._attempt.cancel()
 
-    def _crawls(self) -> None:
-        self.crawling = True
-        self._slots.slowed(self)
+    def _look(self, task: Task) -> None:
+        """How the attempt is getting on."""
+        self._timer = self._clock.callLater(PATIENCE, self._look, task)
+        # Counted, since the clock may be set.
+        self._looks += 1
+        taken = self._looks * PATIENCE
+        if taken >= LONGEST and self._end is None:
+            self._interrupt(_End.TOO_LONG)
+            return
+        if taken >= CRAWLING and not self.crawling:
+            self.crawling = True
+            self._slots.slowed(self)
+        # Whoever heard that may have cut it.
+        if self._attempt is not None:
+            self._waits(aside=self._work.is_waiting(task, PATIENCE))
+
+    def _waits(self, *, aside: bool) -> None:
+        if aside is not self._is_aside:
+            self._is_aside = aside
+            self._slots.waits(self, aside=aside)
 
     def _turn_is_over(self) -> bool:
         return self._slots.is_full and self._clock.seconds() - self._began >= _TURN

@@ -73,6 +73,11 @@ class HookWork:
         secrets = self._secrets(task.hook)
         return await self._post(replace(task.hook, secrets=secrets) if secrets else task.hook)
 
+    def is_waiting(self, task: Call, seconds: float) -> bool:
+        """Never aside: no more calls are under way than there may be (Q-75)."""
+        del task, seconds
+        return False
+
     def unfinished(self, task: Call, error: str, known: HookResult | None = None) -> HookResult:
         """A call that was cut or broke down: a failure, unless it ended all the same."""
         return known or HookResult(

@@ -640,6 +640,34 @@ class TroubleTests(AttemptTestCase):
         self.assertIsInstance(outcomes[2], Failed)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_is_waiting(self) -> None:
+        """
+        An attempt waits while it has no session, and while its server keeps silent;
+        not once it is over, nor does another one (Q-9).
+        """
+        self.refused[ONE] = None
+        deliver, batch = self.deliver(), Batch((job(2), job(1)), NOW)
+        attempt = Deferred.fromCoroutine(deliver.attempt(replace(batch, jobs=(job(1),))))
+        self.assertTrue(deliver.is_waiting(batch, 2))
+        self.assertFalse(deliver.is_waiting(Batch((job(2),), NOW), 2))
+        attempt.cancel()
+        self.failureResultOf(attempt, CancelledError)
+        self.assertFalse(deliver.is_waiting(batch, 2))
+        del self.refused[ONE]
+        attempt = Deferred.fromCoroutine(deliver.attempt(batch))
+        self.assertFalse(deliver.is_waiting(batch, 2))
+        self.clock.advance(2)
+        self.assertTrue(deliver.is_waiting(batch, 2))
+        self.play(self.wires[-1], GREETING)
+        self.assertFalse(deliver.is_waiting(batch, 2))
+        # Nothing is heard of the next host.
+        self.patch(self.dns, "lookup", lambda _: Deferred())
+        self.wires[-1].lose()
+        self.assertTrue(deliver.is_waiting(batch, 2))
+        attempt.cancel()
+        self.failureResultOf(attempt, CancelledError)
+        self.assertFalse(deliver.is_waiting(batch, 2))
+
     def test_cancel_session(self) -> None:
         """Cancelling cuts the connection; nothing more is tried."""
         attempt = self.begin()

@@ -197,11 +197,12 @@ class BackPressureTests(ConnectionTestCase):
         self.assertTrue(session.wire.take().endswith(b"\r\n.\r\n"))
 
     def test_write_limit(self) -> None:
-        """A server that takes nothing for 30 s is left (Q-68)."""
+        """A server that takes nothing for 30 s is left (Q-68); it owes no word as long."""
         session = Session(Text(b"0123456789abcdef\r\n" * 20_000))
         session.wire.blocked = True
         session.until_content()
         session.clock.advance(29)
+        self.assertFalse(session.client.is_silent(2))
         self.assertNoResult(session.delivered)
         session.clock.advance(1)
         self.assertTrue(session.client.is_late)
@@ -304,6 +305,21 @@ class TimeTests(ConnectionTestCase):
             session.clock.advance(1)
             self.assertTrue(session.client.is_late)
             self.assertOver(session, "transient 0 4.2", "aborted")
+
+    def test_is_silent(self) -> None:
+        """From each word of the server to the next it is told how long it keeps silent."""
+        session = Session(stays=True)
+        for data in (*OPENING, ACCEPTED):
+            session.clock.advance(2)
+            self.assertTrue(session.client.is_silent(2))
+            session.wire.say(data)
+            session.wire.take()
+            self.assertFalse(session.client.is_silent(0.1))
+        session.clock.advance(2)
+        self.assertTrue(session.client.is_silent(2))
+        session.wire.say(b"250 queued\r\n")
+        session.clock.advance(2)
+        self.assertFalse(session.client.is_silent(2))
 
     def test_dripping(self) -> None:
         """A reply sent octet by octet does not get more time."""

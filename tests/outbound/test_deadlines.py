@@ -41,6 +41,19 @@ class DeadlinesTests(SynchronousTestCase):
         self.pass_seconds(10)
         self.assertEqual(self.told, [(100, "the session took too long")])
 
+    def test_has_waited(self) -> None:
+        """It is known for how long the latest thing is waited for, if anything is."""
+        self.pass_seconds(5)
+        self.assertFalse(self.deadlines.has_waited(0))
+        self.deadlines.set(timedelta(seconds=50), "no reply")
+        self.pass_seconds(2)
+        self.assertEqual([self.deadlines.has_waited(n) for n in (2, 3)], [True, False])
+        self.deadlines.set(timedelta(seconds=50), "no other reply")
+        self.assertFalse(self.deadlines.has_waited(1))
+        self.pass_seconds(2)
+        self.deadlines.clear()
+        self.assertFalse(self.deadlines.has_waited(1))
+
     def test_one_call(self) -> None:
         """A thousand waits, each later than the one before, make one delayed call (Q-68)."""
         for _ in range(1000):

@@ -127,6 +127,7 @@ class Errands:
     @ivar rest: Until when nobody is to work on what is given back.
     @ivar left: Destinations given back, in order.
     @ivar forgotten: Those that were worked on and are not any more.
+    @ivar silent: Destinations that say nothing for as long as an attempt lasts.
     @ivar unsettled: How often settling fails before it works.
     """
 
@@ -140,6 +141,7 @@ class Errands:
         self.most = 0
         self.untakeable: set[str] = set()
         self.unsettled = 0
+        self.silent: set[str] = set()
         self.most_unrecorded = 0
         self.linger = 0.0
         self.rest: datetime | None = None
@@ -173,6 +175,11 @@ class Errands:
             raise
         finally:
             self.under_way.remove(task)
+
+    def is_waiting(self, task: str, seconds: float) -> bool:
+        """If it is told to say nothing."""
+        del seconds
+        return task in self.silent
 
     def unfinished(self, task: str, error: str, known: str | None = None) -> str:
         """Says so."""

@@ -671,3 +671,117 @@ class HangingTests(RunnerTestCase):
         self.runner(limit=100)
         self.pass_time(60)
         self.assertEqual(self.work.settled.count(("good", "ok")), 100)
+
+    def hang(self, count: int, *, silent: bool = True) -> None:
+        """So many domains hang, each with a message due before all that follow."""
+        for number in range(count):
+            name = f"hanging{number}"
+            self.leases.add(name, self.clock.seconds() - 1)
+            self.work.behaviour[name] = hanging
+            if silent:
+                self.work.silent.add(name)
+
+    def test_a_thousand_silent_ones(self) -> None:
+        """
+        A thousand domains that nobody has met hang; good ones, met before or not,
+        wait for less than a minute, and what is due while they hang for seconds.
+        """
+        self.hang(1000)
+        for number in range(100):
+            self.leases.add(f"good{number}", self.clock.seconds())
+        runner = self.runner(limit=100)
+        self.pass_time(37, 0.05)
+        good = [name for name, found in self.work.settled if found == "ok"]
+        self.assertEqual(len(good), 100)
+        self.leases.add("good0", self.clock.seconds())
+        self.leases.add("new", self.clock.seconds())
+        runner.wake()
+        self.pass_time(10.1, 0.05)
+        self.assertEqual(self.work.settled[-2:], [("good0", "ok"), ("new", "ok")])
+
+    def test_how_many_wait(self) -> None:
+        """Those that wait aside are no more than four for each slot."""
+        self.hang(200)
+        self.runner(limit=10)
+        self.pass_time(60)
+        self.assertEqual(self.work.most, 50)
+
+    def test_waiting_is_no_failure(self) -> None:
+        """Who waits aside is not cut while there is room for more of them."""
+        self.hang(49)
+        self.leases.add("good", self.clock.seconds())
+        self.runner(limit=10)
+        self.pass_time(300)
+        self.assertEqual(self.work.settled, [("good", "ok")])
+        self.assertEqual(self.work.cancelled, [])
+
+    def test_speaking_is_no_waiting(self) -> None:
+        """Attempts at work have no more than the slots."""
+        self.hang(30, silent=False)
+        self.runner(limit=10)
+        self.pass_time(9)
+        self.assertEqual(self.work.most, 10)
+
+    def test_answered(self) -> None:
+        """Whoever is answered has a slot again, and nothing begins while there are too many."""
+        self.hang(20)
+        self.runner(limit=10)
+        self.pass_time(5)
+        self.assertEqual(len(self.work.under_way), 20)
+        self.work.silent.clear()
+        self.pass_time(2)
+        self.leases.add("good", self.clock.seconds())
+        self.pass_time(2.5)
+        self.assertNotIn("good", self.work.started)
+        self.pass_time(10)
+        self.assertIn(("good", "ok"), self.work.settled)
+
+    def test_troubled_ones_wait_aside_too(self) -> None:
+        """
+        Of a hundred silent ones that were in trouble before, twice as many as the
+        slots are under way at once, and good ones leave beside them.
+        """
+        self.hang(100)
+        for destination in self.leases.destinations.values():
+            destination.troubled = True
+        self.leases.add("good", self.clock.seconds())
+        self.runner(limit=10)
+        self.pass_time(60)
+        self.assertEqual(len(self.work.under_way), 25)
+        self.assertIn(("good", "ok"), self.work.settled)
+
+
+class LongestTests(RunnerTestCase):
+    """An attempt has a limit in all."""
+
+    def test_ended(self) -> None:
+        """After half an hour an attempt has failed, and another follows in its time."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        self.runner()
+        self.pass_time(1799)
+        self.assertEqual(self.work.settled, [])
+        self.pass_time(2)
+        self.assertEqual(
+            self.work.settled, [("a", "failed: the attempt took longer than 30 minutes")]
+        )
+        self.assertFalse(self.leases.destinations["a"].owned)
+
+    def test_keeps_what_is_known(self) -> None:
+        """What was decided by then counts."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = partly_known
+        self.runner()
+        self.pass_time(1801)
+        self.assertEqual(
+            self.work.settled,
+            [("a", "one of two, failed: the attempt took longer than 30 minutes")],
+        )
+
+    def test_lease_is_kept(self) -> None:
+        """The destination is ours as long as that takes."""
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        self.runner()
+        self.pass_time(1800)
+        self.assertGreaterEqual(len(self.leases.renewals), 178)
