@@ -13,6 +13,7 @@ from moxsmtp.admin.list_commands import ListCommands
 from moxsmtp.admin.queue_commands import QueueCommands
 from moxsmtp.admin.reply_id_commands import ReplyIdCommands
 from moxsmtp.admin.route_commands import RouteCommands
+from moxsmtp.dispatch import Dispatch
 from moxsmtp.operations import AccountOperations, BackupOperations, MailOperations
 from moxsmtp.parts import Parts
 from moxsmtp.smtp.reply_id import ReplyIds
@@ -21,7 +22,7 @@ from moxsmtp.store.hook_admin import HookAdmin
 __all__ = ["control_table"]
 
 
-def control_table(parts: Parts, reply_ids: ReplyIds) -> Mapping[str, Command]:
+def control_table(parts: Parts, dispatch: Dispatch, reply_ids: ReplyIds) -> Mapping[str, Command]:
     """What the control socket serves."""
     accounts = AccountOperations(
         parts.accounts,
@@ -36,7 +37,7 @@ def control_table(parts: Parts, reply_ids: ReplyIds) -> Mapping[str, Command]:
         backup=BackupOperations(parts.engine, parts.reactor),
     )
     hooks = HookAdmin(
-        parts.engine.database, now=parts.now, wake=parts.hooks.wake, keep=parts.keep_hooks
+        parts.engine.database, now=parts.now, wake=dispatch.hooks.wake, keep=parts.keep_hooks
     )
     routes = RouteCommands(
         forecaster(
@@ -44,7 +45,7 @@ def control_table(parts: Parts, reply_ids: ReplyIds) -> Mapping[str, Command]:
             router=parts.router,
             next_hops=parts.surroundings.route(parts.settings, parts.resolver, parts.reactor),
             resolver=parts.resolver,
-            policies=parts.sts.policies,
+            policies=dispatch.sts.policies,
             reactor=parts.reactor,
         ),
         parts.accounts,

@@ -13,7 +13,7 @@ from moxsmtp.entrances import Hall
 from moxsmtp.parts import Parts
 from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.credentials import Disguise
-from moxsmtp.receive.passwords import Pretence, hash_password
+from moxsmtp.receive.passwords import Pretence, hash_of_nobody
 from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.way_in import receivers
 
@@ -42,7 +42,7 @@ async def make_hall(
 ) -> Hall:
     """@param connections: See L{Hall}."""
     disguise = Disguise(
-        await in_hashing_thread(parts, hash_password, secrets.token_urlsafe(32)),
+        hash_of_nobody(),
         Pretence(
             await parts.identity.secret(
                 "login_pretence", lambda: secrets.token_bytes(_PRETENCE_SECRET)

@@ -1,7 +1,9 @@
 """
-The parts of a server, made and joined: mail in, the queue, webhooks, Maildirs.
+The parts of a server, made and joined, which every process of it needs: the store,
+the accounts, the checks.
 
-Nothing here runs yet; L{moxsmtp.service} starts and stops it.
+Nothing here runs; L{moxsmtp.dispatch} is what sends, and L{moxsmtp.service} starts
+and stops all of it.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from ipaddress import ip_address
-from random import Random, SystemRandom  # noqa: TID251 - here randomness begins
 from typing import Any, Final, Protocol
 
 from twisted.internet.threads import deferToThreadPool
@@ -25,18 +25,10 @@ from moxsmtp.engine import Engine
 from moxsmtp.interfaces import Maildir
 from moxsmtp.judge.limiters import Limiters
 from moxsmtp.mailbox.content import MaildirReader
-from moxsmtp.mailbox.duty import Sole
-from moxsmtp.mailbox.handover import HandOvers as HandOverService
-from moxsmtp.mailbox.watch import MaildirWatch
 from moxsmtp.metrics import process_metrics
-from moxsmtp.names import AddressLiteral, Host, parse_domain
 from moxsmtp.operations import KEEP_OF_NOBODY
-from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.outbound.route import Router
-from moxsmtp.outbound_tls import OutboundTLS
 from moxsmtp.public_suffix import PublicSuffixes
-from moxsmtp.queue.mail import MailWork
-from moxsmtp.queue.runner import Runner
 from moxsmtp.queue_operations import QueueOperations
 from moxsmtp.receive.relay import Relays
 from moxsmtp.receive.signing import signature_of, signers_for_host
@@ -44,8 +36,6 @@ from moxsmtp.reloading import LiveAccounts
 from moxsmtp.store.accounts import Credentials as PasswordHashes
 from moxsmtp.store.accounts import Identity
 from moxsmtp.store.client_keys import ClientKeys
-from moxsmtp.store.duties import Duty
-from moxsmtp.store.hand_overs import HandOvers
 from moxsmtp.store.history import History
 from moxsmtp.store.hold_rules import HoldRules
 from moxsmtp.store.hooks import HookStore
@@ -54,13 +44,7 @@ from moxsmtp.store.messages import MailStore
 from moxsmtp.store.queue_admin import QueueAdmin
 from moxsmtp.store.sending import Sending
 from moxsmtp.store.suppressions import Suppressions
-from moxsmtp.sts import StsParts, policy_client
 from moxsmtp.surroundings import Surroundings
-from moxsmtp.tls.client import StrictTLS, client_context
-from moxsmtp.unique_words import unique_words
-from moxsmtp.way_out import WayOut
-from moxsmtp.webhooks.calls import HookWork
-from moxsmtp.webhooks.post import Poster
 
 __all__ = ["Parts"]
 
@@ -71,7 +55,7 @@ _LOOK: Final = 5.0
 
 
 class Told(Protocol):
-    """Who is told, in a worker process, instead of what does not run there."""
+    """Who is told what was stored: whoever sends it, or the process that does."""
 
     def queued(self) -> None:
         """There is mail to deliver."""
@@ -89,7 +73,9 @@ class Parts:
         C{delays}, and C{routing}: what C{router} goes by.
     @ivar limiters: What one network may do (S-12).
     @ivar list_health: Which lists of addresses can be believed (I-73).
-    @ivar mail: Delivers the queue; C{hooks} calls webhooks.
+    @ivar told: Who sends what is queued and stored here; L{None}: nobody does yet, and
+        whoever begins to will look for it.
+    @ivar owner: Names this process among all that use the database.
     """
 
     def __init__(
@@ -100,8 +86,8 @@ class Parts:
         reactor: Any,
         told: Told | None = None,
     ) -> None:
-        """@param told: Another process delivers what is queued and stored here."""
-        self._told = told
+        """@param told: See above."""
+        self.told = told
         self.settings = settings
         self.surroundings = surroundings
         self.engine = engine
@@ -126,40 +112,22 @@ class Parts:
         self.identity = Identity(engine.database)
         self.history = History(engine.database)
         self.sending = Sending(engine.database)
-        # Names this process among all that use the database.
-        owner = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
-        self._make_stores(owner)
-        self._make_policies()
-        self._make_runners()
+        self.owner = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._make_stores()
 
     def now(self) -> datetime:
         """Aware, UTC."""
         return datetime.fromtimestamp(self.reactor.seconds(), UTC)
 
-    def _make_stores(self, owner: str) -> None:
+    def _make_stores(self) -> None:
         engine = self.engine
         in_thread = partial(deferToThreadPool, self.reactor, engine.pool)
-        self.maildirs = MaildirReader(in_thread, self._configured_maildirs)
-        hand_overs = HandOvers(engine.database)
-        self.watch = MaildirWatch(self.reactor, in_thread, hand_overs, self._configured_maildirs)
-        self.hand_over = HandOverService(
-            self.reactor,
-            in_thread,
-            hand_overs,
-            self._configured_maildirs,
-            self.metrics,
-            duty=(
-                Sole(_LOOK if self.settings.workers > 1 else None)
-                if engine.is_sole
-                else Duty(engine.database, "hand-over", owner=owner, now=self.now)
-            ),
-            host=self.settings.hostname.ascii,
-        )
-        self.hook_store = HookStore(engine.database, owner=owner, now=self.now)
+        self.maildirs = MaildirReader(in_thread, self.configured_maildirs)
+        self.hook_store = HookStore(engine.database, owner=self.owner, now=self.now)
         self.job_store = JobStore(
             engine.database,
             engine.contents,
-            owner=owner,
+            owner=self.owner,
             now=self.now,
             wake=self._wake_mail,
             stored=self._stored,
@@ -187,94 +155,10 @@ class Parts:
             hostname=self.settings.hostname,
             now=self.now,
             unique=lambda: secrets.token_hex(16),
-            sign=self._signature_of_host,
+            sign=self.signature_of_host,
         )
         self.hold_rules = HoldRules(engine.database, now=self.now)
         self.suppressions = Suppressions(engine.database)
-
-    def _make_policies(self) -> None:
-        outbound, reactor = self.settings.outbound, self.reactor
-        strict = client_context(strict=True, certificates=outbound.certificates or None)
-        self._tls_for = lambda host: StrictTLS(strict, _host(host))
-        client = policy_client(
-            reactor,
-            self.resolver,
-            self._tls_for,
-            outbound,
-            allow_loopback=self.surroundings.allow_loopback,
-        )
-        self.sts = StsParts(
-            resolver=self.resolver,
-            database=self.engine.database,
-            client=client,
-            metrics=self.metrics,
-            reactor=reactor,
-            shuffle=SystemRandom().shuffle,
-            user_agent=_USER_AGENT,
-        )
-
-    def _make_runners(self) -> None:
-        settings, reactor, sole = self.settings, self.reactor, self.engine.is_sole
-        chance = SystemRandom()
-        # Nobody gains by guessing when exactly a message is tried again.
-        jitter = Random(chance.random())  # noqa: S311 - no secret
-        route = self.surroundings.route(settings, self.resolver, reactor)
-        self.outbound_tls = OutboundTLS(
-            settings,
-            resolver=self.resolver,
-            sts=None if isinstance(route, FixedRoute) else self.sts.policies,
-            database=self.engine.database,
-            reactor=reactor,
-            now=self.now,
-            metrics=self.metrics,
-        )
-        self.way_out = WayOut(
-            settings,
-            route=route,
-            router=self.router,
-            tls=self.outbound_tls,
-            content=self.job_store.content,
-            metrics=self.metrics,
-            reactor=reactor,
-            now=self.now,
-        )
-        mail = MailWork(
-            reactor,
-            self.job_store,
-            self.way_out.attempt,
-            self.accounts,
-            settings=settings.queue,
-            hostname=settings.hostname,
-            randint=jitter.randint,
-            unique=unique_words(secrets.token_bytes),
-            detained=self.router.detained,
-            sign=self._signature_of_host,
-            metrics=self.metrics,
-            shaper=self.way_out.shaper,
-            report_failed=lambda: self.metrics.count("mox_queue_dmarcreport_failure_total"),
-        )
-        self.mail = Runner(
-            reactor, self.job_store, mail, limit=settings.queue.max_deliveries, sole=sole
-        )
-        self.poster = Poster(
-            reactor,
-            self.resolver,
-            self._tls_for,
-            settings.webhooks,
-            user_agent=_USER_AGENT,
-            allow_loopback=self.surroundings.allow_loopback,
-        )
-        calls = HookWork(
-            reactor,
-            self.hook_store,
-            self.poster.post,
-            self.accounts,
-            self.metrics,
-            chance.randint,
-        )
-        self.hooks = Runner(
-            reactor, self.hook_store, calls, limit=settings.webhooks.max_calls, sole=sole
-        )
 
     def obey(self, settings: Settings) -> None:
         """Other settings from now on, as far as that is possible."""
@@ -286,7 +170,7 @@ class Parts:
         self.delays = settings.delays
         self.cram_md5 = settings.cram_md5
 
-    def _signature_of_host(self, content: bytes) -> bytes:
+    def signature_of_host(self, content: bytes) -> bytes:
         """The signature fields of a message that the server itself wrote."""
         signers = signers_for_host(self.signers, self.settings.hostname)
         return signature_of(content, signers, now=self.now(), metrics=self.metrics)
@@ -300,27 +184,24 @@ class Parts:
         self._stored(accounts)
 
     def _wake_mail(self) -> None:
-        if self._told is not None:
-            self._told.queued()
-        else:
-            self.mail.wake()
+        if self.told is not None:
+            self.told.queued()
 
     def _stored(self, accounts: frozenset[str]) -> None:
         """Mail or webhook calls of these accounts were stored."""
-        found = [one for one in map(self.accounts.account, accounts) if one is not None]
-        mailed = any(one.maildir is not None for one in found)
-        called = any(one.incoming_webhook or one.outgoing_webhook for one in found)
-        if self._told is not None:
-            # Of most mail there is nothing to say.
-            if mailed or called:
-                self._told.stored(accounts)
-            return
-        if mailed:
-            self.hand_over.wake()
-        if called:
-            self.hooks.wake()
+        # Of most mail there is nothing to say.
+        if self.told is not None and any(map(self._is_passed_on, accounts)):
+            self.told.stored(accounts)
 
-    def _configured_maildirs(self) -> Mapping[str, Maildir]:
+    def _is_passed_on(self, name: str) -> bool:
+        account = self.accounts.account(name)
+        return account is not None and (
+            account.maildir is not None
+            or account.incoming_webhook is not None
+            or account.outgoing_webhook is not None
+        )
+
+    def configured_maildirs(self) -> Mapping[str, Maildir]:
         """By account, as the configuration in force has them."""
         return {
             account.name: account.maildir
@@ -332,11 +213,3 @@ class Parts:
         """How long an account's history of webhook calls stays."""
         found = self.accounts.account(account)
         return found.keep_retired_webhooks if found else KEEP_OF_NOBODY
-
-
-def _host(text: str) -> Host:
-    """The host of a URL, which has been checked when the configuration was read."""
-    try:
-        return AddressLiteral(ip_address(text))
-    except ValueError:
-        return parse_domain(text)

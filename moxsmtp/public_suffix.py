@@ -22,7 +22,7 @@ _REMEMBERED: Final = 8192
 
 class PublicSuffixes:
     """
-    The list, read once; make one at the start, which takes some 0.1 s.
+    The list, read when it is asked for the first time, which takes some 30 ms.
 
     Only its ICANN section counts: who lets others use names below a domain of
     his own is still one organization.  A top-level domain that the list does
@@ -30,8 +30,11 @@ class PublicSuffixes:
     """
 
     def __init__(self) -> None:
-        self._list = PublicSuffixList(only_icann=True)
         self._remembered = functools.lru_cache(maxsize=_REMEMBERED)(self._registered)
+
+    @functools.cached_property
+    def _list(self) -> PublicSuffixList:
+        return PublicSuffixList(only_icann=True)
 
     def organizational_domain(self, domain: Domain) -> Domain:
         """The suffix and one label more; a domain at or above a suffix is its own."""

@@ -14,17 +14,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from moxsmtp.admin.control import ControlService
-from moxsmtp.admin.health import Check, monitoring_site
 from moxsmtp.config import Settings
-from moxsmtp.control_table import control_table
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.hall import find_reply_ids, in_hashing_thread, make_hall
@@ -159,15 +158,13 @@ class Server(Service):
         await self._set_passwords()
         self._hall = await make_hall(parts, reply_ids, session_numbers(reactor))
         await self._let_in()
+        # To read this code takes a tenth of a second, which nobody at the door waits for.
+        await deferToThreadPool(reactor, parts.engine.pool, import_module, "moxsmtp.office")
+        from moxsmtp.office import monitoring_site, office
+
         self._services = [
-            parts.mail,
-            parts.hooks,
-            parts.hand_over,
-            parts.watch,
-            parts.sts.service(),
-            *parts.outbound_tls.services(),
+            *office(parts, reply_ids),
             *self._housekeeping(),
-            ControlService(str(parts.engine.folder.path), control_table(parts, reply_ids), reactor),
         ]
         for service in self._services:
             service.startService()
@@ -276,7 +273,7 @@ class Server(Service):
         others = {} if self._gate is None else await self._gate.samples()
         return self._parts.metrics.exposition(others)
 
-    def _checks(self) -> Mapping[str, Check]:
+    def _checks(self) -> Mapping[str, Callable[[], Awaitable[str | None]]]:
         checks = {"database": self._database_trouble, "resolver": self._resolver_trouble}
         if self._gate is not None:
             checks["workers"] = self._workers_trouble
@@ -358,10 +355,6 @@ class Server(Service):
         http = [Deferred.fromCoroutine(socket.close()) for socket in self._http]
         await gatherResults([Deferred.fromCoroutine(self._entrances.close()), *http])
         await gatherResults([maybeDeferred(service.stopService) for service in self._services])
-        parts.way_out.sessions.close()
-        await parts.poster.close()
-        await parts.outbound_tls.close()
-        await parts.sts.close()
         await maybeDeferred(parts.resolver.close)
         await parts.engine.close()
 

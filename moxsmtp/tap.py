@@ -9,6 +9,7 @@ All else is done as the user that twistd is told to run us as.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -44,8 +45,13 @@ def makeService(options: Options) -> Service:
     """
     from twisted.internet import reactor  # noqa: TID251 - this module owns it
 
+    # Code stays for good: to look for garbage again and again while it is read
+    # takes a tenth of a second.
+    gc.disable()
     from moxsmtp.service import make_service
 
+    gc.freeze()
+    gc.enable()
     try:
         passed = PassedSockets(passed_descriptors(reactor))
     except CannotListenError as error:

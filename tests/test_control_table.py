@@ -11,6 +11,7 @@ from zope.interface import implementer
 from moxsmtp.admin.control import Command, CommandFailed
 from moxsmtp.config import Settings
 from moxsmtp.control_table import control_table
+from moxsmtp.dispatch import Dispatch
 from moxsmtp.dns.records import MX, TLSA, Answer, Question, Record, RRType
 from moxsmtp.interfaces import IOwnResolver, IResolver
 from moxsmtp.names import Domain
@@ -69,7 +70,10 @@ class ControlTableTests(PartsCase):
         """A table."""
         super().setUp()
         self.parts = self.made(self.settings())
-        self.table: Mapping[str, Command] = control_table(self.parts, ReplyIds(bytes(16), bytes(8)))
+        self.dispatch = Dispatch(self.parts)
+        self.table: Mapping[str, Command] = control_table(
+            self.parts, self.dispatch, ReplyIds(bytes(16), bytes(8))
+        )
 
     def run_command(self, name: str, **arguments: object) -> Sequence[Mapping[str, object]]:
         """What it tells."""
@@ -116,8 +120,8 @@ class ControlTableTests(PartsCase):
     def test_hooks(self) -> None:
         """Webhook calls are found, and scheduling one wakes whoever makes it (Q-23)."""
         woken: list[bool] = []
-        self.patch(self.parts.hooks, "wake", lambda: woken.append(True))
-        self.table = control_table(self.parts, ReplyIds(bytes(16), bytes(8)))
+        self.patch(self.dispatch.hooks, "wake", lambda: woken.append(True))
+        self.table = control_table(self.parts, self.dispatch, ReplyIds(bytes(16), bytes(8)))
         self.deliver(self.parts, "alice", hook("alice", "http://192.0.2.7/"))
         (entry,) = self.run_command("hook.list", event="failed")
         self.assertEqual(entry["url"], "http://192.0.2.7/")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-from OpenSSL import SSL
 from sqlalchemy import select
-from twisted.internet.testing import StringTransport
 
-from moxsmtp import parts as parts_module
 from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.interfaces import (
@@ -24,19 +20,12 @@ from moxsmtp.interfaces import (
     OutgoingEvent,
     Spooled,
 )
-from moxsmtp.localserve import ensure_certificate
-from moxsmtp.names import Host, parse_domain
-from moxsmtp.outbound.settings import OutboundSettings
+from moxsmtp.names import parse_domain
 from moxsmtp.parts import Parts
 from moxsmtp.queue.job import Result, Retired, Settlement
-from moxsmtp.queue.runner import Runner
-from moxsmtp.queue.settings import QueueSettings
-from moxsmtp.receive.settings import TLSSettings
 from moxsmtp.smtp.address import Path as Address
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.schema import retired_hook
-from moxsmtp.tls.client import StrictTLS, client_context
-from moxsmtp.webhooks.settings import WebhookSettings
 from tests.running import Alone, RunningCase
 
 SPOOLED = Spooled(16, b"Subject: a\r\n\r\n", has_8bit=False, inline=b"Subject: a\r\n\r\nb\n")
@@ -82,23 +71,6 @@ class PartsCase(RunningCase):
         self.addCleanup(lambda: self.result(engine.close()))
         return made
 
-    def start(self, service: Any) -> None:
-        """Until the end of the test."""
-        service.startService()
-
-        def stop() -> None:
-            stopped = service.stopService()
-            self.reactor.advance(30)
-            self.result(stopped)
-
-        self.addCleanup(stop)
-
-    def rested(self, runner: Runner[Any, Any]) -> None:
-        """Start it and wait until it has nothing to do but to look again in 5 s."""
-        self.start(runner)
-        self.reactor.until(lambda: self.reactor.sleeps(5))
-        self.reactor.advance(0.1)
-
     def add(self, parts: Parts, *recipients: str) -> Sequence[int]:
         """Queue mail."""
         return self.result(parts.job_store.add(SPOOLED, [job(each) for each in recipients]))
@@ -116,10 +88,6 @@ class PartsCase(RunningCase):
         )
         self.result(parts.mail_store.deliver(SPOOLED, [message]))
 
-    def dialed(self, count: int) -> Callable[[], bool]:
-        """Whether so many connections were asked for."""
-        return lambda: len(self.reactor.tcpClients) >= count
-
     def settled(self, parts: Parts) -> None:
         """Give threads every chance to bring more."""
         for _ in range(3):
@@ -127,67 +95,8 @@ class PartsCase(RunningCase):
             self.result(parts.engine.database.transact(lambda _: None))
 
 
-class QueueTests(PartsCase):
-    """Mail out."""
-
-    def test_woken(self) -> None:
-        """What is queued is tried at once, long before the queue is looked at again (Q-3)."""
-        parts = self.made(self.settings())
-        self.rested(parts.mail)
-        self.add(parts, "a@far.example")
-        self.reactor.advance(0.1)
-        self.reactor.until(self.dialed(1))
-        self.assertEqual([("127.0.0.1", 2525)], [each[:2] for each in self.reactor.tcpClients])
-
-    def test_limit(self) -> None:
-        """No more than C{max_deliveries} are under way at once (Q-9)."""
-        parts = self.made(self.settings(queue=QueueSettings(max_deliveries=2)))
-        self.add(parts, *(f"a@d{number}.example" for number in range(4)))
-        self.start(parts.mail)
-        self.reactor.until(self.dialed(2))
-        self.settled(parts)
-        self.assertEqual(2, len(self.reactor.tcpClients))
-
-    def test_unlimited(self) -> None:
-        """By default far more than ten are (Q-9)."""
-        parts = self.made(self.settings())
-        self.add(parts, *(f"a@d{number}.example" for number in range(12)))
-        self.start(parts.mail)
-        self.reactor.until(self.dialed(12))
-
-    def test_after_crash(self) -> None:
-        """Whoever alone uses a store takes over at once what a dead process began (Q-10)."""
-        settings = self.settings()
-        dead = self.made(settings)
-        self.add(dead, "a@far.example")
-        now = dead.now()
-        leases = dead.job_store.claim(1, now, now + timedelta(seconds=30), troubled=True)
-        ((lease,)) = self.result(leases)
-        later = now + timedelta(hours=1)
-        self.assertIsNotNone(self.result(dead.job_store.take(lease, now, lambda _: later)))
-        living = Parts(settings, Alone(), dead.engine, self.reactor)
-        self.start(living.mail)
-        self.reactor.until(self.dialed(1))
-
-    def test_starttls(self) -> None:
-        """Mail leaves under TLS where a server offers it."""
-        parts = self.made(self.settings())
-        self.add(parts, "a@far.example")
-        self.start(parts.mail)
-        self.reactor.until(self.dialed(1))
-        protocol: Any = self.reactor.tcpClients[0][2].buildProtocol(None)
-        transport = StringTransport()
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"220 far.example ESMTP\r\n")
-        self.reactor.until(lambda: transport.value() == b"EHLO mx.ours.example\r\n")
-        transport.clear()
-        protocol.dataReceived(b"250-far.example\r\n250 STARTTLS\r\n")
-        self.reactor.until(transport.value)
-        self.assertEqual(b"STARTTLS\r\n", transport.value())
-
-
 class HookTests(PartsCase):
-    """Webhooks."""
+    """How long webhook calls are kept."""
 
     def setUp(self) -> None:
         """Accounts with webhooks."""
@@ -197,56 +106,6 @@ class HookTests(PartsCase):
             Account(name, addresses=(f"{name}@ours.example",), incoming_webhook=target)
             for name in ("alice", "bob", "carol")
         )
-
-    def test_woken(self) -> None:
-        """A call is made at once, long before the queue is looked at again (Q-75)."""
-        parts = self.made(self.settings(accounts=self.accounts))
-        self.rested(parts.hooks)
-        self.deliver(parts, "bob", hook("bob", "http://127.0.0.1:8080/"))
-        self.reactor.advance(0.1)
-        self.reactor.until(self.dialed(1))
-
-    def test_limit(self) -> None:
-        """No more than C{max_calls} are under way at once (Q-75)."""
-        webhooks = WebhookSettings(max_calls=2)
-        parts = self.made(self.settings(accounts=self.accounts, webhooks=webhooks))
-        for number in range(4):
-            self.deliver(parts, "bob", hook("bob", f"http://127.0.0.1:{8080 + number}/"))
-        self.start(parts.hooks)
-        self.reactor.until(self.dialed(2))
-        self.settled(parts)
-        self.assertEqual(2, len(self.reactor.tcpClients))
-
-    def test_strict(self) -> None:
-        """
-        HTTPS is spoken under the strict rules, not under those for mail (Q-73), and
-        trusts whom the operator names, if he names any.
-        """
-        made: list[tuple[SSL.Context, bool]] = []
-        used: list[bool] = []
-        trusted: list[str | None] = []
-
-        def context(*, strict: bool, certificates: str | None = None) -> SSL.Context:
-            made.append((client_context(strict=strict), strict))
-            if strict:
-                trusted.append(certificates)
-            return made[-1][0]
-
-        def tls(given: SSL.Context, host: Host) -> StrictTLS:
-            used.extend(strict for each, strict in made if each is given)
-            return StrictTLS(given, host)
-
-        self.patch(parts_module, "client_context", context)
-        self.patch(parts_module, "StrictTLS", tls)
-        name = self.mktemp()
-        ensure_certificate(TLSSettings(name, f"{name}.key"), datetime(2026, 3, 1, tzinfo=UTC))
-        outbound = OutboundSettings(certificates=name)
-        parts = self.made(self.settings(accounts=self.accounts, outbound=outbound))
-        self.deliver(parts, "bob", hook("bob", "https://127.0.0.1:8443/"))
-        self.start(parts.hooks)
-        self.reactor.until(self.dialed(1))
-        self.assertEqual([True], used)
-        self.assertEqual([name], trusted)
 
     def retired(self, parts: Parts, account: str) -> list[int]:
         """Seconds that the history keeps a call of C{account} that another one took over."""
@@ -282,15 +141,52 @@ class HookTests(PartsCase):
         self.assertEqual([3 * 3600], self.retired(parts, "alice"))
 
 
-class MaildirTests(PartsCase):
-    """Hand-overs."""
+class _Listener:
+    """Hears what was stored."""
 
-    def test_woken(self) -> None:
-        """Mail goes into a Maildir as soon as it is stored."""
-        folder = self.folder / "mail"
-        alice = Account("alice", addresses=("alice@ours.example",), maildir=Maildir(str(folder)))
-        parts = self.made(self.settings(accounts=(alice,)))
-        self.start(parts.hand_over)
-        self.settled(parts)
-        self.deliver(parts, "alice")
-        self.reactor.until(lambda: list(folder.glob("new/*")))
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def queued(self) -> None:
+        """Mail to deliver."""
+        self.heard.append("queued")
+
+    def stored(self, accounts: frozenset[str]) -> None:
+        """Mail or calls."""
+        self.heard.append(accounts)
+
+
+class ToldTests(PartsCase):
+    """Whoever sends is told what there is to send."""
+
+    def setUp(self) -> None:
+        """One account is handed mail, one is not."""
+        super().setUp()
+        maildir = Maildir(str(self.folder / "mail"))
+        accounts = (
+            Account("alice", addresses=("alice@ours.example",), maildir=maildir),
+            Account("bob", addresses=("bob@ours.example",)),
+        )
+        self.parts = self.made(self.settings(accounts=accounts))
+        self.listener = _Listener()
+
+    def test_told(self) -> None:
+        """Of mail that is queued, and of accounts whose mail goes on; of no others."""
+        self.parts.told = self.listener
+        for account in ("bob", "alice"):
+            self.deliver(self.parts, account)
+        self.add(self.parts, "a@far.example")
+        self.assertEqual([frozenset({"alice"}), "queued"], self.listener.heard)
+
+    def test_of_others(self) -> None:
+        """What another process stored is told likewise."""
+        self.parts.told = self.listener
+        self.parts.wake(frozenset({"bob"}), queued=False)
+        self.parts.wake(frozenset({"alice", "bob"}), queued=True)
+        self.assertEqual(["queued", frozenset({"alice", "bob"})], self.listener.heard)
+
+    def test_nobody_yet(self) -> None:
+        """Before anybody sends, mail is stored all the same."""
+        self.deliver(self.parts, "alice")
+        self.assertEqual(1, len(self.add(self.parts, "a@far.example")))
+        self.parts.wake(frozenset({"alice"}), queued=True)

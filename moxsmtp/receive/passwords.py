@@ -6,6 +6,7 @@ All of it takes a while on purpose: call it in a thread.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -18,12 +19,19 @@ from precis_i18n import get_profile
 from moxsmtp.interfaces import PasswordSecrets
 from moxsmtp.smtp.login_secrets import ITERATIONS, CramKeys, ScramHash, ScramKeys
 
-__all__ = ["InvalidPassword", "Pretence", "completed", "derive", "hash_password", "is_password"]
+__all__ = [
+    "InvalidPassword", "Pretence", "completed", "derive", "hash_of_nobody",
+    "hash_password", "is_password",
+]  # fmt: skip
 
 #: 19 MiB and two passes: what OWASP asks for as the least.
 _MEMORY_KIB: Final = 19 * 1024
 _PASSES: Final = 2
+_LANES: Final = 1
 _LENGTH: Final = 32
+
+#: Of Argon2.  RFC 9106 section 3.1.
+_VERSION: Final = 0x13
 
 #: Octets of any salt.
 _SALT: Final = 16
@@ -54,10 +62,19 @@ def hash_password(password: str) -> str:
         salt=secrets.token_bytes(_SALT),
         length=_LENGTH,
         iterations=_PASSES,
-        lanes=1,
+        lanes=_LANES,
         memory_cost=_MEMORY_KIB,
     )
     return argon.derive_phc_encoded(_prepared(password))
+
+
+def hash_of_nobody() -> str:
+    """One of the same form, which costs as much to compare with and is no password's; at once."""
+    salt, made = (
+        base64.b64encode(secrets.token_bytes(length)).decode("ascii").rstrip("=")
+        for length in (_SALT, _LENGTH)
+    )
+    return f"$argon2id$v={_VERSION}$m={_MEMORY_KIB},t={_PASSES},p={_LANES}${salt}${made}"
 
 
 def derive(password: str, *, cram_md5: bool) -> PasswordSecrets:

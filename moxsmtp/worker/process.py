@@ -250,7 +250,6 @@ class WorkerServer:
             await self._entrances.close()
         self._reactor.removeReader(self)
         if parts is not None:
-            await parts.poster.close()
             await maybeDeferred(parts.resolver.close)
             await parts.engine.close()
         self._news.flush()
