@@ -14,11 +14,10 @@ import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.threads import deferToThreadPool
 
-from moxsmtp import __version__
 from moxsmtp.config import Settings
 from moxsmtp.dnsbl import Health
 from moxsmtp.engine import Engine
@@ -47,11 +46,6 @@ from moxsmtp.store.suppressions import Suppressions
 from moxsmtp.surroundings import Surroundings
 
 __all__ = ["Parts"]
-
-_USER_AGENT: Final = f"moxsmtp/{__version__}"
-
-#: Seconds between looks at what a worker may have stored and could not tell.
-_LOOK: Final = 5.0
 
 
 class Told(Protocol):

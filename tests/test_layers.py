@@ -159,7 +159,7 @@ LAYERS: Final[Mapping[str, int]] = {
 SHARED: Final = frozenset({"moxsmtp.https", "moxsmtp.outlet"})
 
 #: The only modules that may import the reactor: where processes begin.
-REACTOR_OWNERS: Final = ("moxsmtp.tap", "moxsmtp.worker.__main__")
+REACTOR_OWNERS: Final = ("moxsmtp.tap", "moxsmtp.worker.entry")
 
 #: The ports name Twisted's Deferred; nothing else below the shells needs Twisted.
 KNOWS_TWISTED: Final = frozenset({"moxsmtp.interfaces.content", "moxsmtp.interfaces.lookups"})

@@ -6,6 +6,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -47,17 +52,34 @@ def check_tls(files: TLSFiles, at: KeyPath, findings: Findings) -> None:
             findings.add((*at, "certificate"), text)
     if pem is not None:
         try:
-            key = load_pem_private_key(pem, password=None).public_key()
+            key = _working(pem).public_key()
         except TypeError:
             findings.add((*at, "key"), f"{files.key} has a pass phrase; give the key without one")
         except ValueError:
             findings.add((*at, "key"), f"{files.key} holds no PEM private key")
+        except InvalidSignature:
+            findings.add((*at, "key"), f"{files.key} is damaged: what it signs is not valid")
     if certificate is None or key is None:
         return
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if certificate.public_bytes(*form) != key.public_bytes(*form):
         text = f"is not the key of the first certificate in {files.certificate}"
         findings.add((*at, "key"), text)
+
+
+def _working(pem: bytes) -> PrivateKeyTypes:
+    """
+    A private key.
+
+    @raise InvalidSignature: It is none in effect.
+    """
+    # To prove that the parts of an RSA key are prime takes forty times as long as to
+    # use it, which shows whether they belong together.
+    key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
+    if isinstance(key, RSAPrivateKey):
+        made = key.sign(b"", PKCS1v15(), SHA256())
+        key.public_key().verify(made, b"", PKCS1v15(), SHA256())
+    return key
 
 
 def check_authorities(name: str, at: KeyPath, findings: Findings) -> None:

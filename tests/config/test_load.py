@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
@@ -796,6 +796,22 @@ class NamedFileTests(ConfigTestCase):
             )
         )
         self.assertMistake(self.tls(files), 10, "listener[0].tls.key", "pass phrase")
+
+    def test_damaged(self) -> None:
+        """An RSA key whose parts do not belong together is refused, not served with."""
+        files = self.certificate()
+        good = rsa.generate_private_key(65537, 2048).private_numbers()
+        damaged = rsa.RSAPrivateNumbers(
+            good.p, good.q, good.d + 2, good.dmp1 + 2, good.dmq1, good.iqmp, good.public_numbers
+        ).private_key(unsafe_skip_rsa_key_validation=True)
+        Path(files.key).write_bytes(
+            damaged.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.assertMistake(self.tls(files), 10, "listener[0].tls.key", "damaged")
 
     def hook(self, extra: str) -> str:
         return LEAST + f'[account.alice.incoming_webhook]\nurl = "http://x.example"\n{extra}\n'

@@ -13,6 +13,7 @@ from moxsmtp.receive.passwords import (
     Pretence,
     completed,
     derive,
+    hash_of_nobody,
     hash_password,
     is_password,
 )
@@ -27,6 +28,20 @@ class HashTests(SynchronousTestCase):
         first, second = hash_password("secret"), hash_password("secret")
         self.assertNotEqual(first, second)
         self.assertTrue(first.startswith("$argon2id$v=19$m=19456,t=2,p=1$"), first)
+
+    def test_of_nobody(self) -> None:
+        """
+        What is compared for users who do not exist is in the form of a real hash, with
+        its parameters, anew each time, and no password's (S-50).
+        """
+        real, made = hash_password("secret"), hash_of_nobody()
+        self.assertNotEqual(made, hash_of_nobody())
+        self.assertEqual(
+            [len(each) for each in real.split("$")], [len(each) for each in made.split("$")]
+        )
+        self.assertEqual(real.split("$")[:-2], made.split("$")[:-2])
+        for password in ("secret", "", made):
+            self.assertFalse(is_password(password, made))
 
     def test_forbidden(self) -> None:
         """Nothing and control characters are no password."""
