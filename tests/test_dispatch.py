@@ -83,6 +83,15 @@ class QueueTests(DispatchCase):
         self.settled(parts)
         self.assertEqual(2, len(self.reactor.tcpClients))
 
+    def test_waiting(self) -> None:
+        """Those that hear nothing for two seconds let others begin (Q-9)."""
+        parts, dispatch = self.dispatch(self.settings(queue=QueueSettings(max_deliveries=2)))
+        self.add(parts, *(f"a@d{number}.example" for number in range(4)))
+        self.start(dispatch.mail)
+        self.reactor.until(self.dialed(2))
+        self.reactor.advance(2)
+        self.reactor.until(self.dialed(4))
+
     def test_unlimited(self) -> None:
         """By default far more than ten are (Q-9)."""
         parts, dispatch = self.dispatch(self.settings())
