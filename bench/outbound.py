@@ -12,15 +12,21 @@ Ours takes them from a user who logged in, asks a resolver for MX hosts, and mak
 no webhook call; Postfix has its routes in its configuration, and its clients need no
 password.  Both keep connections.  Ours in C{signed} takes them under TLS and signs
 them with RSA of 2048 bits; in C{workers} it has two processes for its clients.
+
+C{smtp-sink} knows no TLS.  In C{tls}, and for Postfix in C{postfix-tls}, servers of our
+own offer STARTTLS (L{bench.tls_sink}, two processes for all domains); both
+use it, and keep connections with it too.  C{both-ways} is C{signed} with these.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import os
 import re
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -33,6 +39,7 @@ from bench.client import letter, send
 from bench.measure import Run, allow_files, cpu_seconds, peak_rss
 from bench.resolver import Resolver
 from bench.senders import senders, text_of
+from tests.peers.certificate import make_certificate
 from tests.peers.postfix import Postfix
 from tests.peers.process import Process, find, free_port, until
 from tests.peers.server import ADDRESS, PASSWORD, Layout, Server
@@ -83,19 +90,32 @@ class Figure:
 class Sinks:
     """The servers of all domains."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False) -> None:
+        """@param tls: They offer STARTTLS."""
         folder.mkdir()
+        self.port = free_port(*DOMAINS.values())
+        commands = self._with_tls(folder) if tls else self._plain()
+        self._logs = [folder / f"{number}.log" for number in range(len(commands))]
+        self._processes = [
+            Process(command, log=log) for command, log in zip(commands, self._logs, strict=True)
+        ]
+
+    def _plain(self) -> Sequence[Sequence[str]]:
         program = find("smtp-sink")
         if program is None:
             raise SystemExit("not installed: Postfix, whose smtp-sink takes the load")
-        self.port = free_port(*DOMAINS.values())
-        self._logs = [folder / f"{domain}.log" for domain in DOMAINS]
         # It refuses to run as root.
         user = ["-u", "nobody"] if os.getuid() == 0 else []
-        self._processes = [
-            Process([program, *user, "-c", f"{address}:{self.port}", "1000"], log=log)
-            for address, log in zip(DOMAINS.values(), self._logs, strict=True)
+        return [
+            [str(program), *user, "-c", f"{address}:{self.port}", "1000"]
+            for address in DOMAINS.values()
         ]
+
+    def _with_tls(self, folder: Path) -> Sequence[Sequence[str]]:
+        made = make_certificate(folder, "sink.test")
+        program = [sys.executable, "-m", "bench.tls_sink", str(self.port), str(made.file)]
+        addresses = list(DOMAINS.values())
+        return [[*program, str(made.key), *addresses[start::2]] for start in (0, 1)]
 
     def taken(self) -> int:
         """Messages so far."""
@@ -115,9 +135,14 @@ class Sinks:
 
 
 class Peer(Protocol):
-    """A server that is measured."""
+    """
+    A server that is measured.
+
+    @ivar sinks: Where it delivers.
+    """
 
     name: str
+    sinks: Sinks
 
     def give(self, recipients: Sequence[str]) -> Run:
         """Hand in one message for each."""
@@ -146,14 +171,17 @@ _TEXT: Final = text_of(_SIZE - 160)
 class Relaying:
     """Postfix, its routes in its configuration."""
 
-    name = "Postfix"
-
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, sinks: Sinks, *, tls: bool = False) -> None:
+        """@param tls: The sinks offer it."""
+        self.name = "Postfix, TLS out" if tls else "Postfix"
+        self.sinks = sinks
+        # Connections with TLS are kept by one of its programs that holds them open.
+        level = "may\nsmtp_tls_connection_reuse = yes" if tls else "none"
         self._postfix = Postfix(
             folder,
-            routes={domain: f"{address}:{port}" for domain, address in DOMAINS.items()},
+            routes={domain: f"{address}:{sinks.port}" for domain, address in DOMAINS.items()},
             settings=(
-                "smtp_tls_security_level = none\n"
+                f"smtp_tls_security_level = {level}\n"
                 f"smtp_connection_cache_destinations = {', '.join(DOMAINS)}\n"
                 "default_process_limit = 100\n"
             ),
@@ -182,22 +210,25 @@ mx.{domain}. 3600 A {address}
 class Ours:
     """Our server: a user logs in."""
 
-    def __init__(self, folder: Path, port: int, *, signed: bool = False, workers: int = 0) -> None:
-        """@param workers: Processes that speak with the clients; 0: all is one process."""
-        self.name = "moxsmtp, signed, TLS" if signed else "moxsmtp"
-        if workers:
-            self.name = f"moxsmtp, {workers} workers"
+    def __init__(
+        self, folder: Path, sinks: Sinks, name: str, *, signed: bool = False, workers: int = 1
+    ) -> None:
+        """
+        @param signed: So it is, and submitted under TLS.
+        @param workers: Processes that speak with the clients; 1: all is one process.
+        """
+        self.name = name
+        self.sinks = sinks
         self._signed = signed
         records = "".join(_MX.format(domain=domain, address=at) for domain, at in DOMAINS.items())
         self._resolver = Resolver(folder.with_name(f"{folder.name}-dns"), records)
         tables = {
             "log": 'level = "warn"',
             "resolver": self._resolver.configuration,
-            "queue": f"outbound_port = {port}\n{_SHAPING}",
+            "queue": f"outbound_port = {sinks.port}\n{_SHAPING}",
         }
-        top = f"workers = {workers + 1}" if workers else ""
         rest = _signing(folder) if signed else ""
-        self._server = Server(folder, Layout(top=top, tables=tables, rest=rest))
+        self._server = Server(folder, Layout(top=f"workers = {workers}", tables=tables, rest=rest))
         self._server.wait_until_up()
         text = self._server.file.read_text()
         self._server.end()
@@ -242,8 +273,9 @@ def _signing(folder: Path) -> str:
     return f'[domain."here.test".dkim.{sender.domain.partition(".")[0]}]\nkey = "{file}"\n'
 
 
-def measure(peer: Peer, sinks: Sinks, cell: Cell, messages: int) -> Figure:
+def measure(peer: Peer, cell: Cell, messages: int) -> Figure:
     """Load one server once."""
+    sinks = peer.sinks
     to = list(DOMAINS)[: cell.domains]
     recipients = [f"r{number}@{to[number % len(to)]}" for number in range(messages)]
     before, used = sinks.taken(), peer.cpu()
@@ -283,8 +315,8 @@ def ratios(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
     """Print how many times Postfix's rate ours is, trial by trial."""
     print("\ndone/s, in times of Postfix's: of the medians (of each trial)")
     for (name, cell), ours in figures.items():
-        theirs = figures.get(("Postfix", cell))
-        if name == "Postfix" or not theirs:
+        theirs = figures.get((_beside(name), cell))
+        if name == _beside(name) or not theirs:
             continue
         each = [a.done / b.done for a, b in zip(ours, theirs, strict=False)]
         medians = statistics.median(f.done for f in ours) / statistics.median(
@@ -293,12 +325,33 @@ def ratios(figures: Mapping[tuple[str, str], Sequence[Figure]]) -> None:
         print(f"{name:<22} {cell:<12} {medians:5.2f} ({' '.join(f'{one:.2f}' for one in each)})")
 
 
+def _beside(name: str) -> str:
+    """What a server is compared with."""
+    return "Postfix, TLS out" if "TLS out" in name or "both ways" in name else "Postfix"
+
+
+def _makers(folder: Path) -> Mapping[str, Callable[[], Peer]]:
+    """What can be measured, by the words for C{--only}."""
+    plain = functools.cache(lambda: Sinks(folder / "sinks"))
+    tls = functools.cache(lambda: Sinks(folder / "tls-sinks", tls=True))
+    keys = {"signed": True}
+    return {
+        "ours": lambda: Ours(folder / "ours", plain(), "moxsmtp"),
+        "workers": lambda: Ours(folder / "workers", plain(), "moxsmtp, 2 workers", workers=2),
+        "postfix": lambda: Relaying(folder / "postfix", plain()),
+        "signed": lambda: Ours(folder / "signed", plain(), "moxsmtp, signed, TLS", **keys),
+        "tls": lambda: Ours(folder / "tls", tls(), "moxsmtp, TLS out"),
+        "postfix-tls": lambda: Relaying(folder / "postfix-tls", tls(), tls=True),
+        "both-ways": lambda: Ours(folder / "both", tls(), "signed, TLS both ways", **keys),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trials", type=int)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many messages")
-    parser.add_argument("--only", nargs="+", default=(), help="ours postfix signed")
+    parser.add_argument("--only", nargs="+", default=(), help="ours workers postfix ...")
     parser.add_argument("--cells", nargs="+", default=(), help="by their names: '1 domain' ...")
     options = parser.parse_args(arguments)
     allow_files(65536)
@@ -307,28 +360,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="mox", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        sinks = Sinks(folder / "sinks")
-        makers: dict[str, Callable[[], Peer]] = {
-            "ours": lambda: Ours(folder / "ours", sinks.port),
-            "workers": lambda: Ours(folder / "workers", sinks.port, workers=2),
-            "postfix": lambda: Relaying(folder / "postfix", sinks.port),
-            "signed": lambda: Ours(folder / "signed", sinks.port, signed=True),
-        }
+        makers = _makers(folder)
         running: list[Peer] = []
         try:
             for word in [word for word in makers if not options.only or word in options.only]:
                 running.append(makers[word]())
-                measure(running[-1], sinks, CELLS[0], _FIRST)
+                measure(running[-1], CELLS[0], _FIRST)
             for trial in range(options.trials):
                 for cell in cells:
                     for peer in running:
-                        figure = measure(peer, sinks, cell, int(cell.messages * options.scale))
+                        figure = measure(peer, cell, int(cell.messages * options.scale))
                         figures[peer.name, cell.name].append(figure)
                         print(f"trial {trial + 1}: {peer.name}, {cell.name}: {figure}", flush=True)
         finally:
             for peer in running:
                 peer.end()
-            sinks.end()
+            for sinks in {peer.sinks for peer in running}:
+                sinks.end()
     table(figures)
     ratios(figures)
 
