@@ -11,9 +11,10 @@ import dns.rrset
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import ClientFactory, DatagramProtocol
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+
+from tests.clock import CrowdedClock
 
 #: Records in master-file form, C{"a.example. 300 IN A 192.0.2.1"}.
 Records = tuple[str, ...]
@@ -96,7 +97,7 @@ class Stream:
         return self.protocol
 
 
-class Net(Clock):
+class Net(CrowdedClock):
     """
     A reactor whose packets go nowhere but into lists.
 

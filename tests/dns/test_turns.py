@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.records import LookupFailed
 from moxsmtp.dns.turns import Turns, site_of
 from moxsmtp.names import Domain
+from tests.clock import CrowdedClock
 
 
 class SiteTests(SynchronousTestCase):
@@ -49,7 +49,7 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Nobody has one."""
-        self.clock = Clock()
+        self.clock = CrowdedClock()
         self.turns = Turns(self.clock, most=6, share=2, seconds=3)
 
     def take(self, site: str) -> Deferred[None]:

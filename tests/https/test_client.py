@@ -117,7 +117,7 @@ class ClientTests(ClientTestCase):
         """A header without end is hung up on after a MiB, fields and interim answers alike."""
         for piece in (
             b"X-A: " + b"a" * 1000 + b"\r\n",
-            b"\r\nHTTP/1.1 100 C\r\n",
+            b"\r\nHTTP/1.1 100 " + b"C" * 200 + b"\r\n",
         ):
             done, line = self.begin()
             line.say(b"HTTP/1.1 100 C\r\n")
