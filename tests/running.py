@@ -32,9 +32,11 @@ from moxsmtp.receive.checks import Checks
 from moxsmtp.receive.policy import IPolicy, Welcome
 from moxsmtp.receive.settings import DelaySettings, ListenerSettings, ServiceSettings
 from moxsmtp.service import Server
+from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.settings import StoreSettings
 from moxsmtp.surroundings import Internet
 from moxsmtp.testing import MemoryResolver
+from tests.store.prepared import put_empty
 
 __all__ = ["LOOPBACK", "STARTED", "Alone", "Port", "RunningCase", "StillReactor", "Visitor"]
 
@@ -255,10 +257,13 @@ class RunningCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        """A folder and a reactor."""
+        """A folder, with the data of a server that nothing has happened to, and a reactor."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
+        data = DataFolder(self.folder / "data")
+        data.path.mkdir(mode=0o700)
+        put_empty(data.database)
         self.reactor = StillReactor()
 
     def settings(self, **others: Any) -> Settings:

@@ -20,9 +20,9 @@ from moxsmtp.store.errors import StoreError
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.message_rows import StoredMessage
-from moxsmtp.store.upgrade import prepare_sqlite
 from tests.admin.test_commands import MESSAGE
 from tests.mailbox.doubles import inline
+from tests.store.prepared import put_empty
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class BackupTests(unittest.SynchronousTestCase):
         folder = DataFolder(self.base / "data")
         folder.open()
         self.addCleanup(folder.close)
-        prepare_sqlite(folder.database)
+        put_empty(folder.database)
         engine = SimpleNamespace(
             is_sole=True, pool=Pool(), folder=folder, files=ContentFiles(folder.content)
         )

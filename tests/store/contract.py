@@ -9,7 +9,6 @@ and makes another database has the same tests run on that.
 
 from __future__ import annotations
 
-import functools
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -49,9 +48,9 @@ from moxsmtp.store.schema import job, metadata
 from moxsmtp.store.spool import Contents
 from moxsmtp.store.sqlite import SQLiteDatabase
 from moxsmtp.store.transaction import Transaction
-from moxsmtp.store.upgrade import prepare_sqlite
 from tests.doubles import InlinePool
 from tests.store.engine import CountingReactor
+from tests.store.prepared import put_empty
 
 __all__ = [
     "NOW", "Contract", "FailingDatabase",
@@ -68,15 +67,6 @@ _TABLES: Mapping[str, Executable] = {
 }
 
 _HOLD = update(job).where(job.c.id == bindparam("id")).values(hold=1)
-
-
-@functools.cache
-def _empty_sqlite() -> bytes:
-    """The file of an empty database; making one for each test would take most of the time."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = FilePath(folder, "moxsmtp.sqlite")
-        prepare_sqlite(file)
-        return file.read_bytes()
 
 
 class FailingDatabase(Database):
@@ -244,7 +234,7 @@ class Contract(unittest.SynchronousTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         file = FilePath(folder.name, "moxsmtp.sqlite")
-        file.write_bytes(_empty_sqlite())
+        put_empty(file)
         self.reactor = CountingReactor()
         files = ContentFiles(FilePath(folder.name))
         database = SQLiteDatabase(self.reactor, file, files, idle=3600)

@@ -37,7 +37,7 @@ from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.schema import CHUNK, content, content_chunk, identity
 from moxsmtp.store.sqlite import SQLiteDatabase
-from moxsmtp.store.upgrade import prepare_sqlite
+from tests.store.prepared import put_empty
 
 __all__ = [
     "ContentContract", "CountingReactor", "DatabaseContract", "EngineCase", "SQLiteCase", "add",
@@ -184,7 +184,8 @@ class SQLiteCase(EngineCase):
 
     def make_database(self, *, bound: int) -> SQLiteDatabase:
         """Does no house-keeping by itself."""
-        prepare_sqlite(self.folder.database)
+        if not self.folder.database.exists():
+            put_empty(self.folder.database)
         return SQLiteDatabase(
             self.reactor, self.folder.database, self.files, bound=bound, idle=3600
         )
