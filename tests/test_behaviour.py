@@ -9,8 +9,9 @@ number in turn.
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,15 +46,18 @@ def table(text: str) -> dict[str, list[str]]:
     return rows
 
 
-def docstrings() -> Iterator[tuple[str, str]]:
+@functools.cache
+def docstrings() -> Sequence[tuple[str, str]]:
     """Every test function, as C{file:line}, and its docstring."""
+    found = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
                 "test_"
             ):
                 place = f"{path.relative_to(ROOT)}:{node.lineno}"
-                yield place, ast.get_docstring(node) or ""
+                found.append((place, ast.get_docstring(node) or ""))
+    return found
 
 
 def documented_by(test: str) -> str | None:
