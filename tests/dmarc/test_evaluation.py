@@ -742,7 +742,7 @@ RECORDS = st.one_of(
 class AnythingTests(VerifyTestCase):
     """Whatever the DNS holds."""
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(
         st.dictionaries(NAMES, RECORDS, max_size=6),
         st.lists(NAMES, max_size=3),

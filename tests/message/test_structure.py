@@ -274,7 +274,7 @@ class PropertyTests(SynchronousTestCase):
         for cut in range(len(content) + 1):
             self.assert_sound(parse_structure(content[:cut]), 0, cut)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(st.lists(LINES, max_size=25), st.sampled_from([b"\r\n", b"\n"]))
     def test_sound(self, lines: list[bytes], end: bytes) -> None:
         """The parts of any message, and of any beginning of it, lie within it in order."""

@@ -158,7 +158,7 @@ class BodyTests(unittest.SynchronousTestCase):
         body.feed(b"x")
         self.assertTrue(body.is_hopeless)
 
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=200)
     @given(FRAGMENTS, st.lists(st.integers(0, 60), max_size=8))
     def test_like_the_slow_way(self, octets: bytes, places: list[int]) -> None:
         """Any octets, cut anywhere, are what a look at each octet makes of them (S-76, S-77)."""

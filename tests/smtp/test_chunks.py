@@ -80,7 +80,7 @@ class ChunksTests(unittest.SynchronousTestCase):
         chunks.announce(1)
         self.assertIs(chunks.offence, Offence.TOO_LARGE)
 
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=150)
     @given(OCTETS, st.data())
     def test_any_cut(self, parts: list[bytes], data: st.DataObject) -> None:
         """Wherever it is cut, the content is the same, or it is refused (S-76, S-77)."""

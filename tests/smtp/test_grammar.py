@@ -539,7 +539,7 @@ class GrammarTests(unittest.SynchronousTestCase):
             return
         self.assertEqual(read.verb, verb)
 
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=200)
     @given(st.sampled_from([b" FROM:<", b" TO:<", b" FROM:", b" TO:"]), LINES, DIALECTS)
     def test_any_path(self, begun: bytes, rest: bytes, dialect: Dialect) -> None:
         """

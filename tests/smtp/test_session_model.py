@@ -263,7 +263,7 @@ class ModelTests(unittest.SynchronousTestCase):
             self.assertEqual(driver.contents, model.contents)
         return model
 
-    @settings(deadline=None, max_examples=250)
+    @settings(deadline=None, max_examples=150)
     @given(
         st.sampled_from([Role.SMTP, Role.SUBMISSION]),
         PIPELINES,

@@ -85,7 +85,7 @@ class ParameterTests(unittest.SynchronousTestCase):
         self.assertTrue(driver.speak(b"DATA\r\n").startswith(b"503 5.5.1 "))
         self.assertTrue(driver.speak(b"RCPT TO:<a@x.example> NOTIFY=NEVER\r\n").startswith(b"250 "))
 
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=150)
     @given(
         st.sampled_from([b"MAIL FROM:", b"RCPT TO:", b"MAIL FROM:<", b"RCPT TO:<"]),
         LINES,

@@ -176,7 +176,7 @@ class GrammarTests(unittest.SynchronousTestCase):
 class HostileTests(unittest.SynchronousTestCase):
     """Any text at all."""
 
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=150)
     @given(MACRO_TEXT, st.dictionaries(st.sampled_from("slodipvh"), st.text(max_size=300)))
     def test_expands_or_is_refused(self, text: str, changed: dict[str, str]) -> None:
         """What is read expands to the end of its text, 253 characters at most."""

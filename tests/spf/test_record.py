@@ -123,7 +123,7 @@ class GrammarTests(unittest.SynchronousTestCase):
 class HostileTests(unittest.SynchronousTestCase):
     """Any text at all."""
 
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=200)
     @given(RECORD_TEXT)
     def test_read_or_refused(self, text: str) -> None:
         """A record is read or refused; what is read has directives as they were written."""

@@ -54,7 +54,7 @@ class QueueModelTests(Contract):
         super().setUp()
         self.stores = {owner: self.job_store(owner) for owner in OWNERS}
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(st.lists(STEPS, min_size=10, max_size=60))
     def test_random_work(self, steps: Sequence[tuple[str, int, int]]) -> None:
         """
