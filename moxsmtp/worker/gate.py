@@ -30,7 +30,7 @@ from moxsmtp.worker.passing import Arrival
 from moxsmtp.worker.places import Places
 from moxsmtp.worker.samples import Samples, Tally
 from moxsmtp.worker.spawn import Spawner
-from moxsmtp.worker.supervisor import Crew, ICrewOwner, Worker
+from moxsmtp.worker.supervisor import Crew, Worker
 
 __all__ = ["Gate", "Staff"]
 
@@ -79,7 +79,7 @@ class _Round:
             self.over.callback(None)
 
 
-class Gate(ICrewOwner):
+class Gate:
     """See L{Entrances}, which has bound the sockets."""
 
     def __init__(self, entrances: Entrances, settings: Settings, staff: Staff) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -163,24 +163,20 @@ class Worker:
         self._timer = crew.clock.callLater(delay, self.start)
 
 
-class ICrewOwner:
+class ICrewOwner(Protocol):
     """Who knows what workers are there for."""
 
     def first_message(self) -> Message:
         """What a new process is told."""
-        raise NotImplementedError
 
     def heard(self, worker: Worker, message: Message) -> None:
         """A worker says something."""
-        raise NotImplementedError
 
     def changed(self) -> None:
         """Workers came, went, or take connections again."""
-        raise NotImplementedError
 
     def lost(self, worker: Worker) -> None:
         """What it had is gone with it."""
-        raise NotImplementedError
 
 
 class Crew:

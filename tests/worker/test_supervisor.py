@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxsmtp.worker.affinity import in_order
 from moxsmtp.worker.frames import Message
 from moxsmtp.worker.spawn import Watcher
-from moxsmtp.worker.supervisor import Crew, ICrewOwner, Worker, WorkerFailed
+from moxsmtp.worker.supervisor import Crew, Worker, WorkerFailed
 from tests.worker.doubles import Link
 
 
-class Owner(ICrewOwner):
+class Owner:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
