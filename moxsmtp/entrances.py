@@ -49,6 +49,7 @@ class Hall:
     @ivar session_ids: See L{Entrance}.
     @ivar random_bytes: So many octets that nobody can guess.
     @ivar limiters: What one network may do, over all listeners (S-12).
+    @ivar objection: See L{Entrance}.
     @ivar connections: Counts those of a listener, given its name and how many
         may be open.
     """
@@ -60,6 +61,7 @@ class Hall:
     reactor: Any
     metrics: IMetrics
     limiters: Limiters
+    objection: Callable[[str], str] = lambda _: ""
     connections: Callable[[str, int], Connections] = lambda _, maximum: Connections(maximum)
 
 
@@ -275,6 +277,7 @@ class Entrances:
             metrics=hall.metrics,
             offers_require_tls=role.is_submission or not listener.smtp.no_require_tls,
             limiters=hall.limiters,
+            objection=hall.objection,
             authentication_delay=settings.delays.authentication,
             slow_delay=settings.delays.slow_client,
             greeting_delay=listener.smtp.greeting_delay if role is Role.SMTP else timedelta(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -11,13 +12,14 @@ from twisted.internet.threads import deferToThreadPool
 
 from moxsmtp.entrances import Hall
 from moxsmtp.parts import Parts
+from moxsmtp.periodic import Periodic
 from moxsmtp.receive.connections import Connections
-from moxsmtp.receive.credentials import Disguise
+from moxsmtp.receive.credentials import Disguise, KeyCheck
 from moxsmtp.receive.passwords import Pretence, hash_of_nobody
 from moxsmtp.smtp.reply_id import ReplyIds
 from moxsmtp.way_in import receivers
 
-__all__ = ["find_reply_ids", "in_hashing_thread", "make_hall"]
+__all__ = ["find_reply_ids", "in_hashing_thread", "key_watch", "make_hall"]
 
 T = TypeVar("T")
 
@@ -26,6 +28,9 @@ _REPLY_ID_SECRET: Final = 24
 
 #: Octets of what secrets of unknown users are made from.
 _PRETENCE_SECRET: Final = 32
+
+#: Between looks at the keys of client certificates, which another process may have changed.
+_LOOK: Final = timedelta(seconds=2)
 
 
 async def find_reply_ids(parts: Parts) -> ReplyIds:
@@ -41,6 +46,8 @@ async def make_hall(
     connections: Callable[[str, int], Connections] = lambda _, maximum: Connections(maximum),
 ) -> Hall:
     """@param connections: See L{Hall}."""
+    # Before anybody shows one.
+    await parts.client_keys.look()
     disguise = Disguise(
         hash_of_nobody(),
         Pretence(
@@ -57,7 +64,19 @@ async def make_hall(
         reactor=parts.reactor,
         metrics=parts.metrics,
         limiters=parts.limiters,
+        objection=KeyCheck(parts.accounts, parts.client_keys).objection,
         connections=connections,
+    )
+
+
+def key_watch(parts: Parts) -> Periodic:
+    """Keeps handshakes up to date about the keys of clients, in each process that has any."""
+    return Periodic(
+        "keys of client certificates",
+        parts.client_keys.look,
+        first=_LOOK,
+        interval=_LOOK,
+        clock=parts.reactor,
     )
 
 

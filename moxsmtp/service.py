@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from moxsmtp.config import Settings
 from moxsmtp.engine import open_engine
 from moxsmtp.entrances import Entrances, Hall
-from moxsmtp.hall import find_reply_ids, in_hashing_thread, make_hall
+from moxsmtp.hall import find_reply_ids, in_hashing_thread, key_watch, make_hall
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.list_watch import ListWatch, configured_lists
 from moxsmtp.parts import Parts
@@ -165,6 +165,8 @@ class Server(Service):
         self._services = [
             *office(parts, reply_ids),
             *self._housekeeping(),
+            # With workers it is they who shake hands, and who look.
+            *([key_watch(parts)] if self._gate is None else []),
         ]
         for service in self._services:
             service.startService()

@@ -4,7 +4,6 @@ C{moxsmtp tlspubkey}: keys of TLS client certificates that log users in.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certifica
 from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.logs import printable
-from moxsmtp.tls.client_key import public_key_info
+from moxsmtp.tls.client_key import key_fingerprint, public_key_info
 
 __all__ = ["fingerprint_of", "tlspubkey"]
 
@@ -76,7 +75,9 @@ def list_keys(server: Server, account: str) -> None:
         click.echo(f"    {printable(_described(entry))}")
 
 
-@command(tlspubkey, "remove", "moxsmtp tlspubkey remove 9f86d081884c7d65...")
+@command(
+    tlspubkey, "remove", "moxsmtp tlspubkey remove n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg"
+)
 @click.argument("fingerprint")
 def remove(server: Server, fingerprint: str) -> None:
     """
@@ -89,6 +90,10 @@ def remove(server: Server, fingerprint: str) -> None:
             print_json(entry)
         else:
             click.echo(f"removed the key of {printable(str(entry['login']))}")
+
+
+# One fingerprint in 64 begins with a dash: no letters behind it are options here.
+remove.context_settings.update(ignore_unknown_options=True, help_option_names=["--help"])
 
 
 def _described(entry: dict[str, Any]) -> str:
@@ -109,7 +114,7 @@ def _read(file: str) -> bytes:
 
 def fingerprint_of(octets: bytes, file: str) -> str:
     """
-    SHA-256 of the SubjectPublicKeyInfo, in hexadecimal.
+    SHA-256 of the SubjectPublicKeyInfo, in base64url without padding.
 
     @param octets: A certificate or a public key, in PEM or DER.
     @param file: For what is told.
@@ -127,7 +132,7 @@ def fingerprint_of(octets: bytes, file: str) -> str:
             key = _of_der(octets)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Trouble(f"{file} is neither a certificate nor a public key") from None
-    return hashlib.sha256(key).hexdigest()
+    return key_fingerprint(key)
 
 
 def _of_der(octets: bytes) -> bytes:

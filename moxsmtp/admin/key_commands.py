@@ -102,17 +102,17 @@ def _text(arguments: Mapping[str, Any], name: str) -> str:
 
 
 def _fingerprint(arguments: Mapping[str, Any]) -> str:
-    """In hexadecimal; written in base64url without padding it is taken too (S-37)."""
+    """In base64url without padding (S-37); other programs write it in hexadecimal."""
     text = _text(arguments, "fingerprint")
+    octets = b""
     if _HEXADECIMAL.fullmatch(text.lower()):
-        return text.lower()
-    try:
-        octets = base64.b64decode(text.encode() + b"=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        octets = b""
+        octets = bytes.fromhex(text)
+    else:
+        with suppress(binascii.Error, ValueError):
+            octets = base64.b64decode(text.encode() + b"=", altchars=b"-_", validate=True)
     if len(octets) != 32:
-        raise CommandFailed(f"{text} is no fingerprint: 64 hexadecimal digits are")
-    return octets.hex()
+        raise CommandFailed(f"{text} is no fingerprint: 43 characters of base64url are")
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def _entry(key: ClientKey) -> dict[str, object]:

@@ -19,7 +19,15 @@ from moxsmtp.interfaces.accounts import (
     OutgoingEvent,
     RoleAddress,
 )
-from moxsmtp.interfaces.clients import ChannelBinding, Client, Hello, Login, Role, TLSInfo
+from moxsmtp.interfaces.clients import (
+    ChannelBinding,
+    Client,
+    Hello,
+    IKeyJudge,
+    Login,
+    Role,
+    TLSInfo,
+)
 from moxsmtp.interfaces.content import (
     IContent,
     InsufficientStorage,
@@ -54,8 +62,9 @@ from moxsmtp.interfaces.session import IMetrics, IReceiver
 __all__ = [
     "INBOX", "UNCHECKED", "Account", "AddressRole", "Alias", "Allowance", "CertificateAttempt",
     "ChannelBinding", "Client", "Echo", "Hello", "HookTarget", "IAccounts", "IClientKeys",
-    "IContent", "ICredentials", "IMailStore", "IMetrics", "IOwnResolver", "IPasswordHashes",
-    "IPolicies", "IQueue", "IReceiver", "IResolver", "ISpool", "InsufficientStorage",
+    "IContent", "ICredentials", "IKeyJudge", "IMailStore", "IMetrics", "IOwnResolver",
+    "IPasswordHashes", "IPolicies", "IQueue", "IReceiver", "IResolver", "ISpool",
+    "InsufficientStorage",
     "LocalRecipient", "Login", "LoginSecrets", "MailboxKind", "Maildir", "Member", "NewHook",
     "NewJob", "NewMessage", "OutgoingEvent", "PasswordAttempt", "PasswordSecrets", "Provenance",
     "RequireTLS", "Role", "RoleAddress", "Spooled", "StorageUnavailable", "StsFound", "TLSInfo",

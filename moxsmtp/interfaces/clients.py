@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from zope.interface import Interface
+
 from moxsmtp.names import Host, IPAddress
 
-__all__ = ["ChannelBinding", "Client", "Hello", "Login", "Role", "TLSInfo"]
+__all__ = ["ChannelBinding", "Client", "Hello", "IKeyJudge", "Login", "Role", "TLSInfo"]
 
 
 class Role(enum.StrEnum):
@@ -48,8 +50,8 @@ class TLSInfo:
         session of TLS 1.2 or older, resumed without extended master secret
         (RFC 7627).
     @ivar client_key: Of the client's certificate: SHA-256 of the
-        SubjectPublicKeyInfo as it was sent, 64 lower-case hexadecimal digits;
-        empty if there is no certificate.  Nobody has vouched for it.
+        SubjectPublicKeyInfo as it was sent, in base64url without padding (43
+        characters); empty if there is no certificate.  Nobody has vouched for it.
     @ivar sni: The host that the client asked for, as lower-case A-labels; empty
         if it named none, or no domain.
     @ivar resumed: The session is that of an earlier connection, its client's
@@ -98,3 +100,20 @@ class Client:
     tls: TLSInfo | None = None
     login: Login | None = None
     certificate: Login | None = None
+
+
+class IKeyJudge(Interface):
+    """
+    The protocol of a connection, where it has an opinion of the key of a TLS client
+    certificate before the handshake is done.
+    """
+
+    def is_welcome(client_key: str) -> bool:
+        """
+        Whether the handshake may go on.  Asked at most once a connection, and not
+        where a session is resumed; that the client has the private key may not be
+        proven yet.  It answers at once: nothing else goes on meanwhile.
+
+        @param client_key: As L{TLSInfo.client_key}.
+        @return: C{False}: the client hears the alert C{bad_certificate}.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 
 from zope.interface import Interface
@@ -126,3 +126,9 @@ class IClientKeys(Interface):
 
     def login_of(fingerprint: str) -> Awaitable[Login | None]:
         """Whom a key was registered for; whether the address still is theirs, is not said."""
+
+    def remembered() -> Mapping[str, Login] | None:
+        """
+        All of them, as of a few seconds ago and without asking the store; L{None}: what is
+        remembered is older, or nothing is.
+        """

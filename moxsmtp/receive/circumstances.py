@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -19,6 +20,8 @@ class Circumstances:
 
     @ivar kind: C{smtp} or C{submission}: a label of the metrics.
     @ivar authentication_delay: Seconds, for each failure too many (S-42).
+    @ivar objection: What is known at once against the key of a client's certificate;
+        empty: nothing (S-37).
     @ivar limiters: Hear how attempts to log in came out (S-12).
     @ivar data_limit: Seconds that DATA may take, its processing included (S-16).
     """
@@ -29,3 +32,4 @@ class Circumstances:
     authentication_delay: float
     data_limit: float
     limiters: Limiters
+    objection: Callable[[str], str] = lambda _: ""

@@ -21,6 +21,7 @@ from moxsmtp.interfaces import (
     StorageUnavailable,
 )
 from moxsmtp.receive.circumstances import Circumstances
+from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
 from moxsmtp.receive.logins import Logins
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.commands import (
@@ -182,6 +183,15 @@ class Conversation:
         ended = self._session.ended
         if ended is not None:
             self.logins.count(ended.variant, ended.result)
+
+    def handshake_failed(self, error: BaseException | None) -> None:
+        """The connection is gone, before TLS was up (S-114)."""
+        self.logins.handshake_failed()
+        self.log.write(LogLevel.info, "TLS handshake failed: {why}", why=handshake_trouble(error))
+        if not self._session.client.role.is_submission:
+            self._circumstances.metrics.count(
+                "mox_smtpserver_delivery_starttls_errors_total", reason=handshake_failure(error)
+            )
 
     def abandon(self) -> None:
         """The connection is gone."""

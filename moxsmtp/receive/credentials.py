@@ -40,7 +40,7 @@ from moxsmtp.smtp.address import Path
 from moxsmtp.smtp.login_secrets import CramKeys, ScramHash, ScramKeys, SecretsWanted
 from moxsmtp.smtp.reply import Refused, Reply
 
-__all__ = ["Credentials", "Disguise"]
+__all__ = ["Credentials", "Disguise", "KeyCheck"]
 
 _log: Final = Logger()
 
@@ -62,6 +62,31 @@ class Disguise:
 
     nobody: str
     pretence: Pretence
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """What is known at once of the key of a client's certificate."""
+
+    accounts: IAccounts
+    client_keys: IClientKeys
+
+    def objection(self, fingerprint: str) -> str:
+        """
+        Why it logs nobody in (S-37, S-55); empty: nothing is known against it, and the
+        store has the last word.
+        """
+        remembered = self.client_keys.remembered()
+        if remembered is None:
+            return ""
+        registered = remembered.get(fingerprint)
+        if registered is None:
+            return "it is not registered"
+        path = _address(registered.address)
+        account = self.accounts.owner_of(path) if path else None
+        if account is None or account.name != registered.account:
+            return f"{registered.address} is not of account {registered.account} any more"
+        return f"{account.name} may not log in" if account.login_disabled else ""
 
 
 @implementer(ICredentials)

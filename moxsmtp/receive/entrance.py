@@ -47,6 +47,7 @@ class Entrance:
     @ivar slow_delay: Between two octets, for those who gave trouble (S-17).
     @ivar greeting_delay: Before the greeting, to see who cannot wait.
     @ivar tracing: How much of what is said goes into the log (S-23).
+    @ivar objection: See L{Circumstances}.
     @ivar terms: What logging in rests on; L{None}: nobody can.
     @ivar pedantic: What many clients do against the grammar is refused (S-111).
     """
@@ -71,6 +72,7 @@ class Entrance:
     slow_delay: timedelta = timedelta(seconds=1)
     greeting_delay: timedelta = timedelta()
     tracing: Tracing = Tracing.NONE
+    objection: Callable[[str], str] = lambda _: ""
     terms: Terms | None = None
     pedantic: bool = False
 
@@ -99,6 +101,7 @@ class Entrance:
             authentication_delay=self.authentication_delay.total_seconds(),
             data_limit=self.limits.data.total_seconds(),
             limiters=self.limiters,
+            objection=self.objection,
         )
 
 

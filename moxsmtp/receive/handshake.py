@@ -55,8 +55,9 @@ _VERSIONS: Final = frozenset(
 )
 
 
-# "tlsv1 alert unknown ca", "ssl/tls alert bad certificate", "tlsv1 unrecognized name".
-_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls) (?:alert )?([a-z ]+)")
+# "tlsv1 alert unknown ca", "tlsv1 unrecognized name"; OpenSSL 3 says "ssl/tls alert bad
+# certificate" and OpenSSL 4 "tls alert bad certificate".
+_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls|tls) (?:alert )?([a-z ]+)")
 
 
 def handshake_failure(error: BaseException | None) -> str:

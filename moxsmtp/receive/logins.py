@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
@@ -24,10 +26,24 @@ from moxsmtp.smtp.session import Session
 __all__ = ["Logins"]
 
 
+class _Shown(enum.Enum):
+    """
+    What became, in the handshake, of the certificate that a client showed.
+
+    @cvar NOTHING: It showed none, or nobody was asked.
+    @cvar UNCHECKED: Nobody looked at it (S-38).
+    @cvar WELCOME: Its key is registered, as far as is remembered.
+    """
+
+    NOTHING = enum.auto()
+    UNCHECKED = enum.auto()
+    WELCOME = enum.auto()
+
+
 class Logins:
     """Of one session."""
 
-    __slots__ = ("_circumstances", "_log", "_receiver", "_session")
+    __slots__ = ("_circumstances", "_log", "_receiver", "_session", "_shown")
 
     def __init__(
         self,
@@ -40,6 +56,7 @@ class Logins:
         self._session = session
         self._receiver = receiver
         self._log = log
+        self._shown = _Shown.NOTHING
 
     async def outcome(
         self, event: Challenge | SecretsRequest | LoginAttempt | LoginProven | Refusal
@@ -106,22 +123,55 @@ class Logins:
 
     # -- certificates ----------------------------------------------------------------------
 
+    def is_welcome(self, client_key: str) -> bool:
+        """
+        Whether a handshake goes on in which this key is shown (S-37), as is
+        remembered; see L{certificate_is_good}.
+
+        Where too many have failed, it is not looked at (S-38): the client is
+        then as good as without.
+        """
+        if not self._may_fail():
+            self._shown = _Shown.UNCHECKED
+            return True
+        why = self._circumstances.objection(client_key)
+        if not why:
+            self._shown = _Shown.WELCOME
+            return True
+        self._session.count_certificate()
+        self.count("tlsclientauth", LoginResult.BAD_CREDENTIALS)
+        self._tell_no_login(client_key, why)
+        return False
+
+    def handshake_failed(self) -> None:
+        """
+        There was none.  A key that was welcome was not proven to be the client's,
+        who has learnt that it is registered: that counts as an attempt.
+        """
+        if self._shown is _Shown.WELCOME:
+            self._shown = _Shown.NOTHING
+            self.count("tlsclientauth", LoginResult.ERROR)
+
+    def _may_fail(self) -> bool:
+        """There is room for one more failure from there."""
+        circumstances, address = self._circumstances, self._session.client.address
+        return circumstances.limiters.may_log_in(address, circumstances.clock.seconds())
+
     async def certificate_is_good(self) -> bool:
         """
         Whether the client's TLS certificate, which it has shown, lets it in
-        (S-37 to S-40).  If not, the connection has to end.
-
-        Where too many have failed, one that is shown anew is not looked at
-        (S-38): the client is then as good as without.
+        (S-37 to S-40), by the store and not by what is remembered.  If not, the
+        connection has to end.
 
         @raise CancelledError: The connection is gone; that counts as a failure.
         """
         session = self._session
         tls = session.client.tls
         assert tls is not None  # noqa: S101 - there was a handshake
-        circumstances, address = self._circumstances, session.client.address
-        seconds = circumstances.clock.seconds()
-        if not tls.resumed and not circumstances.limiters.may_log_in(address, seconds):
+        shown, self._shown = self._shown, _Shown.NOTHING
+        if shown is _Shown.NOTHING and not tls.resumed and not self._may_fail():
+            shown = _Shown.UNCHECKED
+        if shown is _Shown.UNCHECKED:
             return True
         session.count_certificate()
         result, why = LoginResult.ERROR, "it could not be checked"
@@ -144,13 +194,16 @@ class Logins:
             if result is LoginResult.OK:
                 self._log.write(LogLevel.info, "logged in with a certificate")
             else:
-                self._log.write(
-                    LogLevel.info,
-                    "no login with the certificate of key {key}: {why}",
-                    key=tls.client_key,
-                    why=why,
-                )
+                self._tell_no_login(tls.client_key, why)
         return result is LoginResult.OK
+
+    def _tell_no_login(self, client_key: str, why: str) -> None:
+        self._log.write(
+            LogLevel.info,
+            "no login with the certificate of key {key}: {why}",
+            key=client_key,
+            why=why,
+        )
 
     # -- counting --------------------------------------------------------------------------
 

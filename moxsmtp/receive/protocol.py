@@ -19,7 +19,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from moxsmtp.interfaces import Client, Role
+from moxsmtp.interfaces import Client, IKeyJudge, Role
 from moxsmtp.outlet import Outlet
 from moxsmtp.receive.admission import SHUTTING_DOWN, TOO_EARLY, Admission
 from moxsmtp.receive.alarm import Alarm
@@ -27,7 +27,6 @@ from moxsmtp.receive.begin import begin
 from moxsmtp.receive.company import Company
 from moxsmtp.receive.conversation import Conversation
 from moxsmtp.receive.entrance import host_of
-from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
 from moxsmtp.receive.pace import Pace
 from moxsmtp.receive.proxy import Relayed
 from moxsmtp.receive.tracing import Trace
@@ -48,7 +47,7 @@ _TURN: Final = 100
 _LINGER: Final = 5.0
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHandshakeListener, IKeyJudge, IPushProducer)
 class ESMTPServer(Protocol):
     """One connection."""
 
@@ -97,6 +96,10 @@ class ESMTPServer(Protocol):
             self._arm()
         else:
             self._greet()
+
+    def is_welcome(self, client_key: str) -> bool:
+        """See L{IKeyJudge.is_welcome}."""
+        return not self._closing and self._conversation.logins.is_welcome(client_key)
 
     def handshakeCompleted(self) -> None:
         """TLS is up: after STARTTLS a fresh session, else the greeting at last."""
@@ -157,13 +160,7 @@ class ESMTPServer(Protocol):
         self._admission.leave()
         self._company.left(self)
         if self._session.state is State.HANDSHAKE:
-            trouble = handshake_trouble(reason.value)
-            self._conversation.log.write(LogLevel.info, "TLS handshake failed: {why}", why=trouble)
-            if self._entrance.role is Role.SMTP:
-                why = handshake_failure(reason.value)
-                self._entrance.metrics.count(
-                    "mox_smtpserver_delivery_starttls_errors_total", reason=why
-                )
+            self._conversation.handshake_failed(reason.value)
         self._conversation.abandon()
         # A connection is a circle: what waited would live until garbage is collected.
         self._session.close()

@@ -7,14 +7,15 @@ library, the same key may look otherwise.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 from typing import Final
 
 from OpenSSL import SSL
-from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
+from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
 
-__all__ = ["client_key", "public_key_info"]
+__all__ = ["certificate_key", "client_key", "key_fingerprint", "public_key_info"]
 
 _SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
@@ -25,19 +26,28 @@ _BEFORE_KEY: Final = 5
 
 
 def client_key(connection: SSL.Connection) -> str:
+    """The L{key_fingerprint} of the key that the client has; empty: it showed none."""
+    certificate = connection.get_peer_certificate()
+    return certificate_key(certificate) if certificate is not None else ""
+
+
+def certificate_key(certificate: X509) -> str:
     """
-    SHA-256 of the key that the client has, in hexadecimal; empty: it showed none.
+    The L{key_fingerprint} of a certificate's key.
 
     A certificate whose key cannot be found in it counts whole, so that it is
     unknown rather than absent (T-7).
     """
-    certificate = connection.get_peer_certificate()
-    if certificate is None:
-        return ""
     octets = dump_certificate(FILETYPE_ASN1, certificate)
     with contextlib.suppress(ValueError):
         octets = public_key_info(octets)
-    return hashlib.sha256(octets).hexdigest()
+    return key_fingerprint(octets)
+
+
+def key_fingerprint(key_info: bytes) -> str:
+    """SHA-256 of a SubjectPublicKeyInfo, in base64url without padding (S-37)."""
+    digest = hashlib.sha256(key_info).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def public_key_info(certificate: bytes) -> bytes:

@@ -10,13 +10,16 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 # Private, and the only way.
 from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]  # see above
 from twisted.logger import Logger
 
-__all__ = ["NameAnswer", "has_extended_master_secret", "is_resumed", "on_server_name"]
+__all__ = [
+    "NameAnswer", "has_extended_master_secret", "is_resumed", "on_client_certificate",
+    "on_server_name",
+]  # fmt: skip
 
 _log = Logger()
 
@@ -66,3 +69,41 @@ def on_server_name(context: SSL.Context, answer: Callable[[SSL.Connection], Name
     callback = _ffi.callback("int (*)(SSL *, int *, void *)", hear)
     context._tlsext_servername_callback = callback  # noqa: SLF001 - where pyOpenSSL keeps it
     _lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)  # noqa: SLF001 - see the module
+
+
+def on_client_certificate(
+    context: SSL.Context, is_welcome: Callable[[SSL.Connection, crypto.X509], bool]
+) -> None:
+    """
+    Request a certificate of clients, and take the one that C{is_welcome} takes; whatever
+    OpenSSL thinks of it, and of who signed it, does not count.  Who is not welcome hears the
+    alert C{bad_certificate}, RFC 8446 section 6.2.
+
+    C{is_welcome} may be asked several times in a handshake, and is not where a session is
+    resumed.  pyOpenSSL's own method for this lets OpenSSL choose the alert, by what it thinks.
+    """
+    mapping = SSL.Connection._reverse_mapping  # noqa: SLF001 - see the module
+    index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+
+    def hear(_ok: int, store: Any) -> int:
+        try:
+            connection = mapping[_lib.X509_STORE_CTX_get_ex_data(store, index)]
+            found = is_welcome(connection, _leaf(store))
+        except Exception:  # noqa: BLE001 - C knows no exceptions, and nobody gets in by one
+            _log.failure("a client's certificate could not be judged")
+            found = False
+        error = _lib.X509_V_OK if found else _lib.X509_V_ERR_CERT_REJECTED
+        _lib.X509_STORE_CTX_set_error(store, error)
+        return int(found)
+
+    callback = _ffi.callback("int (*)(int, X509_STORE_CTX *)", hear)
+    context._verify_callback = callback  # noqa: SLF001 - where pyOpenSSL keeps it
+    _lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, callback)  # noqa: SLF001 - see the module
+
+
+def _leaf(store: Any) -> crypto.X509:
+    """The client's own certificate, of those that it sent."""
+    certificate = _lib.X509_STORE_CTX_get0_cert(store)
+    _lib.X509_up_ref(certificate)
+    found: crypto.X509 = crypto.X509._from_raw_x509_ptr(certificate)  # noqa: SLF001 - see the module
+    return found

@@ -16,10 +16,12 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from moxsmtp.interfaces import IKeyJudge
 from moxsmtp.names import Domain, InvalidName
 from moxsmtp.tls.certificates import CertificateError, Certificates, KeyPair, use_pair
 from moxsmtp.tls.ciphers import asked_for
-from moxsmtp.tls.openssl import NameAnswer, on_server_name
+from moxsmtp.tls.client_key import certificate_key
+from moxsmtp.tls.openssl import NameAnswer, on_client_certificate, on_server_name
 
 __all__ = ["VERSIONS", "CertificateError", "Manners", "ServerTLS"]
 
@@ -49,8 +51,9 @@ class Manners:
 
     @ivar minimum_version: A key of L{VERSIONS}.
     @ivar tickets: Sessions can be resumed.
-    @ivar asks_client: A certificate is requested of clients; any is taken, or
-        none, and judged later (S-36).
+    @ivar asks_client: A certificate is requested of clients, who need none
+        (S-36).  One that is shown is judged by whoever is behind the connection,
+        if that is an L{IKeyJudge} (S-37); else any is taken.
     @ivar strict: Who asks for a name that we have no certificate for is refused
         (S-5).
     """
@@ -77,12 +80,13 @@ def _new_context(minimum_version: str) -> SSL.Context:
     return context
 
 
-def _take_any(
-    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
-) -> bool:
-    """A client's certificate is only a key (S-36); that it has the key, OpenSSL has seen."""
-    del connection, certificate, error, depth, ok
-    return True
+def _is_welcome(connection: SSL.Connection, certificate: crypto.X509) -> bool:
+    """A client's certificate is only a key (S-36); that it has the key, OpenSSL sees."""
+    if not isinstance(connection, _Connection) or connection.judge is None:
+        return True
+    if connection.is_welcome is None:
+        connection.is_welcome = connection.judge.is_welcome(certificate_key(certificate))
+    return connection.is_welcome
 
 
 class _Connection(SSL.Connection):
@@ -90,12 +94,16 @@ class _Connection(SSL.Connection):
     The server's end of one connection.
 
     @ivar store: Kept as long as the connection: its callback is in use.
+    @ivar judge: Says what to think of the client's key; L{None}: nobody does.
+    @ivar is_welcome: What it said, being asked once.
     @ivar refused: The host that was asked for in vain.
     """
 
-    def __init__(self, store: _Store) -> None:
+    def __init__(self, store: _Store, judge: IKeyJudge | None) -> None:
         super().__init__(store.base, None)
         self.store = store
+        self.judge = judge
+        self.is_welcome: bool | None = None
         self.refused: bytes | None = None
         self._first = b""
 
@@ -155,7 +163,7 @@ class _Store:
         if not manners.tickets:
             self.base.set_options(SSL.OP_NO_TICKET)
         if manners.asks_client:
-            self.base.set_verify(SSL.VERIFY_PEER, _take_any)
+            on_client_certificate(self.base, _is_welcome)
             # Nobody vouches for it, so its chain is not followed.
             self.base.set_verify_depth(0)
         for pair in self._certificates.standard:
@@ -212,6 +220,7 @@ class ServerTLS:
         """Let the connections to come be as those of C{other}, which is used up."""
         self._given, self._store = other._given, other._store
 
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol | Any) -> SSL.Connection:  # noqa: ARG002 - the interface passes it
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol | Any) -> SSL.Connection:
         """Called by Twisted for each connection."""
-        return _Connection(self._store)
+        behind = getattr(tlsProtocol, "wrappedProtocol", None)
+        return _Connection(self._store, behind if IKeyJudge.providedBy(behind) else None)

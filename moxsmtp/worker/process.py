@@ -24,10 +24,11 @@ from zope.interface import implementer
 from moxsmtp.config import Settings
 from moxsmtp.engine import join_engine
 from moxsmtp.entrances import Door, Entrances, Hall
-from moxsmtp.hall import find_reply_ids, make_hall
+from moxsmtp.hall import find_reply_ids, key_watch, make_hall
 from moxsmtp.logs import Threshold
 from moxsmtp.names import IPAddress
 from moxsmtp.parts import Parts
+from moxsmtp.periodic import Periodic
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.server import CertificateError
 from moxsmtp.worker.channel import Channel
@@ -102,6 +103,7 @@ class WorkerServer:
         self._parts: Parts | None = None
         self._hall: Hall | None = None
         self._entrances: Entrances | None = None
+        self._keys: Periodic | None = None
         #: To be obeyed once we are up.
         self._pending: Settings | None = None
         self._is_stopping = False
@@ -157,6 +159,8 @@ class WorkerServer:
             iter(self._numbers.popleft, None),
             lambda listener, _: self._share(listener),
         )
+        self._keys = key_watch(parts)
+        self._keys.startService()
         self._entrances = Entrances(settings, doors=self._doors)
         self._entrances.serve(settings, self._hall)
         # As in the parent: this stays as long as the process does.
@@ -248,6 +252,8 @@ class WorkerServer:
         parts = self._parts
         if self._entrances is not None:
             await self._entrances.close()
+        if self._keys is not None:
+            self._keys.stopService()
         self._reactor.removeReader(self)
         if parts is not None:
             await maybeDeferred(parts.resolver.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,9 @@ from tests.admin.test_cli import CLITestCase
 PRIVATE: Final = ec.generate_private_key(ec.SECP256R1())
 PUBLIC: Final = PRIVATE.public_key()
 SPKI: Final = PUBLIC.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-FINGERPRINT: Final = hashlib.sha256(SPKI).hexdigest()
+FINGERPRINT: Final = (
+    base64.urlsafe_b64encode(hashlib.sha256(SPKI).digest()).decode().removesuffix("=")
+)
 
 
 def certificate() -> x509.Certificate:
@@ -132,11 +135,14 @@ class KeyTests(CLITestCase):
         self.assertEqual(self.run_cli("tlspubkey", "list").output, "no keys\n")
 
     def test_remove(self) -> None:
-        """By its fingerprint."""
+        """By its fingerprint, which may begin with a dash or two."""
         self.answer = [ENTRY]
         result = self.run_cli("tlspubkey", "remove", FINGERPRINT)
         self.assertEqual(self.calls[0][1:3], ("tlspubkey.remove", {"fingerprint": FINGERPRINT}))
         self.assertIn("removed the key of a", result.output)
+        for text in ("-4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg", "--bQgYhMf", "-j"):
+            self.run_cli("tlspubkey", "remove", text)
+            self.assertEqual(self.calls[-1][2], {"fingerprint": text})
         self.assertEqual(
             json.loads(self.run_cli("tlspubkey", "remove", "x", "--json").output), ENTRY
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -24,7 +24,7 @@ from moxsmtp.interfaces import (
     StorageUnavailable,
 )
 from moxsmtp.names import parse_domain
-from moxsmtp.receive.credentials import Credentials, Disguise
+from moxsmtp.receive.credentials import Credentials, Disguise, KeyCheck
 from moxsmtp.receive.passwords import Pretence, derive, hash_password
 from moxsmtp.smtp.login_secrets import CramKeys, ScramHash, ScramKeys, SecretsWanted
 from moxsmtp.smtp.reply import Refused
@@ -67,9 +67,13 @@ class Keys:
 
     def __init__(self, kept: dict[str, Login]) -> None:
         self.kept = kept
+        self.is_fresh = True
 
     def login_of(self, fingerprint: str) -> Awaitable[Login | None]:
         return succeed(self.kept.get(fingerprint))
+
+    def remembered(self) -> Mapping[str, Login] | None:
+        return self.kept if self.is_fresh else None
 
 
 class CredentialsCase(SynchronousTestCase):
@@ -369,6 +373,34 @@ class SecretsTests(CredentialsCase):
                 self.wanted(login, kind)
                 work[login, kind] = len(self.hashes.asked), len(made)
         self.assertEqual({(1, 1)}, set(work.values()))
+
+
+class KeyCheckTests(CredentialsCase):
+    """What is known at once of a client's key."""
+
+    def objection(self, fingerprint: str) -> str:
+        return KeyCheck(self.directory, self.keys).objection(fingerprint)
+
+    def test_registered(self) -> None:
+        """Nothing is known against a key that is registered, everything against others (S-37)."""
+        self.assertEqual("", self.objection("k"))
+        for other in ("K", ""):
+            self.assertEqual("it is not registered", self.objection(other))
+
+    def test_address_moved(self) -> None:
+        """The address must still be the account's; whose it is now does not matter (S-37)."""
+        for login in (Login("bob", ALICE), Login("alice", "gone@away.example")):
+            self.keys.kept["k"] = login
+            self.assertIn(f"not of account {login.account} any more", self.objection("k"))
+
+    def test_disabled(self) -> None:
+        """An account that may not log in does not with a certificate either (S-55)."""
+        self.assertEqual("carol may not log in", self.objection("c"))
+
+    def test_unknown(self) -> None:
+        """Where it is not known what is registered, nothing is known against any key."""
+        self.keys.is_fresh = False
+        self.assertEqual("", self.objection("K"))
 
 
 class CertificateTests(CredentialsCase):

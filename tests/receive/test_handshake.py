@@ -32,6 +32,7 @@ class FailureTests(SynchronousTestCase):
             failure("unsupported protocol"): "unsupportedversions",
             failure("version too low"): "unsupportedversions",
             failure("ssl/tls alert bad certificate"): "alert-42-bad-certificate",
+            failure("tls alert bad certificate"): "alert-42-bad-certificate",
             failure("sslv3 alert certificate unknown"): "alert-46-certificate-unknown",
             failure("tlsv1 alert unknown ca"): "alert-48-unknown-ca",
             failure("tlsv1 alert protocol version"): "alert-70-protocol-version",

@@ -12,8 +12,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
+from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import ChannelBinding, Login, Role, TLSInfo
+from moxsmtp.interfaces import ChannelBinding, IKeyJudge, Login, Role, TLSInfo
 from moxsmtp.smtp.reply import Refused, Reply
 from tests.receive.wires import TLS, WireCase
 from tests.smtp.scram_client import Client
@@ -175,6 +176,134 @@ class CertificateTests(LoginCase):
         self.assertEqual(self.told.asked.count("authenticate"), asked)
         self.clock.advance(1)
         self.assertEqual(self.told.asked.count("authenticate"), asked + 1)
+
+
+class HandshakeTests(LoginCase):
+    """A client certificate while TLS shakes hands."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin_tls()
+
+    def begin_tls(self, **changes: Any) -> None:
+        """A connection on which TLS begins; the key C{known} is, others are not."""
+        self.asked: list[str] = []
+
+        def objection(key: str) -> str:
+            self.asked.append(key)
+            return "" if key == "known" else "it is not registered"
+
+        self.start(tls_info=lambda _connection: KNOWN, objection=objection, **changes)
+        if self.role is Role.SUBMISSION:
+            self.speak(b"EHLO x.example\r\nSTARTTLS\r\n")
+
+    def test_port(self) -> None:
+        """The connection is asked."""
+        verifyObject(IKeyJudge, self.server)
+
+    def test_unknown(self) -> None:
+        """
+        A key that is not registered is refused at once, and that is a failure to log in (S-37,
+        S-40, T-7).
+        """
+        with capturedLogs() as events:
+            self.assertFalse(self.server.is_welcome("other"))
+            self.drop()
+        self.assertEqual(self.counted("tlsclientauth", "badcreds"), 1)
+        self.assertEqual(self.counted("tlsclientauth", "error"), 0)
+        told = self.logged(events, LogLevel.info)
+        self.assertIn("no login with the certificate of key other: it is not registered", told)
+
+    def test_known(self) -> None:
+        """One that is goes on, and is an attempt like others once the handshake is done (S-40)."""
+        self.assertTrue(self.server.is_welcome("known"))
+        self.assertEqual(self.metrics.counts.get("mox_authentication_total", 0), 0)
+        self.server.handshakeCompleted()
+        self.assertEqual(self.counted("tlsclientauth", "ok"), 1)
+        self.assertIn(b"250 2.1.0", self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\n"))
+
+    def test_removed_since(self) -> None:
+        """The store has the last word: what is remembered lets nobody in (S-37)."""
+        self.assertTrue(self.server.is_welcome("known"))
+        self.told.outcomes["authenticate"] = Refused(Reply(535, "7.8", "no"))
+        self.server.handshakeCompleted()
+        self.assertTrue(self.wire.disconnecting)
+        self.assertEqual(self.speak(b"EHLO x.example\r\n"), b"")
+
+    def test_failures_limited(self) -> None:
+        """Unknown keys count towards the limit on failures (S-40, S-12)."""
+        limiters, now = self.entrance.limiters, self.clock.seconds()
+        for _ in range(10):
+            self.assertTrue(limiters.may_log_in(self.client, now))
+            self.begin_tls()
+            self.assertFalse(self.server.is_welcome("other"))
+        self.assertFalse(limiters.may_log_in(self.client, now))
+
+    def exhaust(self) -> None:
+        """Too many have failed from there."""
+        limiters, now = self.entrance.limiters, self.clock.seconds()
+        while limiters.may_log_in(self.client, now):
+            limiters.login_failed(self.client, now)
+
+    def test_limited(self) -> None:
+        """
+        Where too many have failed no key is looked at: the handshake goes on, and the client
+        is as good as without, even if there is room again once it is done (S-38).
+        """
+        for forgiven in (False, True):
+            for key in ("other", "known"):
+                self.entrance.limiters.logged_in(self.client, self.clock.seconds())
+                self.begin_tls()
+                self.exhaust()
+                self.assertTrue(self.server.is_welcome(key))
+                if forgiven:
+                    self.entrance.limiters.logged_in(self.client, self.clock.seconds())
+                self.server.handshakeCompleted()
+                self.assertEqual(self.asked, [])
+                self.assertNotIn("authenticate", self.told.asked)
+                said = self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\n")
+                self.assertNotIn(b"EXTERNAL", said)
+                self.assertIn(b"530 5.7.0 ", said)
+
+    def test_limited_since(self) -> None:
+        """A key that was looked at counts, however many fail meanwhile (S-38)."""
+        self.assertTrue(self.server.is_welcome("known"))
+        self.exhaust()
+        self.server.handshakeCompleted()
+        self.assertIn(b"250 2.1.0", self.speak(b"EHLO x.example\r\nMAIL FROM:<>\r\n"))
+
+    def test_not_proven(self) -> None:
+        """
+        Who shows a certificate that is registered, but has not its private key, has learnt
+        that it is: that counts as an attempt (S-40, S-42).
+        """
+        self.assertTrue(self.server.is_welcome("known"))
+        self.drop()
+        self.assertEqual(self.counted("tlsclientauth", "error"), 1)
+
+    def test_ended(self) -> None:
+        """Who is about to be cut off is not welcome, and nothing is asked."""
+        self.server.abort()
+        self.assertFalse(self.server.is_welcome("known"))
+        self.assertEqual(self.asked, [])
+
+
+class ImmediateTLSTests(HandshakeTests):
+    """The same on port 465."""
+
+    role = Role.SUBMISSIONS
+
+    def test_limited(self) -> None:
+        """
+        Where too many have failed no key is looked at: the handshake goes on, and its end is
+        the end of the connection (S-38, S-11).
+        """
+        self.exhaust()
+        self.assertTrue(self.server.is_welcome("known"))
+        self.server.handshakeCompleted()
+        self.assertEqual(self.asked, [])
+        self.assertEqual(self.said()[:9], b"421 4.7.0")
+        self.assertTrue(self.wire.disconnecting)
 
 
 class DeliveryTests(LoginCase):

@@ -147,13 +147,15 @@ def meet(
     *,
     sni: bytes | None = None,
     session: SSL.Session | None = None,
+    behind: object = None,
 ) -> tuple[SSL.Connection, SSL.Connection]:
     """
     A handshake.  @return: The server's end and the client's.
 
+    @param behind: Passed for Twisted's protocol for TLS.
     @raise SSL.Error: There is none.
     """
-    server = creator.serverConnectionForTLS(None)  # type: ignore[arg-type]  # not looked at
+    server = creator.serverConnectionForTLS(behind)  # type: ignore[arg-type]  # hardly looked at
     client = SSL.Connection(context, None)
     if sni is not None:
         client.set_tlsext_host_name(sni)

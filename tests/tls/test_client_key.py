@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from cryptography import x509
@@ -13,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.names import Domain
 from moxsmtp.tls import client_key as module
-from moxsmtp.tls.client_key import client_key, public_key_info
+from moxsmtp.tls.client_key import client_key, key_fingerprint, public_key_info
 from moxsmtp.tls.server import Manners, ServerTLS
 from tests.tls.hands import Pair, client_context, made_pair, meet
 
@@ -85,9 +84,14 @@ class ClientKeyTests(SynchronousTestCase):
         return client_key(meet(self.server, client_context(pair=pair))[0])
 
     def test_fingerprint(self) -> None:
-        """It is the SHA-256 of the key as it was sent, in hexadecimal (S-37)."""
-        self.assertEqual(hashlib.sha256(self.mine.public).hexdigest(), self.key(self.mine))
+        """It is that of the key as it was sent (S-37)."""
+        self.assertEqual(key_fingerprint(self.mine.public), self.key(self.mine))
         self.assertEqual("", self.key(None))
+
+    def test_form(self) -> None:
+        """It is a SHA-256 in base64url without padding (S-37); RFC 4648 section 5."""
+        # FIPS 180-2 appendix B.1: ba7816bf 8f01cfea 414140de ... f20015ad.
+        self.assertEqual("ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0", key_fingerprint(b"abc"))
 
     def test_unreadable(self) -> None:
         """A certificate whose key is not found counts as one that is unknown, not as none (T-7)."""
@@ -96,4 +100,4 @@ class ClientKeyTests(SynchronousTestCase):
             raise ValueError
 
         self.patch(module, "public_key_info", refuse)
-        self.assertEqual(hashlib.sha256(der(self.mine)).hexdigest(), self.key(self.mine))
+        self.assertEqual(key_fingerprint(der(self.mine)), self.key(self.mine))

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import hashlib
 import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from moxsmtp.interfaces import IKeyJudge
 from moxsmtp.names import Domain
 from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
 from moxsmtp.tls import server as module
 from moxsmtp.tls.ciphers import tls_info
+from moxsmtp.tls.client_key import key_fingerprint
 from moxsmtp.tls.server import Manners, ServerTLS
-from tests.tls.hands import Pair, client_context, made_pair, meet, resumable, served_name
+from tests.tls.hands import (
+    Pair,
+    client_context,
+    made_pair,
+    meet,
+    resumable,
+    served_name,
+)
 
 HOST = Domain("mx.example")
 
@@ -26,6 +37,54 @@ HOST = Domain("mx.example")
 SSL2_HELLO = bytes.fromhex(
     "802e0103010015000000100000040000050100800700c00600400200800000030300000102"
 )
+
+
+@implementer(IKeyJudge)
+@dataclass
+class Judge:
+    """
+    Has one answer; L{None}: it breaks.
+
+    @ivar asked: The keys that it was asked for.
+    """
+
+    answer: bool | None
+    asked: list[str] = field(default_factory=list)
+
+    def is_welcome(self, client_key: str) -> bool:
+        self.asked.append(client_key)
+        if self.answer is None:
+            raise ValueError("a bug")
+        return self.answer
+
+
+@dataclass
+class Behind:
+    """As Twisted's protocol for TLS."""
+
+    wrappedProtocol: object
+
+
+def meet_to_read(server: ServerTLS, context: SSL.Context, judge: Judge) -> SSL.Connection:
+    """
+    A handshake, and the client's first read.  @return: The server's end.
+
+    @raise SSL.Error: An alert was heard.
+    """
+    ours = server.serverConnectionForTLS(Behind(judge))
+    client = SSL.Connection(context, None)
+    ours.set_accept_state()
+    client.set_connect_state()
+    for _ in range(4):
+        for end, other in ((client, ours), (ours, client)):
+            # What the server says of its own failure is not what the client hears.
+            with contextlib.suppress(SSL.WantReadError if end is client else SSL.Error):
+                end.do_handshake()
+            with contextlib.suppress(SSL.WantReadError):
+                other.bio_write(end.bio_read(65536))
+    with contextlib.suppress(SSL.WantReadError):
+        client.read(1)
+    return ours
 
 
 class ServerTLSCase(SynchronousTestCase):
@@ -256,16 +315,20 @@ class ClientCertificateTests(ServerTLSCase):
             above = made_pair(self.folder, name, own_key=key, issuer=(issuer, key))
             octets = Path(above.certificate).read_bytes()
             context.add_extra_chain_cert(crypto.load_certificate(crypto.FILETYPE_PEM, octets))
-        depths: list[int] = []
+        judge = Judge(True)
+        meet(self.server(asks_client=True), context, behind=Behind(judge))
+        self.assertEqual([key_fingerprint(mine.public)], judge.asked)
+        asked: list[object] = []
 
-        def note(*given: int) -> bool:
-            depths.append(given[3])
+        def note(*given: object) -> bool:
+            asked.append(given)
             return True
 
-        self.patch(module, "_take_any", note)
+        self.patch(module, "_is_welcome", note)
         found = self.key(self.server(asks_client=True), context)
-        self.assertEqual(hashlib.sha256(mine.public).hexdigest(), found)
-        self.assertLess(max(depths), 2)
+        self.assertEqual(key_fingerprint(mine.public), found)
+        # It is eleven times, where OpenSSL looks at all of them.
+        self.assertLess(len(asked), 6)
 
     def test_resumed(self) -> None:
         """A resumed session has the certificate of the first one (S-39, T-8)."""
@@ -279,6 +342,107 @@ class ClientCertificateTests(ServerTLSCase):
             self.assertEqual((False, True), (first.resumed, then.resumed))
             self.assertEqual(first.client_key, then.client_key)
             self.assertNotEqual("", then.client_key)
+
+
+class JudgeTests(ServerTLSCase):
+    """Whoever is behind the connection judges the client's key."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.mine = made_pair(self.folder, "me")
+        self.weak = made_pair(self.folder, "weak", rsa_bits=1024)
+        signer = ec.generate_private_key(ec.SECP256R1())
+        self.signed = made_pair(self.folder, "signed", issuer=("somebody", signer))
+
+    def test_port(self) -> None:
+        """The judge is one."""
+        self.assertTrue(verifyObject(IKeyJudge, Judge(True)))
+
+    def test_unwelcome(self) -> None:
+        """
+        One that is not welcome ends the handshake by the alert bad_certificate, 42, whoever
+        signed it; in TLS 1.3 the client hears it with its first read (S-37).
+        """
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for pair in (self.mine, self.weak, self.signed):
+                judge = Judge(False)
+                context = client_context(version, ciphers=b"ALL:@SECLEVEL=0", pair=pair)
+                error = self.assertRaises(
+                    SSL.Error, meet_to_read, self.server(asks_client=True), context, judge
+                )
+                self.assertEqual("alert-42-bad-certificate", handshake_failure(error))
+                self.assertEqual([key_fingerprint(pair.public)], judge.asked)
+
+    def test_welcome(self) -> None:
+        """One that is welcome is taken, whatever OpenSSL thinks of it (S-37)."""
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for pair in (self.mine, self.weak, self.signed):
+                judge = Judge(True)
+                context = client_context(version, ciphers=b"ALL:@SECLEVEL=0", pair=pair)
+                ours = meet_to_read(self.server(asks_client=True), context, judge)
+                self.assertEqual([tls_info(ours).client_key], judge.asked)
+
+    def test_not_asked(self) -> None:
+        """Nobody is asked where no certificate is shown, or none was requested (S-36)."""
+        for pair, asks in ((None, True), (self.mine, False)):
+            judge = Judge(False)
+            meet_to_read(self.server(asks_client=asks), client_context(pair=pair), judge)
+            self.assertEqual([], judge.asked)
+
+    def test_resumed(self) -> None:
+        """Nobody is asked where a session is resumed: that is for later (S-39)."""
+        server = self.server(asks_client=True, tickets=True)
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            context = client_context(version, pair=self.mine)
+            _, client = meet(server, context, behind=Behind(Judge(True)))
+            judge = Judge(False)
+            ours, _ = meet(server, context, session=resumable(client), behind=Behind(judge))
+            self.assertTrue(tls_info(ours).resumed)
+            self.assertEqual([], judge.asked)
+
+    def test_name(self) -> None:
+        """It makes no difference which host was asked for (S-5)."""
+        other = made_pair(self.folder, "other", "other.example")
+        for verdict in (True, False):
+            judge = Judge(verdict)
+            server = self.server(other, asks_client=True)
+            context = client_context(SSL.TLS1_2_VERSION, pair=self.mine)
+            with contextlib.suppress(SSL.Error):
+                meet(server, context, sni=b"other.example", behind=Behind(judge))
+            self.assertEqual([key_fingerprint(self.mine.public)], judge.asked)
+
+    def test_bug(self) -> None:
+        """A judge that breaks lets nobody in."""
+        context = client_context(SSL.TLS1_2_VERSION, pair=self.mine)
+        error = self.assertRaises(
+            SSL.Error, meet_to_read, self.server(asks_client=True), context, Judge(None)
+        )
+        self.assertEqual("alert-42-bad-certificate", handshake_failure(error))
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_freed(self) -> None:
+        """Nothing of a connection that was refused stays."""
+        server = self.server(asks_client=True)
+        context = client_context(SSL.TLS1_2_VERSION, pair=self.mine)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        ours = server.serverConnectionForTLS(Behind(Judge(False)))
+        gone = weakref.ref(ours)
+        client = SSL.Connection(context, None)
+        ours.set_accept_state()
+        client.set_connect_state()
+        failed = []
+        for end, other in ((client, ours), (ours, client)) * 2:
+            try:
+                end.do_handshake()
+            except SSL.WantReadError:
+                other.bio_write(end.bio_read(65536))
+            except SSL.Error:
+                failed.append(end is ours)
+        self.assertEqual([True], failed)
+        del ours, end, other
+        self.assertIsNone(gone())
 
 
 class FailureTests(ServerTLSCase):
