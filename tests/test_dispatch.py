@@ -90,9 +90,7 @@ class QueueTests(DispatchCase):
         self.start(dispatch.mail)
         self.reactor.until(self.dialed(2))
         self.reactor.advance(2)
-        self.reactor.until(self.dialed(3))
-        # It is the other one's turn in a moment.
-        self.reactor.advance(0.1)
+        self.settled(parts)
         self.reactor.until(self.dialed(4))
 
     def test_unlimited(self) -> None:
