@@ -16,7 +16,8 @@ class QueueSettings:
     @ivar retry_after: The first interval; each later one is twice the one
         before (Q-11).
     @ivar max_attempts: How often a message is tried (Q-12).
-    @ivar max_deliveries: Attempts under way at once, over all destinations (Q-9).
+    @ivar max_deliveries: Attempts at work at once, over all destinations; four
+        times as many may wait for a server's word beside them (Q-9).
     @ivar outbound_port: Where mail servers listen; other than 25 for laboratories.
     @ivar shaping: How hard some sites may be worked; the first rule that covers
         a site counts (Q-93).
