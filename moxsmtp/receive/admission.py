@@ -11,7 +11,7 @@ from moxsmtp.interfaces import Client
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.smtp.reply import Reply
 
-__all__ = ["SHUTTING_DOWN", "TOO_EARLY", "Admission"]
+__all__ = ["SHUTTING_DOWN", "TOO_EARLY", "TOO_MANY", "Admission"]
 
 SHUTTING_DOWN: Final = Reply(421, "3.2", "shutting down, try again later", close=True)
 TOO_EARLY: Final = Reply(554, "5.0", "you spoke before you were greeted", close=True)
@@ -23,7 +23,7 @@ _TOO_MANY_FAILURES: Final = Reply(
 _TOO_MANY_OPEN: Final = Reply(
     421, "7.0", "too many connections from your network, try again later", close=True
 )
-_TOO_MANY: Final = Reply(421, "7.0", "too many connections, try again later", close=True)
+TOO_MANY: Final = Reply(421, "7.0", "too many connections, try again later", close=True)
 
 
 class Admission:
@@ -61,7 +61,7 @@ class Admission:
             self._is_counted = limiters.open(address)
             if not self._is_counted:
                 return _TOO_MANY_OPEN
-        return None if self._has_place else _TOO_MANY
+        return None if self._has_place else TOO_MANY
 
     # -- before the greeting ---------------------------------------------------------
 

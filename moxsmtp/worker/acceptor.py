@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Acceptor"]
+__all__ = ["NO_ROOM", "Acceptor"]
 
 #: Connections accepted in one turn.
 _TURN: Final = 64
@@ -20,7 +20,8 @@ _TURN: Final = 64
 #: Seconds without accepting once this process, or the system, has no room for more.
 _REST: Final = 1.0
 
-_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: No more can be opened, by this process or the system.
+NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 #: That connection only.  accept(2).
 _LOST: Final = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.EINTR})
@@ -93,7 +94,7 @@ class Acceptor:
 
     def _rest(self, error: OSError) -> None:
         """To try again at once would keep a processor busy with nothing else."""
-        level = _log.warn if error.errno in _NO_ROOM else _log.error
+        level = _log.warn if error.errno in NO_ROOM else _log.error
         level("no connection can be accepted, for a second: {error}", error=error)
         self._reactor.removeReader(self)
         self._resting = self._reactor.callLater(_REST, self._go_on)

@@ -17,9 +17,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from moxsmtp.config import Settings
 from moxsmtp.entrances import Door, Entrances, Hall
-from moxsmtp.interfaces import Role
 from moxsmtp.metrics import Metrics
-from moxsmtp.receive.admission import SHUTTING_DOWN
+from moxsmtp.receive.admission import SHUTTING_DOWN, TOO_MANY
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.sockets import Socket
 from moxsmtp.worker.acceptor import Acceptor
@@ -28,13 +27,12 @@ from moxsmtp.worker.frames import Message
 from moxsmtp.worker.orders import Doorway, Orders, packed
 from moxsmtp.worker.passing import Arrival
 from moxsmtp.worker.places import Places
+from moxsmtp.worker.refusal import refuse
 from moxsmtp.worker.samples import Samples, Tally
 from moxsmtp.worker.spawn import Spawner
 from moxsmtp.worker.supervisor import Crew, Worker
 
 __all__ = ["Gate", "Staff"]
-
-_TOO_MANY: Final = Reply(421, "7.0", "too many connections, try again later", close=True)
 
 #: Seconds that a worker is waited for which is asked something.
 _ANSWER: Final = 2.0
@@ -186,7 +184,7 @@ class Gate:
             or (link.is_clogged and worker.is_silent)
             or not self._places.take(door.listener, worker.number)
         ):
-            self._refuse(connection, door, _TOO_MANY)
+            self._refuse(connection, door, TOO_MANY)
             return
         link.pass_on(connection, Arrival(number, next(self._staff.session_ids)))
         if link.is_clogged:
@@ -201,16 +199,9 @@ class Gate:
         )
 
     def _refuse(self, connection: socket.socket, door: Door, reply: Reply) -> None:
-        """Where TLS comes first, without a word."""
         kind = "submission" if door.role.is_submission else "smtp"
         self._staff.metrics.count("mox_smtpserver_connection_total", kind=kind)
-        try:
-            if door.role is not Role.SUBMISSIONS:
-                connection.send(reply.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except OSError:
-            pass  # it has gone by itself
-        finally:
-            connection.close()
+        refuse(connection, door.role, reply)
 
     def _tell_crowded(self, listener: str, is_crowded: bool) -> None:
         self._crew.tell({"kind": "crowded", "listener": listener, "is_crowded": is_crowded})

@@ -32,11 +32,13 @@ from moxsmtp.periodic import Periodic
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.server import CertificateError
 from moxsmtp.worker.channel import Channel
+from moxsmtp.worker.acceptor import NO_ROOM
 from moxsmtp.worker.frames import Message
 from moxsmtp.worker.news import News
 from moxsmtp.worker.orders import Orders, unpacked
 from moxsmtp.worker.passing import receive_connections
 from moxsmtp.worker.share import Share
+from moxsmtp.worker.refusal import refuse
 
 __all__ = ["WorkerServer"]
 
@@ -233,10 +235,12 @@ class WorkerServer:
             family = _FAMILIES[place.address.version]
             self._reactor.adoptStreamConnection(descriptor, family, place.factory)
         except OSError as error:
-            # It had gone before it was looked at.
-            _log.debug("a connection is lost: {error}", error=error)
+            # There is no room, or it had gone before it was looked at.
+            level = _log.warn if error.errno in NO_ROOM else _log.debug
+            level("a connection is lost: {error}", error=error)
             self._share(door.listener).missed()
-        finally:
+            refuse(socket.socket(fileno=descriptor), door.role, TOO_MANY)
+        else:
             os.close(descriptor)
 
     # -- stop --------------------------------------------------------------------------------

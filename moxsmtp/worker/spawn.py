@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import site
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IWriteDescriptor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,6 +37,13 @@ _CLOGGED: Final = 64
 
 #: Octets of a line that never ends.
 _LINE: Final = 1024 * 1024
+
+#: Too many descriptors are under way between processes, or the system is short of
+#: memory.  unix(7).
+_NOT_NOW: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+
+#: Seconds until that may have changed.
+_REST: Final = 0.1
 
 _log: Final = Logger()
 
@@ -161,6 +169,7 @@ class _Link(ProcessProtocol):
         self._write_line = write_line
         self._waiting: deque[tuple[socket.socket, Arrival]] = deque()
         self._rest = {1: b"", 2: b""}
+        self._resting: IDelayedCall | None = None
 
     # -- what it is given
 
@@ -194,12 +203,21 @@ class _Link(ProcessProtocol):
                 self._reactor.addWriter(self)
                 return
             except OSError as error:
+                if error.errno in _NOT_NOW:
+                    # Whether there is room again, nothing tells.
+                    self._reactor.removeWriter(self)
+                    self._resting = self._reactor.callLater(_REST, self._go_on)
+                    return
                 _log.error("a connection was lost on its way to worker {number}: {error}",
                            number=self._number, error=error)  # fmt: skip
                 self.kill()
             self._waiting.popleft()
             connection.close()
         self._reactor.removeWriter(self)
+
+    def _go_on(self) -> None:
+        self._resting = None
+        self.doWrite()
 
     def doWrite(self) -> None:
         """There may be room again."""
@@ -247,6 +265,9 @@ class _Link(ProcessProtocol):
         for output in self._rest:
             self.childDataReceived(output, b"\n" if self._rest[output] else b"")
         self._reactor.removeWriter(self)
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
         self._passing.close()
         for connection, _ in self._waiting:
             connection.close()

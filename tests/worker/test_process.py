@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import socket
@@ -36,12 +37,12 @@ class _Reactor(StillReactor):
     def __init__(self) -> None:
         super().__init__()
         self.visitors: list[Visitor] = []
-        self.refuses = False
+        self.refuses = 0
 
     def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
         """See C{IReactorSocket}."""
         if self.refuses:
-            raise OSError("not connected any more")
+            raise OSError(self.refuses, os.strerror(self.refuses))
         assert not os.get_blocking(descriptor)
         assert family == socket.AF_INET
         self.visitors.append(Visitor(self, factory))
@@ -151,7 +152,7 @@ class WorkerServerTests(RunningCase):
     def test_lost(self) -> None:
         """Who has gone before it was looked at gives its place back; the next one is served."""
         self.started()
-        self.reactor.refuses = True
+        self.reactor.refuses = errno.ENOTCONN
         here, there = socket.socketpair()
         there.close()
         send_connection(self.sender, here.fileno(), Arrival(0, 1))
@@ -159,7 +160,23 @@ class WorkerServerTests(RunningCase):
         self.server.doRead()
         self.reactor.advance(0.02)
         self.assertEqual(self.heard("news")[0]["ended"], {"public": 1})
-        self.reactor.refuses = False
+        self.reactor.refuses = 0
+        self.assertTrue(self.come(2).reply()[0].startswith("220 "))
+
+    def test_no_room(self) -> None:
+        """Where no more files can be opened, clients are told to come again, and it goes on."""
+        self.started()
+        self.reactor.refuses = errno.EMFILE
+        here, there = socket.socketpair()
+        self.addCleanup(there.close)
+        send_connection(self.sender, here.fileno(), Arrival(0, 1))
+        here.close()
+        self.server.doRead()
+        self.assertEqual(b"421 4.7.0 too many connections, try again later\r\n", there.recv(100))
+        self.assertEqual(b"", there.recv(100))
+        self.reactor.advance(0.02)
+        self.assertEqual(self.heard("news")[0]["ended"], {"public": 1})
+        self.reactor.refuses = 0
         self.assertTrue(self.come(2).reply()[0].startswith("220 "))
 
     def test_obeys(self) -> None:

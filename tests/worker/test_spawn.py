@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet.error import ProcessDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 import moxsmtp
+from moxsmtp.worker import spawn as spawn_module
+from moxsmtp.worker.passing import Arrival
 from moxsmtp.worker.spawn import Spawner, Watcher
 
 
@@ -58,6 +64,100 @@ class Roomy:
         return object()
 
 
+class Looking(Clock):
+    """
+    A reactor that knows the time.
+
+    @ivar writing: Whose sockets are looked at for room.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing: set[object] = set()
+
+    def adoptStreamConnection(self, *_: Any) -> None:
+        """The channel is not needed."""
+
+    def spawnProcess(self, *_: Any, **__: Any) -> object:
+        """One that can be killed."""
+        return self
+
+    def signalProcess(self, name: str) -> None:
+        """It must not be."""
+        raise AssertionError(name)
+
+    def addWriter(self, writer: object) -> None:
+        """See C{IReactorFDSet}."""
+        self.writing.add(writer)
+
+    def removeWriter(self, writer: object) -> None:
+        """See C{IReactorFDSet}."""
+        self.writing.discard(writer)
+
+
+class LinkTests(SynchronousTestCase):
+    """Connections on their way to a worker."""
+
+    def setUp(self) -> None:
+        """A worker, and what the system says of descriptors that are sent to it."""
+        self.errors: list[int] = []
+        self.sent: list[int] = []
+        self.patch(spawn_module, "send_connection", self.send)
+        self.reactor = Looking()
+        make = Spawner(self.reactor, 0, "text", lambda _: None)
+        self.watcher = WatcherDouble()
+        self.link = cast("Any", make(0, cast("Watcher", self.watcher)))
+        self.addCleanup(self.link._passing.close)
+
+    def send(self, channel: object, descriptor: int, arrival: Arrival) -> None:
+        """One."""
+        if self.errors:
+            number = self.errors.pop(0)
+            raise OSError(number, os.strerror(number))
+        self.sent.append(arrival.number)
+
+    def come(self, *numbers: int) -> None:
+        """Connections."""
+        for number in numbers:
+            here, there = socket.socketpair()
+            self.addCleanup(there.close)
+            self.link.pass_on(here, Arrival(0, number))
+
+    def test_in_order(self) -> None:
+        """They arrive in the order in which they came."""
+        self.come(1, 2)
+        self.assertEqual([1, 2], self.sent)
+
+    def test_not_now(self) -> None:
+        """
+        Too many descriptors under way are no reason to give the worker up, nor to lose a
+        connection: a moment later it is tried again, and not all the time.
+        """
+        self.errors = [errno.ETOOMANYREFS, errno.ENOBUFS]
+        self.come(1, 2)
+        self.assertEqual(([], set()), (self.sent, self.reactor.writing))
+        self.reactor.advance(0.1)
+        self.assertEqual([], self.sent)
+        self.reactor.advance(0.1)
+        self.assertEqual([1, 2], self.sent)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_unclogged(self) -> None:
+        """Who waited for a worker that took no more is told when it does again."""
+        self.errors = [errno.ETOOMANYREFS]
+        self.come(*range(64))
+        self.assertTrue(self.link.is_clogged)
+        self.reactor.advance(0.1)
+        self.assertEqual((64, 1), (len(self.sent), self.watcher.unclogs))
+
+    def test_end_meanwhile(self) -> None:
+        """A worker that ends meanwhile is not waited for."""
+        self.errors = [errno.ETOOMANYREFS]
+        self.come(1)
+        self.link.processEnded(Failure(ProcessDone(0)))
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+
 class SpawnerTests(SynchronousTestCase):
     """Starting a worker."""
 
@@ -92,13 +192,20 @@ class SpawnerTests(SynchronousTestCase):
 
 
 class WatcherDouble:
-    """Hears nothing."""
+    """
+    Hears nothing else.
+
+    @ivar unclogs: How often it was told that there is room again.
+    """
+
+    unclogs = 0
 
     def heard(self, message: object) -> None:
         """See L{Watcher}."""
 
     def unclogged(self) -> None:
         """See L{Watcher}."""
+        self.unclogs += 1
 
     def ended(self, why: str) -> None:
         """See L{Watcher}."""
