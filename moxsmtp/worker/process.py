@@ -29,16 +29,17 @@ from moxsmtp.logs import Threshold
 from moxsmtp.names import IPAddress
 from moxsmtp.parts import Parts
 from moxsmtp.periodic import Periodic
+from moxsmtp.receive.admission import TOO_MANY
 from moxsmtp.surroundings import Surroundings
 from moxsmtp.tls.server import CertificateError
-from moxsmtp.worker.channel import Channel
 from moxsmtp.worker.acceptor import NO_ROOM
+from moxsmtp.worker.channel import Channel
 from moxsmtp.worker.frames import Message
 from moxsmtp.worker.news import News
 from moxsmtp.worker.orders import Orders, unpacked
 from moxsmtp.worker.passing import receive_connections
-from moxsmtp.worker.share import Share
 from moxsmtp.worker.refusal import refuse
+from moxsmtp.worker.share import Share
 
 __all__ = ["WorkerServer"]
 
