@@ -15,8 +15,8 @@ from moxsmtp.admin.wire import octets
 from moxsmtp.logs import printable
 
 __all__ = [
-    "CHOSEN", "SORTED", "counted", "do_work", "given_conditions", "option", "print_raw",
-    "show_entries", "span", "which_first", "with_options",
+    "BY_ACTIVITY", "BY_NEXT", "CHOSEN", "WHEN", "counted", "do_work", "given_conditions",
+    "given_moment", "list_entries", "option", "show", "show_entries", "span", "with_options",
 ]  # fmt: skip
 
 _Function = Callable[..., None]
@@ -43,10 +43,28 @@ CHOSEN: Final = (
     option("--all", "everything", is_flag=True, help="The whole queue."),
     option("--dry-run", is_flag=True, help="Show which, and do nothing."),
 )
-SORTED: Final = (
-    option("--ascending", is_flag=True, help="The earliest first."),
-    LIMIT,
+#: Of commands that set a time.
+WHEN: Final = (
+    option("--at", metavar="TIME", help="The next attempt: now, 2h, 2026-01-31T12:00:00Z."),
+    option("--add", metavar="DURATION", help="Added to the next attempt: 30m, 1d, -2h."),
 )
+
+
+def _sorted(*choices: str) -> tuple[_Decorator, ...]:
+    """The first is the default."""
+    return (
+        option("--sort", type=click.Choice(choices), default=choices[0], show_default=True),
+        option("--ascending", is_flag=True, help="The earliest first."),
+        LIMIT,
+    )
+
+
+#: Of lists: what waits, and the history.
+BY_NEXT: Final = _sorted("next", "queued")
+BY_ACTIVITY: Final = _sorted("activity", "queued")
+
+#: Conditions of which the opposite is one, too.
+_EITHER_WAY: Final = frozenset({"hold", "success"})
 
 
 def with_options(options: tuple[_Decorator, ...]) -> _Decorator:
@@ -66,16 +84,46 @@ def given_conditions(values: Mapping[str, Any]) -> dict[str, object]:
     return {
         names.get(name, name): list(value) if isinstance(value, tuple) else value
         for name, value in values.items()
-        if value is not None and value != () and value is not False
-    } | ({"hold": values["hold"]} if values.get("hold") is not None else {})
+        if value is not None and value != () and (value is not False or name in _EITHER_WAY)
+    }
 
 
-def which_first(given: Mapping[str, Any]) -> str:
-    """What a list begins with."""
-    return "first" if given["ascending"] else "last"
+def given_moment(at: str | None, add: str | None) -> dict[str, object]:
+    """What the server is told of L{WHEN}."""
+    if (at is None) == (add is None):
+        raise click.UsageError("give --at or --add")
+    return {"at": at or "", "add": add or ""}
 
 
 # -- looking ------------------------------------------------------------------------
+
+
+def list_entries(
+    server: Server,
+    name: str,
+    columns: Columns,
+    given: Mapping[str, Any],
+    *,
+    limit: int,
+    nothing: str,
+) -> None:
+    """What the command C{name} of the server finds."""
+    print_table(
+        server,
+        server.call(name, {**given_conditions(given), "limit": limit}),
+        columns,
+        nothing=nothing,
+        limit=limit,
+        which="first" if given["ascending"] else "last",
+    )
+
+
+def show(server: Server, kind: str, number: int, *, raw: bool) -> None:
+    """A job or call of that number, or nothing but what it carries, octet by octet."""
+    if raw:
+        _print_raw(server, server.call(f"{kind}.dump", {"numbers": [number]}))
+    else:
+        show_entries(server, server.call(f"{kind}.show", {"numbers": [number]}))
 
 
 def show_entries(server: Server, entries: Iterator[dict[str, Any]]) -> None:
@@ -100,8 +148,7 @@ def show_entries(server: Server, entries: Iterator[dict[str, Any]]) -> None:
                 click.echo(f"    {printable(str(line))}")
 
 
-def print_raw(server: Server, entries: Iterator[dict[str, Any]]) -> None:
-    """Content, octet by octet."""
+def _print_raw(server: Server, entries: Iterator[dict[str, Any]]) -> None:
     for entry in entries:
         if server.as_json:
             print_json(entry)

@@ -9,18 +9,20 @@ import click
 from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, command
 from moxsmtp.admin.cli_chosen import (
+    BY_ACTIVITY,
+    BY_NEXT,
     CHOSEN,
-    SORTED,
+    WHEN,
     do_work,
     given_conditions,
+    given_moment,
+    list_entries,
     option,
-    print_raw,
-    show_entries,
+    show,
     span,
-    which_first,
     with_options,
 )
-from moxsmtp.admin.cli_table import Columns, print_table
+from moxsmtp.admin.cli_table import Columns
 from moxsmtp.queue.filter import EVENTS
 
 __all__ = ["hook"]
@@ -66,39 +68,19 @@ _RETIRED_COLUMNS: Final[Columns] = {
 
 
 @command(hook, "list", "moxsmtp hook list --event incoming --sort queued")
-@with_options(_WAITING)
-@click.option("--sort", type=click.Choice(["next", "queued"]), default="next", show_default=True)
-@with_options(SORTED)
+@with_options((*_WAITING, *BY_NEXT))
 def hook_list(server: Server, limit: int, **given: Any) -> None:
     """List the calls that wait, the latest first."""
-    entries = server.call("hook.list", {**given_conditions(given), "limit": limit})
-    print_table(
-        server,
-        entries,
-        _COLUMNS,
-        nothing="no such webhook call waits",
-        limit=limit,
-        which=which_first(given),
-    )
+    nothing = "no such webhook call waits"
+    list_entries(server, "hook.list", _COLUMNS, given, limit=limit, nothing=nothing)
 
 
 @command(hook, "retired", "moxsmtp hook retired --account alice --activity '>-1h'")
-@with_options((*_WHOSE, span("--activity", "Left then.", "last_activity")))
-@click.option(
-    "--sort", type=click.Choice(["activity", "queued"]), default="activity", show_default=True
-)
-@with_options(SORTED)
+@with_options((*_WHOSE, span("--activity", "Left then.", "last_activity"), *BY_ACTIVITY))
 def hook_retired(server: Server, limit: int, **given: Any) -> None:
     """List calls that were made, given up or cancelled, as long as their account keeps that."""
-    entries = server.call("hook.retired", {**given_conditions(given), "limit": limit})
-    print_table(
-        server,
-        entries,
-        _RETIRED_COLUMNS,
-        nothing="the history has no such webhook call",
-        limit=limit,
-        which=which_first(given),
-    )
+    nothing = "the history has no such webhook call"
+    list_entries(server, "hook.retired", _RETIRED_COLUMNS, given, limit=limit, nothing=nothing)
 
 
 @command(hook, "show", "moxsmtp hook show 5 --raw")
@@ -106,25 +88,18 @@ def hook_retired(server: Server, limit: int, **given: Any) -> None:
 @click.option("--raw", is_flag=True, help="Nothing but what it tells: JSON, octet by octet.")
 def hook_show(server: Server, number: int, *, raw: bool) -> None:
     """Show call ID with all attempts and answers, from the queue or its history."""
-    if raw:
-        print_raw(server, server.call("hook.dump", {"numbers": [number]}))
-    else:
-        show_entries(server, server.call("hook.show", {"numbers": [number]}))
+    show(server, "hook", number, raw=raw)
 
 
 @command(hook, "schedule", "moxsmtp hook schedule --at now --account alice")
-@with_options(_MEANT)
-@click.option("--at", metavar="TIME", help="The next attempt: now, 2h, 2026-01-31T12:00:00Z.")
-@click.option("--add", metavar="DURATION", help="Added to the next attempt: 30m, 1d, -2h.")
+@with_options((*_MEANT, *WHEN))
 def hook_schedule(server: Server, at: str | None, add: str | None, **given: Any) -> None:
     """
     Set the time of the next attempt, or put it off.
 
     A negative duration is given as --add=-2h.
     """
-    if (at is None) == (add is None):
-        raise click.UsageError("give --at or --add")
-    _work(server, "schedule", "scheduled", given, at=at or "", add=add or "")
+    _work(server, "schedule", "scheduled", given, **given_moment(at, add))
 
 
 @command(hook, "cancel", "moxsmtp hook cancel --event delivered --dry-run")

@@ -9,16 +9,19 @@ import click
 from moxsmtp.admin import display
 from moxsmtp.admin.cli_base import Server, command, print_json
 from moxsmtp.admin.cli_chosen import (
+    BY_ACTIVITY,
+    BY_NEXT,
     CHOSEN,
-    SORTED,
+    WHEN,
     counted,
     do_work,
     given_conditions,
+    given_moment,
+    list_entries,
     option,
-    print_raw,
+    show,
     show_entries,
     span,
-    which_first,
     with_options,
 )
 from moxsmtp.admin.cli_table import Columns, print_table
@@ -86,59 +89,34 @@ _RETIRED_COLUMNS: Final[Columns] = {
 
 
 @command(queue, "list", "moxsmtp queue list --to @example.org --sort queued")
-@with_options(_WAITING)
-@click.option("--sort", type=click.Choice(["next", "queued"]), default="next", show_default=True)
-@with_options(SORTED)
+@with_options((*_WAITING, *BY_NEXT))
 def queue_list(server: Server, limit: int, **given: Any) -> None:
     """List the jobs of the queue, the latest first."""
-    entries = server.call("queue.list", {**given_conditions(given), "limit": limit})
-    print_table(
-        server,
-        entries,
-        _COLUMNS,
-        nothing="no such job waits",
-        limit=limit,
-        which=which_first(given),
-    )
+    nothing = "no such job waits"
+    list_entries(server, "queue.list", _COLUMNS, given, limit=limit, nothing=nothing)
 
 
 @command(retired, "list", "moxsmtp retired list --failed --account alice")
 @with_options(_WHOSE)
 @click.option("--delivered/--failed", "success", default=None, help="Only those.")
-@with_options((span("--activity", "Left then.", "last_activity"),))
-@click.option(
-    "--sort", type=click.Choice(["activity", "queued"]), default="activity", show_default=True
-)
-@with_options(SORTED)
+@with_options((span("--activity", "Left then.", "last_activity"), *BY_ACTIVITY))
 def retired_list(server: Server, limit: int, **given: Any) -> None:
     """List what has left the queue, the latest first."""
-    arguments = {**given_conditions(given), "limit": limit}
-    if given["success"] is not None:
-        arguments["success"] = given["success"]
-    print_table(
-        server,
-        server.call("retired.list", arguments),
-        _RETIRED_COLUMNS,
-        nothing="the history has no such job",
-        limit=limit,
-        which=which_first(given),
-    )
+    nothing = "the history has no such job"
+    list_entries(server, "retired.list", _RETIRED_COLUMNS, given, limit=limit, nothing=nothing)
 
 
 @command(queue, "show", "moxsmtp queue show 5")
 @click.argument("number", metavar="ID", type=int)
 @click.option("--raw", is_flag=True, help="Nothing but the message, octet by octet.")
-def queueshow_entries(server: Server, number: int, *, raw: bool) -> None:
+def queue_show(server: Server, number: int, *, raw: bool) -> None:
     """Show job ID with all attempts, from the queue or its history."""
-    if raw:
-        print_raw(server, server.call("queue.dump", {"numbers": [number]}))
-    else:
-        show_entries(server, server.call("queue.show", {"numbers": [number]}))
+    show(server, "queue", number, raw=raw)
 
 
 @command(retired, "show", "moxsmtp retired show 5")
 @click.argument("number", metavar="ID", type=int)
-def retiredshow_entries(server: Server, number: int) -> None:
+def retired_show(server: Server, number: int) -> None:
     """Show job ID of the history with all attempts."""
     show_entries(server, server.call("retired.show", {"numbers": [number]}))
 
@@ -167,18 +145,14 @@ def queue_release(server: Server, **given: Any) -> None:
 
 
 @command(queue, "schedule", "moxsmtp queue schedule --at now 5 6")
-@with_options(_CHOSEN)
-@click.option("--at", metavar="TIME", help="The next attempt: now, 2h, 2026-01-31T12:00:00Z.")
-@click.option("--add", metavar="DURATION", help="Added to the next attempt: 30m, 1d, -2h.")
+@with_options((*_CHOSEN, *WHEN))
 def queue_schedule(server: Server, at: str | None, add: str | None, **given: Any) -> None:
     """
     Set the time of the next attempt, or put it off.
 
     A negative duration is given as --add=-2h.
     """
-    if (at is None) == (add is None):
-        raise click.UsageError("give --at or --add")
-    _work(server, "schedule", "scheduled", given, at=at or "", add=add or "")
+    _work(server, "schedule", "scheduled", given, **given_moment(at, add))
 
 
 @command(queue, "transport", "moxsmtp queue transport smarthost --to @example.org")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-from moxsmtp.admin.arguments import limit_of, numbers_of, text_of
+from moxsmtp.admin.arguments import numbers_of, text_of
 from moxsmtp.admin.control import Command, CommandFailed, Send
 from moxsmtp.admin.entries import hook_entry, retired_hook_entry
 from moxsmtp.admin.ports import AccountAdmin, HookAdmin
@@ -17,8 +18,7 @@ from moxsmtp.admin.selection import (
     Work,
     account_name_of,
     ids_of,
-    order_of,
-    paged,
+    listed,
     schedule_of,
     span_of,
 )
@@ -58,30 +58,12 @@ class HookCommands:
     # -- looking --
 
     async def _list(self, arguments: Mapping[str, Any], send: Send) -> None:
-        wanted, order = self._filter(arguments), order_of(arguments)
-
-        async def page(numbers: Sequence[int]) -> None:
-            for entry in await self._entries(numbers):
-                await send(entry)
-
-        await paged(
-            limit_of(arguments),
-            lambda after, limit: self._hooks.find_hooks(wanted, order, after=after, limit=limit),
-            page,
-        )
+        find = partial(self._hooks.find_hooks, self._filter(arguments))
+        await listed(arguments, send, find, self._entries)
 
     async def _retired(self, arguments: Mapping[str, Any], send: Send) -> None:
-        wanted, order = self._retired_filter(arguments), order_of(arguments)
-
-        async def page(numbers: Sequence[int]) -> None:
-            for retired in await self._hooks.retired_hooks(numbers):
-                await send(retired_hook_entry(retired))
-
-        await paged(
-            limit_of(arguments),
-            lambda after, limit: self._hooks.find_retired(wanted, order, after=after, limit=limit),
-            page,
-        )
+        find = partial(self._hooks.find_retired, self._retired_filter(arguments))
+        await listed(arguments, send, find, self._retired_entries)
 
     async def _show(self, arguments: Mapping[str, Any], send: Send) -> None:
         found = await self._one(arguments)
@@ -106,6 +88,9 @@ class HookCommands:
 
     async def _entries(self, numbers: Sequence[int]) -> Sequence[Mapping[str, object]]:
         return [hook_entry(hook) for hook in await self._hooks.hooks(numbers)]
+
+    async def _retired_entries(self, numbers: Sequence[int]) -> Sequence[Mapping[str, object]]:
+        return [retired_hook_entry(hook) for hook in await self._hooks.retired_hooks(numbers)]
 
     # -- changing --
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from moxsmtp.admin.arguments import (
-    limit_of,
     maybe_boolean_of,
     numbers_of,
     text_of,
@@ -22,8 +22,7 @@ from moxsmtp.admin.selection import (
     Work,
     account_name_of,
     ids_of,
-    order_of,
-    paged,
+    listed,
     schedule_of,
     span_of,
 )
@@ -85,17 +84,8 @@ class QueueCommands:
     # -- looking --
 
     async def _list(self, arguments: Mapping[str, Any], send: Send) -> None:
-        wanted, order = self._job_filter(arguments), order_of(arguments)
-
-        async def page(numbers: Sequence[int]) -> None:
-            for entry in await self._entries(numbers):
-                await send(entry)
-
-        await paged(
-            limit_of(arguments),
-            lambda after, limit: self._queue.find_jobs(wanted, order, after=after, limit=limit),
-            page,
-        )
+        find = partial(self._queue.find_jobs, self._job_filter(arguments))
+        await listed(arguments, send, find, self._entries)
 
     async def _show(self, arguments: Mapping[str, Any], send: Send) -> None:
         (number,) = numbers_of(arguments, most=1)
@@ -123,17 +113,8 @@ class QueueCommands:
             offset += len(octets)
 
     async def _retired_list(self, arguments: Mapping[str, Any], send: Send) -> None:
-        wanted, order = self._retired_filter(arguments), order_of(arguments)
-
-        async def page(numbers: Sequence[int]) -> None:
-            for retired in await self._queue.retired_jobs(numbers):
-                await send(retired_entry(retired))
-
-        await paged(
-            limit_of(arguments),
-            lambda after, limit: self._queue.find_retired(wanted, order, after=after, limit=limit),
-            page,
-        )
+        find = partial(self._queue.find_retired, self._retired_filter(arguments))
+        await listed(arguments, send, find, self._retired_entries)
 
     async def _retired_show(self, arguments: Mapping[str, Any], send: Send) -> None:
         (number,) = numbers_of(arguments, most=1)
@@ -183,6 +164,9 @@ class QueueCommands:
 
     async def _entries(self, numbers: Sequence[int]) -> Sequence[Mapping[str, object]]:
         return [job_entry(job) for job in await self._queue.jobs(numbers)]
+
+    async def _retired_entries(self, numbers: Sequence[int]) -> Sequence[Mapping[str, object]]:
+        return [retired_entry(job) for job in await self._queue.retired_jobs(numbers)]
 
     # -- conditions --
 

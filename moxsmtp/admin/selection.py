@@ -18,6 +18,7 @@ from moxsmtp.admin.arguments import (
     account_of,
     boolean_of,
     joined,
+    limit_of,
     numbers_of,
     text_of,
 )
@@ -38,12 +39,15 @@ from moxsmtp.queue.filter import (
 from moxsmtp.store.pages import Found
 
 __all__ = [
-    "Selectable", "Work", "account_name_of", "ids_of", "order_of", "paged", "schedule_of",
+    "Selectable", "Work", "account_name_of", "ids_of", "listed", "order_of", "schedule_of",
     "span_of",
 ]  # fmt: skip
 
 #: Places in a list that are found at once.
 _FOUND: Final = 5000
+
+#: Tells of some, by their numbers, what they are.
+Entries = Callable[[Sequence[int]], Awaitable[Sequence[Mapping[str, object]]]]
 
 F = TypeVar("F", bound=JobFilter | HookFilter)
 F_contra = TypeVar("F_contra", bound=JobFilter | HookFilter, contravariant=True)
@@ -111,18 +115,25 @@ def _bounded(delay: timedelta | None) -> timedelta:
 # -- looking ------------------------------------------------------------------------
 
 
-async def paged(
-    limit: int,
-    find: Callable[[Found | None, int], Awaitable[Sequence[Found]]],
-    page: Callable[[Sequence[int]], Awaitable[None]],
-) -> None:
+class Find(Protocol):
+    """Where things stand in a list."""
+
+    def __call__(
+        self, order: Order, /, *, after: Found | None, limit: int
+    ) -> Awaitable[Sequence[Found]]:
+        """@param after: The last one of the page before this."""
+
+
+async def listed(arguments: Mapping[str, Any], send: Send, find: Find, entries: Entries) -> None:
     """Find places, many at once for they are small, and tell what stands there."""
+    order, limit = order_of(arguments), limit_of(arguments)
     after: Found | None = None
     while limit > 0:
         step = min(limit, _FOUND)
-        found = await find(after, step)
+        found = await find(order, after=after, limit=step)
         for start in range(0, len(found), PAGE):
-            await page([each.id for each in found[start : start + PAGE]])
+            for entry in await entries([each.id for each in found[start : start + PAGE]]):
+                await send(entry)
         if len(found) < step:
             return
         limit -= step
@@ -149,13 +160,12 @@ class Work(Generic[F]):
         self,
         queue: Selectable[F],
         everything: F,
-        entries: Callable[[Sequence[int]], Awaitable[Sequence[Mapping[str, object]]]],
+        entries: Entries,
         *,
         noun: str,
     ) -> None:
         """
         @param everything: No condition at all.
-        @param entries: Tells of some what they are.
         @param noun: What one of them is called.
         """
         self._queue = queue

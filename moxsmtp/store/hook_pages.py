@@ -20,7 +20,7 @@ from moxsmtp.store.pages import (
     bounds,
     numbered,
     placed,
-    search,
+    searches,
     within,
 )
 from moxsmtp.store.schema import hook, retired_hook
@@ -37,28 +37,14 @@ def _conditions(table: Table, activity: Column[Any]) -> list[Any]:
     ]
 
 
-_EITHER: Final = (False, True)
-_ORDERS: Final = [Order(submitted, ascending) for submitted in _EITHER for ascending in _EITHER]
-
 _HOOK: Final = _conditions(hook, hook.c.next_attempt)
-_HOOKS: Final = {
-    order: search(
-        hook,
-        _HOOK,
-        hook.c.submitted if order.by_queued else hook.c.next_attempt,
-        ascending=order.ascending,
-    )
-    for order in _ORDERS
-}
-_RETIRED: Final = {
-    order: search(
-        retired_hook,
-        _conditions(retired_hook, retired_hook.c.last_activity),
-        retired_hook.c.submitted if order.by_queued else retired_hook.c.last_activity,
-        ascending=order.ascending,
-    )
-    for order in _ORDERS
-}
+_HOOKS: Final = searches(hook, _HOOK, queued=hook.c.submitted, activity=hook.c.next_attempt)
+_RETIRED: Final = searches(
+    retired_hook,
+    _conditions(retired_hook, retired_hook.c.last_activity),
+    queued=retired_hook.c.submitted,
+    activity=retired_hook.c.last_activity,
+)
 _NUMBERS: Final = numbered(hook, _HOOK)
 _ONE: Final = select(hook).where(hook.c.id == bindparam("id"))
 _ONE_RETIRED: Final = select(retired_hook).where(retired_hook.c.id == bindparam("id"))

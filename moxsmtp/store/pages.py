@@ -21,7 +21,7 @@ from moxsmtp.store.database import Database
 from moxsmtp.store.transaction import Transaction
 
 __all__ = [
-    "Found", "Pages", "any_or", "before_all", "bounds", "numbered", "placed", "search", "walk",
+    "Found", "Pages", "any_or", "before_all", "bounds", "numbered", "placed", "searches", "walks",
     "within",
 ]  # fmt: skip
 
@@ -32,6 +32,10 @@ _LAST: Final = 2**62
 
 #: Rows that are compared at once.
 _STEP: Final = 5000
+
+_ORDERS: Final = [
+    Order(by_queued, ascending) for by_queued in (False, True) for ascending in (False, True)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +79,38 @@ def bounds(name: str, span: Span) -> Mapping[str, object]:
     }
 
 
-def search(
+def searches(
     table: Table,
-    conditions: Iterable[Any],
+    conditions: Sequence[Any],
+    *compared: Column[Any],
+    queued: Column[Any],
+    activity: Column[Any],
+) -> Mapping[Order, Executable]:
+    """
+    A page of a search, for each order.
+
+    @param compared: Read as well, for conditions that are looked at here.
+    """
+    return {
+        order: _search(
+            table,
+            conditions,
+            queued if order.by_queued else activity,
+            *compared,
+            ascending=order.ascending,
+        )
+        for order in _ORDERS
+    }
+
+
+def _search(
+    table: Table,
+    conditions: Sequence[Any],
     key: Column[Any],
     *compared: Column[Any],
     ascending: bool,
 ) -> Executable:
-    """
-    A page of a search, sorted by sums for the reason given above.
-
-    @param compared: Read as well, for conditions that are looked at here.
-    """
+    """Sorted by sums for the reason given above."""
     columns = (key + 0, table.c.id + 0)
     last = tuple_(bindparam("key", type_=BigInteger), bindparam("id", type_=BigInteger))
     return (
@@ -97,8 +121,12 @@ def search(
     )
 
 
-def walk(table: Table, key: Column[Any], *, ascending: bool) -> Executable:
-    """A page of everything, along an index."""
+def walks(table: Table, key: Column[Any]) -> Mapping[bool, Executable]:
+    """A page of everything, along an index, by whether that is ascending."""
+    return {ascending: _walk(table, key, ascending=ascending) for ascending in (False, True)}
+
+
+def _walk(table: Table, key: Column[Any], *, ascending: bool) -> Executable:
     place = tuple_(key, table.c.id)
     last = tuple_(bindparam("key", type_=BigInteger), bindparam("id", type_=BigInteger))
     return (

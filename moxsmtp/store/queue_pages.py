@@ -35,8 +35,8 @@ from moxsmtp.store.pages import (
     bounds,
     numbered,
     placed,
-    search,
-    walk,
+    searches,
+    walks,
     within,
 )
 from moxsmtp.store.schema import job, retired_job
@@ -69,37 +69,25 @@ def _conditions(table: Table, activity: Column[Any], state: Column[Any]) -> list
     ]
 
 
-_EITHER: Final = (False, True)
-_ORDERS: Final = [Order(queued, ascending) for queued in _EITHER for ascending in _EITHER]
-
 _JOB: Final = _conditions(job, job.c.next_attempt, job.c.hold)
-_JOBS: Final = {
-    order: search(
-        job,
-        _JOB,
-        job.c.queued if order.by_queued else job.c.next_attempt,
-        job.c.mail_from,
-        job.c.rcpt_to,
-        ascending=order.ascending,
-    )
-    for order in _ORDERS
-}
-_ALL_JOBS: Final = {up: walk(job, job.c.next_attempt, ascending=up) for up in _EITHER}
-_RETIRED: Final = {
-    order: search(
-        retired_job,
-        _conditions(retired_job, retired_job.c.last_activity, retired_job.c.success),
-        retired_job.c.queued if order.by_queued else retired_job.c.last_activity,
-        retired_job.c.mail_from,
-        retired_job.c.rcpt_to,
-        ascending=order.ascending,
-    )
-    for order in _ORDERS
-}
-_ALL_RETIRED: Final = {
-    up: walk(retired_job, retired_job.c.last_activity, ascending=up) for up in _EITHER
-}
-
+_JOBS: Final = searches(
+    job,
+    _JOB,
+    job.c.mail_from,
+    job.c.rcpt_to,
+    queued=job.c.queued,
+    activity=job.c.next_attempt,
+)
+_ALL_JOBS: Final = walks(job, job.c.next_attempt)
+_RETIRED: Final = searches(
+    retired_job,
+    _conditions(retired_job, retired_job.c.last_activity, retired_job.c.success),
+    retired_job.c.mail_from,
+    retired_job.c.rcpt_to,
+    queued=retired_job.c.queued,
+    activity=retired_job.c.last_activity,
+)
+_ALL_RETIRED: Final = walks(retired_job, retired_job.c.last_activity)
 _NUMBERS: Final = numbered(job, _JOB, job.c.mail_from, job.c.rcpt_to)
 _ONE: Final = select(job).where(job.c.id == bindparam("id"))
 _ONE_RETIRED: Final = select(retired_job).where(retired_job.c.id == bindparam("id"))
