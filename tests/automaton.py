@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Iterable, Iterator
@@ -26,9 +27,25 @@ _COPIES: Final = 3
 #: Ways through an expression that read nothing; one with more has to be rewritten.
 _WAYS: Final = 5000
 
+#: The same of octets.
+_OCTETS: Final = _LETTERS[:256]
+
 _REPEATS: Final = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
 
 _Mask = int
+
+
+@functools.cache
+def _range(low: int, high: int, *, are_octets: bool, ignores_case: bool) -> _Mask:
+    """The characters from one to another."""
+    mask = 0
+    for at, letter in enumerate(_OCTETS if are_octets else _LETTERS):
+        forms = {letter}
+        if ignores_case:
+            forms |= {letter.lower(), letter.upper(), letter.swapcase(), letter.casefold()}
+        if any(len(form) == 1 and low <= ord(form) <= high for form in forms):
+            mask |= 1 << at
+    return mask
 
 
 class Unreadable(ValueError):
@@ -83,7 +100,7 @@ class Automaton:
     def __init__(self, pattern: re.Pattern[Any], *, searches: bool) -> None:
         self._flags = pattern.flags
         is_bytes = isinstance(pattern.pattern, bytes)
-        self.letters = _LETTERS[:256] if is_bytes else _LETTERS
+        self.letters = _OCTETS if is_bytes else _LETTERS
         self.all: _Mask = (1 << len(self.letters)) - 1
         self.places: list[_Place] = []
         self.looks_back = False
@@ -238,17 +255,13 @@ class Automaton:
         if kind is sre.CATEGORY:
             return self._category(value, flags)
         low, high = value if kind is sre.RANGE else (value, value)
-        mask = 0
-        for at, letter in enumerate(self.letters):
-            forms = {letter}
-            if flags & re.IGNORECASE:
-                forms |= {letter.lower(), letter.upper(), letter.swapcase(), letter.casefold()}
-            if any(len(form) == 1 and low <= ord(form) <= high for form in forms):
-                mask |= 1 << at
-        if not mask:
-            # Of characters that nothing here stands for, any may be one.
-            return self._mask(_LETTERS[256:])
-        return mask
+        mask = _range(
+            *(low, high),
+            are_octets=self.letters is _OCTETS,
+            ignores_case=bool(flags & re.IGNORECASE),
+        )
+        # Of characters that nothing here stands for, any may be one.
+        return mask or self._mask(_LETTERS[256:])
 
     def _category(self, category: Any, flags: int) -> _Mask:
         is_ascii = bool(flags & re.ASCII) or len(self.letters) == 256

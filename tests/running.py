@@ -257,21 +257,25 @@ class RunningCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        """A folder, with the data of a server that nothing has happened to, and a reactor."""
+        """A folder and a reactor."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        data = DataFolder(self.folder / "data")
-        data.path.mkdir(mode=0o700)
-        put_empty(data.database)
         self.reactor = StillReactor()
 
     def settings(self, **others: Any) -> Settings:
-        """Of a server with one account, alice, and port 25 on a port of the system's choice."""
+        """
+        Of a server with one account, alice, and port 25 on a port of the system's choice,
+        to which nothing has happened.
+        """
+        data = DataFolder(self.folder / "data")
+        if not data.path.exists():
+            data.path.mkdir(mode=0o700)
+            put_empty(data.database)
         chosen: dict[str, Any] = {
             "hostname": parse_domain("mx.ours.example"),
             "postmaster": "alice",
-            "data_directory": str(self.folder / "data"),
+            "data_directory": str(data.path),
             "listeners": (
                 ListenerSettings(
                     name="public",

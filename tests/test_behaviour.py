@@ -51,8 +51,11 @@ def docstrings() -> Sequence[tuple[str, str]]:
     """Every test function, as C{file:line}, and its docstring."""
     found = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+        pending: list[ast.stmt] = ast.parse(path.read_text("utf-8")).body
+        for node in pending:
+            if isinstance(node, ast.ClassDef):
+                pending += node.body
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
                 "test_"
             ):
                 place = f"{path.relative_to(ROOT)}:{node.lineno}"

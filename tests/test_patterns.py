@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -34,13 +35,16 @@ class Use:
     whole: bool
 
 
-def _modules() -> Iterator[tuple[str, ast.Module]]:
+@functools.cache
+def _modules() -> Sequence[tuple[str, ast.Module]]:
+    found = []
     for path in sorted(_ROOT.rglob("*.py")):
         parts = path.relative_to(_ROOT.parent).with_suffix("").parts
         # Migrations are run by Alembic alone, and read nothing.
         if parts[-1] != "__main__" and "migrations" not in parts:
             name = ".".join(parts).removesuffix(".__init__")
-            yield name, ast.parse(path.read_text("utf-8"))
+            found.append((name, ast.parse(path.read_text("utf-8"))))
+    return found
 
 
 def _is_pattern(annotation: ast.expr | None) -> bool:
@@ -61,7 +65,7 @@ def _asked(tree: ast.AST) -> dict[str, set[tuple[bool, bool]]]:
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
             names = {each.arg for each in function.args.args if _is_pattern(each.annotation)}
-            for node in ast.walk(function):
+            for node in ast.walk(function) if names else ():
                 if isinstance(node, ast.Name) and node.id in names:
                     given |= called.get(id(node), {_ANYWHERE})
     handed = {
@@ -204,6 +208,8 @@ class PatternTests(SynchronousTestCase):
             for function in ast.walk(tree)
             if isinstance(function, ast.FunctionDef)
             for node in ast.walk(function)
-            if isinstance(node, ast.Attribute) and ast.unparse(node) == "re.compile"
+            if isinstance(node, ast.Attribute)
+            and node.attr == "compile"
+            and ast.unparse(node) == "re.compile"
         }
         self.assertEqual({("moxsmtp.message.header", "_named")}, made)
