@@ -10,6 +10,8 @@ import enum
 from collections.abc import Sequence
 from typing import Final
 
+from moxsmtp.dns.asking import Asking
+from moxsmtp.dns.memory import Memory
 from moxsmtp.dns.records import MX, LookupFailed, Question, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain
@@ -33,10 +35,26 @@ class Reachability(enum.Enum):
     UNKNOWN = enum.auto()
 
 
-async def reachability(resolver: IResolver, domain: Domain) -> Reachability:
-    """Ask for the domain's MX hosts, and for their addresses until one is found (S-65)."""
+async def reachability(
+    resolver: IResolver, domain: Domain, *, memory: Memory[Reachability] | None = None
+) -> Reachability:
+    """
+    Ask for the domain's MX hosts, and for their addresses until one is found (S-65).
+
+    @param memory: Of the domains before; L{None}: nothing is kept.
+    """
+    asking = Asking(resolver)
+    found = None if memory is None else memory.recall(domain.ascii, asking.at_once)
+    if found is None:
+        found = await _looked_for(asking, domain)
+        if memory is not None:
+            memory.keep(domain.ascii, asking.read, found)
+    return found
+
+
+async def _looked_for(asking: Asking, domain: Domain) -> Reachability:
     try:
-        answer = await resolver.lookup(Question(domain.ascii, RRType.MX))
+        answer = await asking.answer(Question(domain.ascii, RRType.MX))
     except LookupFailed:
         return Reachability.UNKNOWN
     records = [record for record in answer.records if isinstance(record, MX)]
@@ -44,15 +62,15 @@ async def reachability(resolver: IResolver, domain: Domain) -> Reachability:
         return Reachability.NULL_MX
     records.sort(key=lambda record: record.preference)
     hosts = [record.host for record in records if record.host] or [domain.ascii]
-    return await _any_address(resolver, hosts[:_MOST_HOSTS])
+    return await _any_address(asking, hosts[:_MOST_HOSTS])
 
 
-async def _any_address(resolver: IResolver, hosts: Sequence[str]) -> Reachability:
+async def _any_address(asking: Asking, hosts: Sequence[str]) -> Reachability:
     failed = False
     for host in dict.fromkeys(hosts):
         for rrtype in (RRType.A, RRType.AAAA):
             try:
-                answer = await resolver.lookup(Question(host, rrtype))
+                answer = await asking.answer(Question(host, rrtype))
             except LookupFailed:
                 failed = True
             else:

@@ -33,6 +33,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.dns": LANGUAGE,
     "moxsmtp.dns.records": LANGUAGE,
     "moxsmtp.dns.settings": LANGUAGE,
+    "moxsmtp.dns.asking": CHECK,
     "moxsmtp.dns.cache": SHELL,
     "moxsmtp.dns.memory": CHECK,
     "moxsmtp.dns.packet": LANGUAGE,

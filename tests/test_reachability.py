@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxsmtp.dns.memory import Memory
 from moxsmtp.dns.records import MX, LookupFailed, Question, Record, RRType
 from moxsmtp.names import parse_domain
 from moxsmtp.reachability import Reachability, reachability
@@ -91,3 +92,40 @@ class ReachabilityTests(SynchronousTestCase):
         """A domain that lists a thousand servers does not have us ask for all of them."""
         self.found(mx(*[f"mx{number}.away.example" for number in range(1000)]))
         self.assertLess(len(self.resolver.asked), 50)
+
+
+class MemoryTests(SynchronousTestCase):
+    """With a L{Memory} of the domains before."""
+
+    def setUp(self) -> None:
+        self.resolver = MemoryResolver(mx("mx.away.example") | addresses("mx.away.example"))
+        self.memory = Memory[Reachability]()
+
+    def found(self) -> Reachability:
+        """What comes out; the resolver tells of this time only."""
+        self.resolver.asked.clear()
+        return self.successResultOf(
+            Deferred.fromCoroutine(
+                reachability(self.resolver, parse_domain(DOMAIN), memory=self.memory)
+            )
+        )
+
+    def test_same(self) -> None:
+        """What is found again comes from the same questions, each asked once."""
+        first, asked = self.found(), list(self.resolver.asked)
+        self.assertEqual((self.found(), self.resolver.asked), (first, asked))
+        self.assertEqual((first, len(asked)), (Reachability.REACHABLE, 2))
+
+    def test_changed(self) -> None:
+        """A change counts at once where answers may not be kept, and nothing is asked twice."""
+        self.found()
+        self.resolver.zone[ITSELF] = (MX(0, ""),)
+        self.assertIs(self.found(), Reachability.NULL_MX)
+        self.assertEqual(self.resolver.asked, [ITSELF])
+
+    def test_failure(self) -> None:
+        """A failure is not remembered, and takes the place of what was."""
+        self.found()
+        self.resolver.zone[ITSELF] = FAILS
+        self.assertIs(self.found(), Reachability.UNKNOWN)
+        self.assertEqual((len(self.memory), self.flushLoggedErrors()), (0, []))

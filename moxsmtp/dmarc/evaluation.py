@@ -19,6 +19,7 @@ from moxsmtp.dkim.result import Status as DKIMStatus
 from moxsmtp.dmarc.record import InvalidRecord, Mode, Policy, Record
 from moxsmtp.dmarc.result import Alignment, Result, Status
 from moxsmtp.dmarc.tree import Found, Tree, Walk, is_below
+from moxsmtp.dns.asking import Asking
 from moxsmtp.dns.memory import Memory
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import Domain
@@ -105,8 +106,8 @@ async def verify(
         return Result(Status.NONE)
     identifiers = tuple(_identifiers(spf, dkim))
     if len(domains) == 1:
-        return await _judge_one(Tree(resolver), domains[0], identifiers, memory)
-    tree = Tree(resolver)
+        return await _judge_one(Asking(resolver), domains[0], identifiers, memory)
+    tree = Tree(Asking(resolver))
     results = await _side_by_side(
         [
             (one, Deferred.fromCoroutine(_judge(tree.another(), one, identifiers)))
@@ -121,18 +122,18 @@ async def verify(
 
 
 async def _judge_one(
-    tree: Tree,
+    asking: Asking,
     author: Domain,
     identifiers: tuple[_Identifier, ...],
     memory: Memory[Result] | None,
 ) -> Result:
     """The only author.  Several have time limits, so more than the answers decides."""
     asked = author, identifiers
-    result = None if memory is None else memory.recall(asked, tree.at_once)
+    result = None if memory is None else memory.recall(asked, asking.at_once)
     if result is None:
-        result = await _judge(tree, author, identifiers)
+        result = await _judge(Tree(asking), author, identifiers)
         if memory is not None:
-            memory.keep(asked, tree.read, result)
+            memory.keep(asked, asking.read, result)
     return result
 
 

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from twisted.internet.defer import Deferred
-
 from moxsmtp.dmarc.record import InvalidRecord, PublicSuffix, Record, parse_record
 from moxsmtp.dmarc.result import Step
+from moxsmtp.dns.asking import Asking
 from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
-from moxsmtp.interfaces import IResolver
 from moxsmtp.names import MAXIMUM_DOMAIN
 
 __all__ = ["Found", "Tree", "Walk", "is_below"]
@@ -108,37 +106,20 @@ class Tree:
     The part of the DNS that one verification looks at: no name is asked twice.
 
     @ivar steps: What was asked and found, each name once, in order.
-    @ivar read: What was answered, in the order in which it was first wanted.
     """
 
-    __slots__ = ("_asked", "_looked", "_resolver", "read", "steps")
+    __slots__ = ("_asking", "_looked", "steps")
 
-    def __init__(self, resolver: IResolver) -> None:
+    def __init__(self, asking: Asking) -> None:
         self.steps: dict[str, Step] = {}
-        self.read: dict[Question, Answer | BaseException] = {}
-        self._resolver = resolver
-        self._asked: dict[Question, Deferred[Answer]] = {}
+        self._asking = asking
         self._looked: dict[str, _Looked] = {}
 
     def another(self) -> Tree:
         """One with steps of its own; what either has learnt, both know."""
-        tree = Tree(self._resolver)
+        tree = Tree(self._asking)
         tree._looked = self._looked
         return tree
-
-    def at_once(self, question: Question) -> Answer | None:
-        """The answer to what will be wanted anyhow; L{None}: it has to be waited for."""
-        asking = self._asked[question] = self._resolver.lookup(question)
-        return asking.result if asking.called and isinstance(asking.result, Answer) else None
-
-    async def _answer(self, question: Question) -> Answer:
-        asking = self._asked.pop(question, None) or self._resolver.lookup(question)
-        try:
-            answer = self.read[question] = await asking
-        except LookupFailed as error:
-            self.read[question] = error
-            raise
-        return answer
 
     async def walk(self, start: str) -> Walk:
         """Up from C{start}, to the top or to a record that says where an organization ends."""
@@ -176,7 +157,7 @@ class Tree:
             # must not go free because of it.
             return _Looked(Step(name, "too long for a name"), authentic=True)
         try:
-            answer = await self._answer(_question(name))
+            answer = await self._asking.answer(_question(name))
         except LookupFailed as error:
             problem = _shown(str(error)) or "the look-up failed"
             return _Looked(Step(name, problem), failure=problem)
@@ -188,7 +169,7 @@ class Tree:
         was validated, and why it cannot be told; then it counts as known.
         """
         try:
-            answer = await self._answer(Question(domain, RRType.A))
+            answer = await self._asking.answer(Question(domain, RRType.A))
         except LookupFailed as error:
             problem = _shown(str(error)) or "the look-up failed"
             self.steps[domain] = Step(domain, problem)

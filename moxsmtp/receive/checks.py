@@ -89,7 +89,9 @@ def dns_checks(
     def signatures(section: bytes, _authors: Sequence[Domain]) -> SignatureCheck:
         return dkim.Verifier(resolver, section, now=now(), is_public_suffix=is_public_suffix)
 
-    by_sender, by_author = Memory[SPFResult](), Memory[DMARCResult]()
+    by_sender = Memory[SPFResult](seconds=clock.seconds)
+    by_author = Memory[DMARCResult](seconds=clock.seconds)
+    by_domain = Memory[Reachability](seconds=clock.seconds)
     return Checks(
         iprev=lambda address: iprev.verify(resolver, address),
         spf=lambda identity, _authors: spf.verify(
@@ -99,5 +101,5 @@ def dns_checks(
         dmarc=lambda authors, sender, signed: dmarc.verify(
             resolver, authors, spf=sender, dkim=signed, clock=clock, memory=by_author
         ),
-        reachability=lambda domain: reachability(resolver, domain),
+        reachability=lambda domain: reachability(resolver, domain, memory=by_domain),
     )

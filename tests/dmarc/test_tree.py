@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxsmtp.dmarc.record import InvalidRecord, PublicSuffix, parse_record
 from moxsmtp.dmarc.result import Step
 from moxsmtp.dmarc.tree import Tree, Walk, is_below
+from moxsmtp.dns.asking import Asking
 from moxsmtp.dns.records import Answer, LookupFailed, Question, RRType
 from moxsmtp.testing import MemoryResolver
 from tests.dmarc.zones import FAILED, SilentResolver, asked, dmarc_zone
@@ -26,7 +27,7 @@ class TreeTestCase(SynchronousTestCase):
 
     def walk(self, resolver: MemoryResolver, start: str) -> Walk:
         """From C{start} up."""
-        return self.successResultOf(Deferred.fromCoroutine(Tree(resolver).walk(start)))
+        return self.successResultOf(Deferred.fromCoroutine(Tree(Asking(resolver)).walk(start)))
 
 
 class QuestionTests(TreeTestCase):
@@ -114,7 +115,7 @@ class QuestionTests(TreeTestCase):
     def test_shared(self) -> None:
         """Two walks ask for no name twice."""
         resolver = dmarc_zone({"example.com": PLAIN, "x.example.com": FAILED})
-        tree = Tree(resolver)
+        tree = Tree(Asking(resolver))
         for start in ("a.example.com", "b.example.com", "a.example.com", "x.example.com",
                       "y.x.example.com"):  # fmt: skip
             self.successResultOf(Deferred.fromCoroutine(tree.walk(start)))
@@ -124,7 +125,7 @@ class QuestionTests(TreeTestCase):
     def test_cancelled(self) -> None:
         """Whoever cancels a walk cancels its question."""
         resolver = SilentResolver()
-        walking = Deferred.fromCoroutine(Tree(resolver).walk("example.com"))
+        walking = Deferred.fromCoroutine(Tree(Asking(resolver)).walk("example.com"))
         walking.cancel()
         self.failureResultOf(walking, CancelledError)
         self.assertEqual(resolver.cancelled, [Question("_dmarc.example.com", RRType.TXT)])
@@ -245,7 +246,7 @@ class StepTests(TreeTestCase):
         self, zone: Mapping[str, str | bytes | Answer | LookupFailed], start: str
     ) -> list[Step]:
         """Of one walk."""
-        tree = Tree(dmarc_zone(zone))
+        tree = Tree(Asking(dmarc_zone(zone)))
         self.successResultOf(Deferred.fromCoroutine(tree.walk(start)))
         return list(tree.steps.values())
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.memory import Memory
@@ -101,3 +102,51 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(len(self.memory), 1)
         self.memory.keep("sender", {ONE: Answer((MX(1, "mx"),) * 129)}, "large")
         self.assertEqual(len(self.memory), 0)
+
+
+class UnaskedTests(SynchronousTestCase):
+    """L{Memory} with a clock: what was compared a moment ago is believed."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.memory = Memory[str](2, seconds=self.clock.seconds)
+        self.answer = FIRST
+        self.asked = 0
+        self.memory.keep("sender", {ONE: FIRST}, "good")
+
+    def lookup(self, _: Question) -> Answer:
+        """What the DNS says now."""
+        self.asked += 1
+        return self.answer
+
+    def times(self, seconds: float) -> int:
+        """How often the DNS was asked, so many seconds later."""
+        before = self.asked
+        self.clock.rightNow += seconds
+        self.assertEqual(self.memory.recall("sender", self.lookup), "good")
+        return self.asked - before
+
+    def test_compared_first(self) -> None:
+        """What was kept is compared once; then nobody asks for ten seconds."""
+        found = [self.times(seconds) for seconds in (5, 0, 9.5, 0.6, 9.5)]
+        self.assertEqual(found, [1, 0, 0, 1, 0])
+
+    def test_short_lived(self) -> None:
+        """An answer that may not be kept so long is asked for as soon as that is over."""
+        self.answer = replace(FIRST, ttl=2)
+        self.assertEqual([self.times(seconds) for seconds in (0, 1.9, 0.1)], [1, 0, 1])
+        self.answer = replace(FIRST, ttl=0)
+        self.assertEqual([self.times(seconds) for seconds in (2, 0, 0)], [1, 1, 1])
+
+    def test_set_back(self) -> None:
+        """A clock that is set back does not make it last."""
+        self.assertEqual([self.times(seconds) for seconds in (0, -500)], [1, 1])
+
+    def test_changed(self) -> None:
+        """A change is seen once it is asked for."""
+        self.times(0)
+        self.answer = SECOND
+        self.times(9)
+        self.clock.advance(1)
+        self.assertIsNone(self.memory.recall("sender", self.lookup))
