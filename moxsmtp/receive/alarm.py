@@ -27,6 +27,10 @@ class Alarm:
         self._heard = heard
         self._timer: IDelayedCall | None = None
 
+    def rings_by(self, moment: float) -> bool:
+        """Whether it will have rung at that time of the clock: then it need not be set."""
+        return self._timer is not None and self._timer.getTime() <= moment
+
     def set(self, seconds: float) -> None:
         """Ring after so many seconds, or before."""
         if self._timer is None:

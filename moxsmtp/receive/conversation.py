@@ -8,6 +8,7 @@ goes on; only being cancelled does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from twisted.internet.defer import CancelledError
@@ -41,6 +42,7 @@ from moxsmtp.smtp.commands import (
 )
 from moxsmtp.smtp.events import (
     ENDS,
+    UNANSWERED,
     Challenge,
     ChunkBegin,
     ChunkEnd,
@@ -325,15 +327,11 @@ class Conversation:
         """Count a reply and the time since its command; DATA's content is included (S-114)."""
         if reply.code in {334, 354}:
             return
-        verb = _verb(event)
         circumstances = self._circumstances
         circumstances.metrics.observe(
             "mox_smtpserver_command_duration_seconds",
             circumstances.clock.seconds() - self._begun,
-            kind=circumstances.kind,
-            cmd=verb.value.lower() if verb is not None else "(unknown)",
-            code=str(reply.code),
-            ecode=reply.enhanced_status or "",
+            **_labels(circumstances.kind, _verb(event), reply.code, reply.enhanced_status),
         )
 
     def panic(self, text: str, failure: Failure | None = None) -> None:
@@ -344,11 +342,18 @@ class Conversation:
                  log_failure=failure)  # fmt: skip
 
 
+@lru_cache(maxsize=512)
+def _labels(
+    kind: str, verb: Verb | None, code: int, enhanced_status: str | None
+) -> Mapping[str, str]:
+    """Of the metric of commands; few differ."""
+    return {
+        "kind": kind,
+        "cmd": "(unknown)" if verb is None else verb.lower(),
+        "code": str(code),
+        "ecode": enhanced_status or "",
+    }
+
+
 def _verb(event: Event) -> Verb | None:
-    match event:
-        case ChunkBegin() | Content():
-            return None
-        case Challenge() | LoginAttempt() | LoginProven() | SecretsRequest():
-            return Verb.AUTH
-        case _:
-            return event.verb
+    return None if isinstance(event, UNANSWERED) else event.verb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from twisted.logger import LogLevel
@@ -16,6 +17,18 @@ __all__ = ["explain", "organization"]
 
 _CLAIMED: Final = "SPF fails for {address}; {domain} claims, which may be true or not: {claim}"
 _UNEXPLAINED: Final = "SPF fails for {address}: {domain} does not let it send mail in its name"
+
+
+class _Later:
+    """Words that are put together when somebody reads the line: mostly, nobody does."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, words: Callable[[], str]) -> None:
+        self._words = words
+
+    def __str__(self) -> str:
+        return self._words()
 
 
 def explain(
@@ -47,15 +60,25 @@ def explain(
         LogLevel.debug,
         "DMARC of {author}: {status}, alignment {alignment}, policy {policy} of {policy_domain}, "
         "{rejection}; {organization}; asked: {walk}",
-        author=str(author.author),
-        status=author.status.value,
-        alignment=author.alignment.value,
-        policy=author.policy.value if author.policy else "none",
-        policy_domain=str(author.policy_domain or "nobody"),
+        author=author.author,
+        status=author.status,
+        alignment=author.alignment,
+        policy=author.policy or "none",
+        policy_domain=author.policy_domain or "nobody",
         rejection="asks for refusal" if author.rejects else "asks for no refusal",
-        organization=organization(author, organizational_domain(author.author)),
-        walk="; ".join(f"{step.name}: {step.outcome}" for step in author.walk) or "nothing",
+        organization=_Later(partial(_organization, author, author.author, organizational_domain)),
+        walk=_Later(partial(_walk, author)),
     )
+
+
+def _organization(
+    result: dmarc.Result, author: Domain, organizational_domain: Callable[[Domain], Domain]
+) -> str:
+    return organization(result, organizational_domain(author))
+
+
+def _walk(result: dmarc.Result) -> str:
+    return "; ".join(f"{step.name}: {step.outcome}" for step in result.walk) or "nothing"
 
 
 def organization(result: dmarc.Result, listed: Domain) -> str:

@@ -378,8 +378,10 @@ class ESMTPServer(Protocol):
 
     def _arm(self) -> None:
         """Look in time, and often enough to see that the listener got busy."""
-        wait = self._due() - self._entrance.clock.seconds()
-        self._alarm.set(min(wait, self._company.seconds.busy))
+        due = self._due()
+        if not self._alarm.rings_by(due):
+            wait = due - self._entrance.clock.seconds()
+            self._alarm.set(min(wait, self._company.seconds.busy))
 
     def _look(self) -> None:
         if self._closing:

@@ -61,6 +61,7 @@ class Challenge:
     """The next step of a SASL exchange; answer it with C{reply}, which is a 334."""
 
     reply: Reply
+    verb = Verb.AUTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class LoginAttempt:
 
     variant: str
     attempt: PasswordAttempt | CertificateAttempt
+    verb = Verb.AUTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class SecretsRequest:
 
     variant: str
     wanted: SecretsWanted
+    verb = Verb.AUTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class LoginProven:
 
     variant: str
     login: Login
+    verb = Verb.AUTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,17 @@ class AlarmTests(SynchronousTestCase):
         self.clock.pump([1] * 6)
         self.assertEqual(self.heard, [5])
 
+    def test_known(self) -> None:
+        """It tells whether it will have rung by some time, also if others move its timer."""
+        self.assertFalse(self.alarm.rings_by(100))
+        self.alarm.set(5)
+        found = [self.alarm.rings_by(moment) for moment in (4.9, 5, 9)]
+        self.assertEqual(found, [False, True, True])
+        self.clock.getDelayedCalls()[0].reset(7)
+        self.assertEqual([self.alarm.rings_by(moment) for moment in (6, 7)], [False, True])
+        self.clock.advance(7)
+        self.assertFalse(self.alarm.rings_by(100))
+
     def test_end(self) -> None:
         """Ended, it leaves no timer; that may be repeated."""
         self.alarm.set(1)
