@@ -29,8 +29,9 @@ _END: Final = re.compile(rb"\n(\r?\n)")
 # Lines that are no field, and what is folded under them, match nothing.
 _FIELD: Final = re.compile(rb"\n([!-9;-~]++[ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 
-# The b tag of a tag list: its value reaches up to the semicolon.
-_B_TAG: Final = re.compile(rb"(?:\A|;)[ \t\r\n]*+b[ \t\r\n]*+=([^;]*+)")
+# The b tag of a tag list that a semicolon was put before, for such a pattern is found
+# fast: its value reaches up to the next semicolon.
+_B_TAG: Final = re.compile(rb";[ \t\r\n]*+b[ \t\r\n]*+=([^;]*+)")
 
 
 class Section:
@@ -102,9 +103,9 @@ def without_signature(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
     A DKIM-Signature field, canonical, without what C{b=} says and without its
     line end.  RFC 6376 section 3.7.
     """
-    found = _B_TAG.search(value)
+    found = _B_TAG.search(b";" + value)
     if found is not None:
-        value = value[: found.start(1)] + value[found.end(1) :]
+        value = value[: found.start(1) - 1] + value[found.end(1) - 1 :]
     if relaxed:
         return _relaxed([(name, value.removesuffix(b"\n"))])[0][:-2]
     return b"%b:%b" % (name, value.removesuffix(b"\n").removesuffix(b"\r"))

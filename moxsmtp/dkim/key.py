@@ -38,6 +38,10 @@ _MAXIMUM_RECORD: Final = 8192
 _USUAL_RECORD: Final = 1600
 
 
+_PADDING: Final = PKCS1v15()
+_HASH: Final = SHA256()
+
+
 class InvalidKey(ValueError):
     """What was given holds no key; the text says why."""
 
@@ -69,7 +73,7 @@ class KeyRecord:
         """Whether the owner of the private key made C{signature} of C{octets}."""
         try:
             if isinstance(self.key, RSAPublicKey):
-                self.key.verify(signature, octets, PKCS1v15(), SHA256())
+                self.key.verify(signature, octets, _PADDING, _HASH)
             elif isinstance(self.key, Ed25519PublicKey):
                 digest = Hash(SHA256())
                 digest.update(octets)

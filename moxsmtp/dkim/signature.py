@@ -119,9 +119,11 @@ def parse_claim(tags: dict[bytes, bytes]) -> Claim:
     )
 
 
-def parse_signature(tags: dict[bytes, bytes]) -> Signature:
+def parse_signature(tags: dict[bytes, bytes], claim: Claim | None = None) -> Signature:
     """
     Read a field's tags.
+
+    @param claim: What L{parse_claim} has read of them, if that is known.
 
     C{t=} is read for its syntax and for C{x=}: clocks differ, so a time to
     come is no fault (RFC 6376 section 3.5 leaves it open).
@@ -138,8 +140,10 @@ def parse_signature(tags: dict[bytes, bytes]) -> Signature:
     header_relaxed, body_relaxed = _canonicalization(tags.get(b"c"))
     if b"q" in tags and "dns/txt" not in words(tags[b"q"]):
         raise InvalidSignature("unknown query method in q=")
-    domain = _domain(tags[b"d"])
-    selector = parse_selector(_text(tags[b"s"]))
+    claim = claim or Claim()
+    # What could not be read says why if it is read again.
+    domain = claim.domain or _domain(tags[b"d"])
+    selector = claim.selector or parse_selector(_text(tags[b"s"]))
     if len(_key_name(selector, domain)) > MAXIMUM_DOMAIN:
         raise InvalidSignature("s= and d= are too long for a name")
     return Signature(

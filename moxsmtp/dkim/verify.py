@@ -138,7 +138,7 @@ class Verifier:
             return Result(Status.PERMERROR, reason=str(error))
         claim = parse_claim(tags)
         try:
-            signature = self._signature(tags)
+            signature = self._signature(tags, claim)
         except InvalidSignature as error:
             return _result(claim, Status.PERMERROR, str(error))
         body = self._body.wanted(relaxed=signature.body_relaxed, limit=signature.limit)
@@ -152,8 +152,8 @@ class Verifier:
             raise InvalidTags("signature is longer than 16 kB")
         return parse_tags(value)
 
-    def _signature(self, tags: dict[bytes, bytes]) -> Signature:
-        signature = parse_signature(tags)
+    def _signature(self, tags: dict[bytes, bytes], claim: Claim) -> Signature:
+        signature = parse_signature(tags, claim)
         if signature.has_expired(self._now):
             raise InvalidSignature("signature has expired")
         if self._is_public_suffix(signature.domain):

@@ -73,7 +73,7 @@ def _usual(value: str) -> Mailbox | None:
     """
     The one entry of a usual list; L{None}: it takes a real reader.
 
-    A message's author is asked for more than once, and writes again.
+    Who writes, writes again.
     """
     match = _USUAL.fullmatch(value)
     if match is None or len(match["local"]) > MAXIMUM_LOCAL_PART:
@@ -136,6 +136,13 @@ def from_fields(header: Header) -> FromFields:
     fields = header.raw("From")
     if not fields:
         return FromFields(0, (), "", is_cut=False)
+    if len(fields) == 1 and len(fields[0]) <= _USUAL_LENGTH:
+        return _usual_field(fields[0])
+    return _read_from(fields)
+
+
+def _read_from(fields: Sequence[bytes]) -> FromFields:
+    """@param fields: One at least."""
     text = unfolded(fields[0][:MAXIMUM_FROM])
     found = parse_addresses(text, MAXIMUM_AUTHOR)
     is_cut = len(fields[0]) > MAXIMUM_FROM
@@ -145,6 +152,12 @@ def from_fields(header: Header) -> FromFields:
     if len(fields) > 1:
         text = unfolded(b", ".join(fields)[:MAXIMUM_FROM])
     return FromFields(len(fields), found, text, is_cut)
+
+
+@functools.lru_cache(maxsize=1024)
+def _usual_field(field: bytes) -> FromFields:
+    """A message's author is asked for more than once, and writes again."""
+    return _read_from((field,))
 
 
 def author_of(header: Header) -> Mailbox | None:

@@ -42,6 +42,8 @@ _NAME: Final = rb"[!-9;-~]"
 _FIELD: Final = re.compile(rb"\n(%s++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)" % _NAME)
 _NO_FIELD: Final = re.compile(rb"\n(?!%s++[ \t]*+:|[ \t])" % _NAME)
 _SPACE_BEFORE_COLON: Final = re.compile(rb"\n%s++[ \t]++:" % _NAME)
+# What either of them finds.
+_UNUSUAL: Final = re.compile(rb"\n(?!%s++:|[ \t])" % _NAME)
 
 # msg-id = "<" id-left "@" id-right ">", read loosely; RFC 5322 section 3.6.4.
 # Its length leaves room for a field name in a line of 998 octets.
@@ -127,12 +129,13 @@ class Header:
             found.append("header section is longer than 1 MiB")
         if self.lines[1:2] in {b" ", b"\t"}:
             found.append("header section begins with a folded line")
-        bad = _NO_FIELD.search(self.lines)
-        if bad is not None:
-            number = self.lines.count(b"\n", 0, bad.end())
-            found.append(f"line {number} of the header section is no header field")
-        if _SPACE_BEFORE_COLON.search(self.lines):
-            found.append("white space between a header field's name and its colon")
+        if _UNUSUAL.search(self.lines):
+            bad = _NO_FIELD.search(self.lines)
+            if bad is not None:
+                number = self.lines.count(b"\n", 0, bad.end())
+                found.append(f"line {number} of the header section is no header field")
+            if _SPACE_BEFORE_COLON.search(self.lines):
+                found.append("white space between a header field's name and its colon")
         if b"\0" in self.lines:
             found.append("NUL in the header section")
         return tuple(found)
