@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from moxsmtp import spf
 from moxsmtp.interfaces import Provenance, RequireTLS, Validation
@@ -12,6 +13,9 @@ from moxsmtp.receive.verification import Authentication
 from moxsmtp.smtp.address import Path
 
 __all__ = ["provenance", "requires_tls"]
+
+#: By the words of SPF and of DMARC's alignment.
+_VALIDATIONS: Final[Mapping[str, Validation]] = {one.value: one for one in Validation}
 
 
 def provenance(
@@ -35,11 +39,11 @@ def provenance(
             require_tls=require_tls,
         )
     result = authentication.spf
-    said = Validation(result.status.value)
+    said = _VALIDATIONS[result.status]
     return Provenance(
         hello=said if result.scope is spf.Scope.HELO else Validation.UNKNOWN,
         mail_from=said if result.scope is spf.Scope.MAIL_FROM else Validation.UNKNOWN,
-        author=Validation(authentication.dmarc.alignment.value) if domain else Validation.NONE,
+        author=_VALIDATIONS[authentication.dmarc.alignment] if domain else Validation.NONE,
         author_domain=domain,
         author_organization=organizational_domain(domain) if domain else None,
         dmarc=authentication.dmarc.status.value,

@@ -54,11 +54,11 @@ class Authentication:
 
 
 def _iprev_measured(metrics: IMetrics, result: iprev.Result, seconds: float) -> None:
-    metrics.observe("mox_iprev_lookup_total", seconds, status=result.status.value)
+    metrics.observe("mox_iprev_lookup_total", seconds, status=result.status)
 
 
 def _spf_measured(metrics: IMetrics, result: spf.Result, seconds: float) -> None:
-    metrics.observe("mox_spf_verify_duration_seconds", seconds, status=result.status.value)
+    metrics.observe("mox_spf_verify_duration_seconds", seconds, status=result.status)
 
 
 def _dkim_measured(metrics: IMetrics, results: dkim.Results, seconds: float) -> None:
@@ -68,7 +68,7 @@ def _dkim_measured(metrics: IMetrics, results: dkim.Results, seconds: float) -> 
             "mox_dkim_verify_duration_seconds",
             seconds,
             algorithm=algorithm,
-            status=one.status.value,
+            status=one.status,
         )
 
 
@@ -76,7 +76,7 @@ def _dmarc_measured(metrics: IMetrics, result: dmarc.Result, seconds: float) -> 
     metrics.observe(
         "mox_dmarc_verify_duration_seconds",
         seconds,
-        status=result.status.value,
+        status=result.status,
         reject="yes" if result.rejects else "no",
         # Every result is used: none is sampled out (RFC 9989 has no pct).
         use="yes",

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -129,7 +130,13 @@ def read_map(text: str) -> Mapping[str, str]:
 
 def write_domains(domains: Sequence[Domain]) -> str:
     """A list of A-labels."""
-    return _dump([domain.ascii for domain in domains]) if domains else "[]"
+    return _written_names(tuple([domain.ascii for domain in domains])) if domains else "[]"
+
+
+@lru_cache(maxsize=512)
+def _written_names(names: tuple[str, ...]) -> str:
+    """The same in all mail of a sender."""
+    return _dump(names)
 
 
 def read_domains(text: str) -> tuple[Domain, ...]:

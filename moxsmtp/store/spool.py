@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -177,7 +177,10 @@ class Spool:
 
     def finish(self) -> Deferred[Spooled]:
         """See L{ISpool.finish}."""
-        return Deferred.fromCoroutine(self._finish())
+        if self._file is None:
+            # Most content: there is nothing to wait for.
+            return succeed(self._finished_in_memory())
+        return Deferred.fromCoroutine(self._finish(self._file))
 
     def abort(self) -> None:
         """See L{ISpool.abort}."""
@@ -185,19 +188,20 @@ class Spool:
         if not self._custody:
             self._end(keep=False)
 
-    async def _finish(self) -> Spooled:
-        if self._file is None:
-            data = b"".join(self._pieces)
-            self._pieces = [data]
-            end = header_end(data)
-            header = data if end is None else data[:end]
-            spooled = Spooled(self._size, header, self._has_8bit, inline=data)
-        else:
-            header = await self._finish_file(self._file)
-            self._budget.charge(len(header))
-            self._charged = len(header)
-            name = self._file.final.name
-            spooled = Spooled(self._size, header, self._has_8bit, file=name)
+    def _finished_in_memory(self) -> Spooled:
+        data = b"".join(self._pieces)
+        self._pieces = [data]
+        end = header_end(data)
+        header = data if end is None else data[:end]
+        return self._handed_out(Spooled(self._size, header, self._has_8bit, inline=data))
+
+    async def _finish(self, file: IncomingFile) -> Spooled:
+        header = await self._finish_file(file)
+        self._budget.charge(len(header))
+        self._charged = len(header)
+        return self._handed_out(Spooled(self._size, header, self._has_8bit, file=file.final.name))
+
+    def _handed_out(self, spooled: Spooled) -> Spooled:
         self._spooled = spooled
         self._contents.finished(self, spooled)
         return spooled
