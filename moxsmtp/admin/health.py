@@ -30,21 +30,29 @@ _PATIENCE = 5
 _log = Logger()
 
 
-class _Text(Resource):
-    """A page that is made anew at each request."""
+class _Page(Resource):
+    """One that is made anew at each request, and has to be waited for."""
 
     isLeaf = True
+
+    def render_GET(self, request: Request) -> int:
+        answering = Deferred.fromCoroutine(self._answer(request))
+        _ = request.notifyFinish().addErrback(lambda _: answering.cancel())
+        # Cancelled: the client went away.  Anything else is a bug.
+        _ = answering.addErrback(_log_failure)
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Request) -> None:
+        raise NotImplementedError
+
+
+class _Text(_Page):
+    """What a function says."""
 
     def __init__(self, content_type: bytes, text: Callable[[], Awaitable[bytes]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # twisted.web is not annotated
         self._content_type = content_type
         self._text = text
-
-    def render_GET(self, request: Request) -> int:
-        answering = Deferred.fromCoroutine(self._answer(request))
-        _ = request.notifyFinish().addErrback(lambda _: answering.cancel())
-        _ = answering.addErrback(_log_failure)
-        return NOT_DONE_YET
 
     async def _answer(self, request: Request) -> None:
         text = await self._text()
@@ -54,22 +62,13 @@ class _Text(Resource):
         request.finish()
 
 
-class _Ready(Resource):
+class _Ready(_Page):
     """200 if every check is content, else 503 with what is wrong, a line each."""
-
-    isLeaf = True
 
     def __init__(self, checks: Mapping[str, Check], clock: IReactorTime) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # twisted.web is not annotated
         self._checks = checks
         self._clock = clock
-
-    def render_GET(self, request: Request) -> int:
-        answering = Deferred.fromCoroutine(self._answer(request))
-        _ = request.notifyFinish().addErrback(lambda _: answering.cancel())
-        # Cancelled: the client went away.  Anything else is a bug in a check.
-        _ = answering.addErrback(_log_failure)
-        return NOT_DONE_YET
 
     async def _answer(self, request: Request) -> None:
         asked = [Deferred.fromCoroutine(self._verdict(name)) for name in self._checks]
