@@ -328,10 +328,14 @@ class Conversation:
         if reply.code in {334, 354}:
             return
         circumstances = self._circumstances
+        command, code, status = _labels(_verb(event), reply.code, reply.enhanced_status)
         circumstances.metrics.observe(
             "mox_smtpserver_command_duration_seconds",
             circumstances.clock.seconds() - self._begun,
-            **_labels(circumstances.kind, _verb(event), reply.code, reply.enhanced_status),
+            kind=circumstances.kind,
+            cmd=command,
+            code=code,
+            ecode=status,
         )
 
     def panic(self, text: str, failure: Failure | None = None) -> None:
@@ -343,16 +347,9 @@ class Conversation:
 
 
 @lru_cache(maxsize=512)
-def _labels(
-    kind: str, verb: Verb | None, code: int, enhanced_status: str | None
-) -> Mapping[str, str]:
-    """Of the metric of commands; few differ."""
-    return {
-        "kind": kind,
-        "cmd": "(unknown)" if verb is None else verb.lower(),
-        "code": str(code),
-        "ecode": enhanced_status or "",
-    }
+def _labels(verb: Verb | None, code: int, enhanced_status: str | None) -> tuple[str, str, str]:
+    """Of a command and its reply, for the metric of commands; few differ."""
+    return "(unknown)" if verb is None else verb.lower(), str(code), enhanced_status or ""
 
 
 def _verb(event: Event) -> Verb | None:

@@ -39,4 +39,13 @@ class SessionLog:
         if client.login is not None:
             fields["username"] = client.login.address
         self._last = now
-        _log.emit(level, text, **fields)
+        # What Logger.emit makes, which also sorts all levels to see that this is one.
+        fields.update(
+            log_logger=_log,
+            log_level=level,
+            log_namespace=_log.namespace,
+            log_source=None,
+            log_format=text,
+            log_time=now,
+        )
+        _log.observer(fields)
