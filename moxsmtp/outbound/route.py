@@ -63,7 +63,7 @@ class Consignment:
         """A job whose attempt has been counted already (Q-10)."""
         return cls(
             account=job.account,
-            sender=job.reverse_path.domain if job.reverse_path is not None else None,
+            sender=_sender(job),
             recipient=job.destination,
             failed_attempts=max(job.attempts - 1, 0),
             forced=job.transport,
@@ -92,12 +92,12 @@ class Router:
 
     def detained(self, job: Job) -> Unreachable | None:
         """Why mail of this sender may not leave now, if so: its domain is disabled (Q-14)."""
-        return _detained(self._routing(), Consignment.of(job))
+        return _detained(self._routing(), _sender(job))
 
     def chosen(self, consignment: Consignment) -> Chosen | Unreachable:
         """The transport, and why it is this one."""
         routing = self._routing()
-        detained = _detained(routing, consignment)
+        detained = _detained(routing, consignment.sender)
         if detained is not None:
             return detained
         if consignment.forced:
@@ -159,11 +159,16 @@ def _routes(routing: Routing, consignment: Consignment) -> Iterator[tuple[Route,
         yield route, "the server"
 
 
-def _detained(routing: Routing, consignment: Consignment) -> Unreachable | None:
-    if consignment.sender not in routing.disabled:
+def _sender(job: Job) -> Host | None:
+    """Its domain."""
+    return job.reverse_path.domain if job.reverse_path is not None else None
+
+
+def _detained(routing: Routing, sender: Host | None) -> Unreachable | None:
+    if sender not in routing.disabled:
         return None
     return Unreachable(
-        permanent=False, status="3.2", error=f"the sender's domain {consignment.sender} is disabled"
+        permanent=False, status="3.2", error=f"the sender's domain {sender} is disabled"
     )
 
 

@@ -50,7 +50,8 @@ class Circumstances:
     @ivar account: Who sent; L{None} if the account does not exist any more, or
         never did because the server itself sent.
     @ivar postmaster: Who gets the DSN where there is no such account.
-    @ivar postmaster_mailbox: Where the postmaster reads such mail.
+    @ivar postmaster_mailbox: Where the postmaster reads such mail; needed where
+        L{moxsmtp.queue.notification.bounces} says so, as is C{unique}.
     @ivar header: The original's header section, our prefix included, and where
         L{moxsmtp.queue.notification.returns_all} all of it; needed where
         L{moxsmtp.queue.notification.bounces} says so.

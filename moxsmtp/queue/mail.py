@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from moxsmtp.interfaces import (
+    INBOX,
     IAccounts,
     IMetrics,
     OutgoingEvent,
@@ -134,7 +135,7 @@ class MailWork:
         supply = self._supplies.setdefault(lease, Supply())
         batch = supply.next()
         if batch is not None:
-            return replace(batch, started=self._now())
+            return Batch(batch.jobs, self._now(), batch.body)
         if supply.is_emptied():
             return None
         now = self._now()
@@ -213,14 +214,15 @@ class MailWork:
         """
         now = self._now()
         jobs = [job for job in task.jobs if job.id in found.outcomes]
-        header = await self._returned(task.leader, jobs, found)
+        told = [job for job in jobs if bounces(job, outcome_of(job, found), self._settings)]
+        header = await self._returned(task.leader, told, found) if told else b""
         settlements = []
         for job in jobs:
             failed_before = False
             if asks_history(job, outcome_of(job, found), self._settings):
                 failed_before = await self._store.failed_before(job)
             around = self._circumstances(
-                job, task.started, now, header, failed_before=failed_before
+                job, task.started, now, header, failed_before=failed_before, is_told=bool(told)
             )
             settlements.append(self._settlement(job, found, around))
         await self._store.settle(lease, settlements)
@@ -236,8 +238,16 @@ class MailWork:
         return in_trouble(found)
 
     def _circumstances(
-        self, job: Job, started: datetime, now: datetime, header: bytes, *, failed_before: bool
+        self,
+        job: Job,
+        started: datetime,
+        now: datetime,
+        header: bytes,
+        *,
+        failed_before: bool,
+        is_told: bool,
     ) -> Circumstances:
+        """@param is_told: There may be a DSN: what only those need is there."""
         return Circumstances(
             hostname=self._hostname,
             settings=self._settings,
@@ -245,10 +255,10 @@ class MailWork:
             now=now,
             account=self._accounts.account(job.account) if job.account else None,
             postmaster=self._accounts.postmaster(),
-            postmaster_mailbox=postmaster_mailbox(self._accounts),
+            postmaster_mailbox=postmaster_mailbox(self._accounts) if is_told else INBOX,
             header=header,
             failed_before=failed_before,
-            unique=self._unique(),
+            unique=self._unique() if is_told else "",
             sign=self._sign,
         )
 
@@ -259,11 +269,8 @@ class MailWork:
             self._log.failure("cannot compose DSN or webhook of job {job}", job=job.id)
             return settle_silently(job, attempt, around)
 
-    async def _returned(self, leader: Job, jobs: Sequence[Job], found: Attempt) -> bytes:
-        """What reports on these jobs bring back; empty: there are none."""
-        told = [job for job in jobs if bounces(job, outcome_of(job, found), self._settings)]
-        if not told:
-            return b""
+    async def _returned(self, leader: Job, told: Sequence[Job], found: Attempt) -> bytes:
+        """What reports on these jobs bring back."""
         failed = any(not isinstance(outcome_of(job, found), Delivered) for job in told)
         is_small = len(told) * told[0].size <= MAXIMUM_TOGETHER
         return await self._original(leader, whole=failed and is_small and returns_all(told[0]))

@@ -176,8 +176,9 @@ def _refusal(job: Job, outcome: Outcome, settings: QueueSettings) -> tuple[int, 
 
     @return: Code 0 for none: codes that we made have no reply with them.
     """
-    is_final = event_of(job, outcome, settings) is OutgoingEvent.FAILED
-    if not is_final or not isinstance(outcome, Failed) or not outcome.reply:
+    if not isinstance(outcome, Failed) or not outcome.reply:
+        return 0, ""
+    if event_of(job, outcome, settings) is not OutgoingEvent.FAILED:
         return 0, ""
     return outcome.code, outcome.status
 

@@ -7,6 +7,7 @@ because nobody can know which command the rest belongs to.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -141,13 +142,24 @@ class ReplyReader:
                 return reply
 
     def _is_last(self, line: bytes) -> bool:
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise ProtocolError("the server's answer is no SMTP reply")
-        code = int(match[1])
+        code, text, is_last = _read(line)
         if self._lines and code != self._code:
             raise ProtocolError("one reply has several codes")
         self._code = code
-        text = (match[3] or b"").decode("utf-8", "backslashreplace")
-        self._lines.append(text if text.isprintable() else text.translate(_CONTROLS))
-        return match[2] != b"-"
+        self._lines.append(text)
+        return is_last
+
+
+@functools.lru_cache(maxsize=256)
+def _read(line: bytes) -> tuple[int, str, bool]:
+    """
+    Code, text, and whether no more follows.  Servers say few things over and over.
+
+    @raise ProtocolError: It is no line of a reply.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ProtocolError("the server's answer is no SMTP reply")
+    text = (match[3] or b"").decode("utf-8", "backslashreplace")
+    tidy = text if text.isprintable() else text.translate(_CONTROLS)
+    return int(match[1]), tidy, match[2] != b"-"
