@@ -140,13 +140,43 @@ class ClientCertificateTests(OpenSSLTestCase):
                 self.assertIn("Reused, ", done.stdout)
 
     def test_unknown(self) -> None:
-        """Who shows one that nobody registered gets no answer; who shows none is welcome (T-7)."""
+        """
+        Who shows one that nobody registered is told so by alert 42, with TLS 1.3 once it reads;
+        who shows none is welcome (S-37, T-7).
+        """
         server = self.server()
-        for service in ("submission", "submissions"):
-            done = self.talk(server, service, *self.options(self.mine))
+        for version in ("-tls1_2", "-tls1_3"):
+            for service in ("submission", "submissions"):
+                done = self.talk(server, service, version, *self.options(self.mine))
+                self.assertIn("alert bad certificate", done.stderr)
+                self.assertIn("SSL alert number 42", done.stderr)
+                self.assertNotIn("250-PIPELINING", done.stdout)
+                done = self.talk(server, service, version)
+                self.assertIn("AUTH SCRAM", done.stdout)
+        self.assertIn("it is not registered", server.log())
+
+    def test_removed(self) -> None:
+        """A key that was removed logs in nobody any more, by no session that it began (S-39)."""
+        server = self.server()
+        server.command("tlspubkey", "add", ADDRESS, str(self.mine.file))
+        listed = server.command("tlspubkey", "list")
+        key = listed.stdout.splitlines()[0]
+        self.assertRegex(key, "^[-_0-9A-Za-z]{43}$")
+        for version in ("-tls1_2", "-tls1_3"):
+            options = (version, *self.options(self.mine))
+            session = str(self.folder / f"session{version}")
+            done = self.talk(server, "submission", *options, "-sess_out", session)
+            self.assertIn("AUTH EXTERNAL ", done.stdout)
+        done = server.command("tlspubkey", "remove", key)
+        self.assertEqual(0, done.returncode, done.stderr)
+        for version in ("-tls1_2", "-tls1_3"):
+            options = (version, *self.options(self.mine))
+            session = str(self.folder / f"session{version}")
+            done = self.talk(server, "submission", *options, "-sess_in", session)
+            self.assertIn("Reused, ", done.stdout)
             self.assertNotIn("250-PIPELINING", done.stdout)
-            done = self.talk(server, service)
-            self.assertIn("AUTH SCRAM", done.stdout)
+            done = self.talk(server, "submission", *options)
+            self.assertIn("SSL alert number 42", done.stderr)
 
     def asked(self, server: Server) -> list[str]:
         """The services that request a certificate."""
