@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -154,11 +155,16 @@ class Entrances:
             door.tls = tls
             listener = _named(settings, door.listener)
             door.factory = ESMTPFactory(self._entrance(settings, listener, door, hall))
-            if door.role is Role.SUBMISSIONS and tls is not None:
+            if door.role is not Role.SUBMISSIONS:
+                door.proxies = ProxyFactory(door.factory, hall.reactor)
+            elif tls is not None:
                 secure = TLSMemoryBIOFactory(tls, False, door.factory, hall.reactor)
                 door.proxies = ProxyFactory(secure, hall.reactor)
             else:
-                door.proxies = ProxyFactory(door.factory, hall.reactor)
+                # A reload has taken the service and its certificate away; the port stays
+                # until a restart, and this process has begun after that.
+                door.socket.serve(_Closed(self._connections[listener.name]), hall.reactor)
+                continue
             door.proxies.networks = listener.proxy.networks
             door.proxies.missed = self._connections[listener.name].missed
             door.socket.serve(door.proxies, hall.reactor)
@@ -289,6 +295,19 @@ class Entrances:
                 cram_md5=settings.cram_md5,
             ),
         )
+
+
+class _Closed(Factory):
+    """Speaks with nobody."""
+
+    noisy = False
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def buildProtocol(self, addr: IAddress | None) -> None:  # noqa: ARG002 - the interface has it
+        """None: it is closed at once."""
+        self._connections.missed()
 
 
 def _services(

@@ -20,6 +20,7 @@ from moxsmtp.entrances import Entrances, Hall
 from moxsmtp.interfaces import IReceiver, Role
 from moxsmtp.judge.limiters import Limiters
 from moxsmtp.names import Domain
+from moxsmtp.receive.connections import Connections
 from moxsmtp.receive.entrance import Entrance
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.receive.settings import (
@@ -207,6 +208,22 @@ class ServiceTests(EntrancesCase):
         ]
         self.assertEqual([False, False, True], wrapped)
         self.assertIs(Role.SUBMISSIONS, self.entrance(2).role)
+
+    def test_no_clear_text(self) -> None:
+        """
+        Where a reload has taken the certificate away, a process that begins after it
+        speaks with nobody on port 465, and counts nobody there (S-1).
+        """
+        missed: list[int] = []
+        connections = Connections(10)
+        self.patch(Connections, "missed", lambda _: missed.append(1))
+        hall = replace(self.hall, connections=lambda *_: connections)
+        Entrances(settings := self.settings(listeners=(self.listener(tls=None),))).serve(
+            settings, hall
+        )
+        closed = self.reactor.ports[2].factory
+        self.assertIsNone(closed.buildProtocol(None))
+        self.assertEqual([1], missed)
 
     def test_tickets(self) -> None:
         """TLS sessions can be resumed where users are, and not on port 25 (S-4)."""

@@ -345,6 +345,52 @@ class CommandTests(WorkersCase):
                 client.mail("peer@there.test")
                 self.assertEqual(client.rcpt("carol@here.test")[0], 250)
 
+    def test_without_tls(self) -> None:
+        """
+        SIGHUP: where a listener has lost its certificate, no worker offers STARTTLS, one
+        that is started later neither; and none speaks in clear text where TLS comes first.
+        """
+        server = self.begin()
+        text = server.file.read_text("utf-8")
+        start, rest = text.split("[listener.tls]")
+        rest = rest[rest.index("[listener.smtp]") :]
+        rest = rest.replace("[listener.smtp]\n", "[listener.smtp]\nno_starttls = true\n")
+        rest = rest.replace(
+            "[listener.submission]\n", "[listener.submission]\nno_require_starttls = true\n"
+        )
+        rest = rest.replace(
+            "[listener.submissions]\nenabled = true", "[listener.submissions]\nenabled = false"
+        )
+        server.file.write_text(start + rest, "utf-8")
+        server.reload()
+
+        def offers(port: str) -> bool:
+            with smtplib.SMTP("127.0.0.1", server.ports[port], timeout=20) as client:
+                client.ehlo()
+                return client.has_extn("starttls")
+
+        until(lambda: not offers("smtp"), within=10, what="STARTTLS is gone", log=server.log)
+        former = self.workers(server)
+        for pid in former:
+            os.kill(pid, signal.SIGKILL)
+        until(
+            lambda: (
+                self.counted(server, "moxsmtp_workers") == 2
+                and not set(former) & set(self.workers(server))
+            ),
+            within=20,
+            what="both are replaced",
+            log=server.log,
+        )
+        self.assertEqual([offers("smtp"), offers("submission")], [False, False])
+        with (
+            socket.create_connection(("127.0.0.1", server.ports["submissions"]), 20) as client,
+            contextlib.suppress(ConnectionError),
+        ):
+            self.assertEqual(client.recv(100), b"")
+        for _ in range(30):
+            server.deliver()
+
     def test_password(self) -> None:
         """A password that was changed counts with both at once."""
         server = self.begin(password=True)
