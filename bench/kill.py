@@ -42,7 +42,7 @@ from tests.peers.server import ADDRESS, PASSWORD, Layout, Server
 _CLIENTS: Final = 8
 
 #: Of the sink of each client that submits, so that they are several destinations.
-_SINKS: Final = {number: f"127.0.0.{number + 2}" for number in range(1, _CLIENTS, 2)}
+SINKS: Final = {number: f"127.0.0.{number + 2}" for number in range(1, _CLIENTS, 2)}
 
 #: Seconds from the sink's reply to the commit of what it means, at most.
 _SETTLING: Final = 1.0
@@ -71,7 +71,7 @@ class Client(threading.Thread):
     def __init__(self, number: int, server: Server, books: Books, over: threading.Event) -> None:
         super().__init__(daemon=True)
         self._number = number
-        self._submits = number in _SINKS
+        self._submits = number in SINKS
         self._server = server
         self._books = books
         self._over = over
@@ -99,7 +99,7 @@ class Client(threading.Thread):
         lines = 6000 if secrets.randbelow(20) == 0 else 40
         body = "".join(f"{subject} {line:06}\r\n" for line in range(lines)) + "the end\r\n"
         sender = ADDRESS if self._submits else "peer@there.test"
-        recipient = f"user@[{_SINKS[self._number]}]" if self._submits else ADDRESS
+        recipient = f"user@[{SINKS[self._number]}]" if self._submits else ADDRESS
         text = f"From: {sender}\r\nSubject: {subject}\r\n\r\n{body}"
         self._books.attempted += 1
         client.sendmail(sender, [recipient], text)
@@ -132,7 +132,7 @@ class Verdict:
     @property
     def is_good(self) -> bool:
         """Whether nothing is wrong."""
-        in_flight = self.kills * len(_SINKS)
+        in_flight = self.kills * len(SINKS)
         return not (self.lost or self.cut or self.unexcused) and self.after_kill <= in_flight
 
 
@@ -282,8 +282,8 @@ def run(
     kills: int, queued: int, chance: random.Random, folder: Path, *, workers: int = 1
 ) -> tuple[Verdict, Books]:
     """The whole of it, in C{folder}."""
-    port = free_port(*_SINKS.values())
-    sinks = [Sink(address, port, fails=5, drops=5) for address in _SINKS.values()]
+    port = free_port(*SINKS.values())
+    sinks = [Sink(address, port, fails=5, drops=5) for address in SINKS.values()]
     layout = Layout(
         top=f"workers = {workers}",
         tables={

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from smtplib import SMTPRecipientsRefused, SMTPResponseException
 
 from twisted.python.monkey import MonkeyPatcher
 
+from bench.kill import SINKS, Books, Client
+from bench.sink import Sink
 from moxsmtp.store import postgresql, upgrade
 from moxsmtp.store.database import Database
 from moxsmtp.store.errors import StoreError
@@ -16,7 +22,7 @@ from moxsmtp.store.postgresql import PostgreSQLDatabase, prepare_postgresql
 from tests.peers.check_delivery import HOST, resolver
 from tests.peers.postfix import Postfix
 from tests.peers.postgresql import OnPostgreSQL, PostgreSQL, cluster, new_database
-from tests.peers.process import until
+from tests.peers.process import children, free_port, until
 from tests.peers.server import Layout, Server, ServerTestCase
 from tests.peers.unbound import Unbound
 from tests.store import engine
@@ -144,6 +150,52 @@ class WholeMessageTests(OnPostgreSQL, ServerTestCase):
         server.restart()
         server.wait_until_up()
         self.assertComes(server, "precious")
+
+    def test_workers(self) -> None:
+        """
+        Two workers take mail and submissions, one is killed under load again and again: of
+        what was acknowledged nothing is lost, all comes once, and the queue empties.
+        """
+        port = free_port(*SINKS.values())
+        sinks = [Sink(address, port) for address in SINKS.values()]
+        for sink in sinks:
+            self.addCleanup(sink.end)
+        tables = {
+            "store": f'url = "{self.url}"',
+            "queue": f'outbound_port = {port}\nretry_after = "2s"',
+        }
+        server = self.start(Layout(top="workers = 2", tables=tables), password=True)
+        books, over = Books(), threading.Event()
+        # Those with odd numbers submit, each for a sink of its own.
+        clients = [Client(number, server, books, over) for number in range(4)]
+        for client in clients:
+            client.start()
+        self.addCleanup(over.set)
+        for round_ in range(2):
+            time.sleep(1)
+            workers = children(server.process.pid)
+            before = len(books.local) + len(books.remote)
+            os.kill(workers[round_ % 2], signal.SIGKILL)
+            until(
+                lambda: (
+                    len(books.local) + len(books.remote) > before + 20  # noqa: B023 - called within the loop
+                    and len(children(server.process.pid)) == 2
+                ),
+                within=30,
+                what="it is replaced",
+                log=server.log,
+            )
+        over.set()
+        for client in clients:
+            client.join(60)
+        until(lambda: server.queue() == [], within=60, what="the queue is empty", log=server.log)
+        name = self.url.rpartition("/")[2]
+        stored = Counter(cluster().query(name, "SELECT subject FROM message").splitlines())
+        came = Counter(receipt.subject for sink in sinks for receipt in sink.receipts)
+        for book, found in ((books.local, stored), (books.remote, came)):
+            self.assertGreater(len(book), 10)
+            self.assertEqual([name for name in book if not found[name]], [], "lost")
+        self.assertEqual([name for name, count in (stored + came).items() if count > 1], [])
 
     def test_database_away(self) -> None:
         """While the database cannot be reached mail is answered 4xx; afterwards it is taken."""
