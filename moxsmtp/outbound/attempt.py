@@ -30,7 +30,6 @@ from moxsmtp.tlsrpt import TLSResult
 
 __all__ = ["Deliver", "Records"]
 
-
 #: Where an attempt is that has not come to a host yet.
 _NOWHERE: Final = Visit()
 

@@ -24,7 +24,7 @@ from moxsmtp.outbound.lookups import ask, shortened, told
 from moxsmtp.outbound.transport import Families
 from moxsmtp.outbound.unreachable import Unreachable
 
-__all__ = ["FixedRoute", "Located", "NextHop", "NextHops", "Unreachable", "in_order"]
+__all__ = ["FixedRoute", "Located", "NextHop", "NextHops", "in_order"]
 
 #: CNAMEs that are followed, of a recipient domain (Q-47) and of a host (Q-49).
 _LONGEST_CHAIN: Final = 16

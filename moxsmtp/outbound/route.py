@@ -85,17 +85,16 @@ class Router:
         """@param routing: Asked each time; a reload replaces it."""
         self._routing = routing
 
-    def transport_for(self, job: Job) -> Transport | Unreachable:
-        """@return: L{Unreachable}, never permanent, if it has to wait."""
-        found = self.chosen(Consignment.of(job))
-        return found if isinstance(found, Unreachable) else found.transport
-
     def detained(self, job: Job) -> Unreachable | None:
         """Why mail of this sender may not leave now, if so: its domain is disabled (Q-14)."""
         return _detained(self._routing(), _sender(job))
 
     def chosen(self, consignment: Consignment) -> Chosen | Unreachable:
-        """The transport, and why it is this one."""
+        """
+        The transport, and why it is this one.
+
+        @return: L{Unreachable}, never permanent, if the message has to wait.
+        """
         routing = self._routing()
         detained = _detained(routing, consignment.sender)
         if detained is not None:

@@ -45,7 +45,7 @@ from moxsmtp.tlsrpt import (
     tlsa_strings,
 )
 
-__all__ = ["DestinationTLS", "HostTLS", "Security", "TLSPolicies"]
+__all__ = ["DestinationTLS", "HostTLS", "TLSPolicies"]
 
 #: Characters of why a policy could not be had.
 _LONGEST_REASON: Final = 150

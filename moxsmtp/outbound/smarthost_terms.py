@@ -10,10 +10,7 @@ from moxsmtp.interfaces import ChannelBinding
 from moxsmtp.outbound.transport import Smarthost
 from moxsmtp.smtp.sasl_client import ClientMechanism, choose
 
-__all__ = ["DIAL_LIMIT", "SETUP_LIMIT", "login_to", "transaction_limit"]
-
-#: To find and reach it, over all of its addresses.
-DIAL_LIMIT: Final = timedelta(seconds=30)
+__all__ = ["SETUP_LIMIT", "login_to", "transaction_limit"]
 
 #: From the connection to the last reply before MAIL: greeting, TLS, login.
 SETUP_LIMIT: Final = timedelta(seconds=60)

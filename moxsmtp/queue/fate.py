@@ -25,7 +25,6 @@ __all__ = [
 #: comes tomorrow (Q-12).
 _ATTEMPTS_OF_REPORTS: Final = 5
 
-
 _POSTMASTER: Final = Path("postmaster", None)
 
 

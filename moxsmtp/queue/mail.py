@@ -23,7 +23,13 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import Domain
 from moxsmtp.outbound.unreachable import Unreachable
-from moxsmtp.queue.fate import postmaster_mailbox, unsigned
+from moxsmtp.queue.fate import (
+    Circumstances,
+    in_trouble,
+    outcome_of,
+    postmaster_mailbox,
+    unsigned,
+)
 from moxsmtp.queue.job import (
     Attempt,
     Batch,
@@ -35,20 +41,10 @@ from moxsmtp.queue.job import (
     Retry,
     Settlement,
 )
-from moxsmtp.queue.notification import MAXIMUM_TOGETHER
+from moxsmtp.queue.notification import MAXIMUM_TOGETHER, bounces, returns_all
 from moxsmtp.queue.schedule import Randint, next_attempt
 from moxsmtp.queue.settings import QueueSettings
-from moxsmtp.queue.settle import (
-    SUPPRESSED,
-    Circumstances,
-    asks_history,
-    bounces,
-    in_trouble,
-    outcome_of,
-    returns_all,
-    settle,
-    settle_silently,
-)
+from moxsmtp.queue.settle import SUPPRESSED, asks_history, settle, settle_silently
 from moxsmtp.queue.shaping import Shaper
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.queue.supply import Supply
@@ -59,7 +55,6 @@ __all__ = ["MailWork"]
 _HEADER: Final = 256 * 1024
 
 _PIECE: Final = 16 * 1024
-
 
 #: In the trace of an attempt that was none (Q-30).
 _LISTED: Final = "the account's suppression list names the recipient: nobody is connected to"
@@ -205,12 +200,10 @@ class MailWork:
         failed = Failed(permanent=False, error=error)
         return replace(known, outcomes={job.id: fates.get(job.id, failed) for job in task.jobs})
 
-    async def settle(self, lease: Lease, task: Batch, found: Attempt) -> bool:
+    async def settle(self, lease: Lease, task: Batch, found: Attempt) -> None:
         """
         Record what became of each job that C{found} knows of, in one
         transaction; the others stay under way.
-
-        @return: Whether the destination is in trouble.
         """
         now = self._now()
         jobs = [job for job in task.jobs if job.id in found.outcomes]
@@ -231,7 +224,6 @@ class MailWork:
             await self._store.put_back(lease, [replace(task, jobs=left)], found.rests_until)
         for settlement in settlements:
             self._report(settlement)
-        return in_trouble(found)
 
     def is_trouble(self, found: Attempt) -> bool:
         """Somebody was put off, and nobody served."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from moxsmtp.interfaces import Account, NewHook, OutgoingEvent
-from moxsmtp.queue.fate import Circumstances, event_of, in_trouble, outcome_of
+from moxsmtp.queue.fate import Circumstances, event_of, outcome_of
 from moxsmtp.queue.job import (
     Attempt,
     Delivered,
@@ -23,13 +23,7 @@ from moxsmtp.queue.job import (
     Retry,
     Settlement,
 )
-from moxsmtp.queue.notification import (
-    MAXIMUM_RETURNED,
-    bounce,
-    bounces,
-    returns_all,
-    sent_report,
-)
+from moxsmtp.queue.notification import bounce, sent_report
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.suppression import (
     MAXIMUM_REASON,
@@ -40,10 +34,7 @@ from moxsmtp.queue.suppression import (
 )
 from moxsmtp.webhooks.payload import outgoing_payload, wants
 
-__all__ = [
-    "MAXIMUM_RETURNED", "SUPPRESSED", "Circumstances", "asks_history", "bounces", "in_trouble",
-    "outcome_of", "returns_all", "settle", "settle_silently", "suppression",
-]  # fmt: skip
+__all__ = ["SUPPRESSED", "asks_history", "settle", "settle_silently", "suppression"]
 
 #: History of accounts that do not exist any more (Q-77).
 _KEEP_OF_NOBODY: Final = timedelta(days=7)

@@ -83,12 +83,11 @@ class Work(Protocol[Task, Found]):
         save for what is C{known}.
         """
 
-    def settle(self, lease: Lease, task: Task, found: Found) -> Awaitable[bool]:
+    def settle(self, lease: Lease, task: Task, found: Found) -> Awaitable[None]:
         """
         Record what came of it; repeated after errors.  Of what C{found} does not
         tell nothing is recorded.
 
-        @return: Whether the destination is in trouble.
         @raise LeaseLost: It belongs to someone else by now.
         """
 
@@ -173,7 +172,7 @@ class Worker(Generic[Task, Found]):
         self._slots = slots
         self._troubled = lease.troubled
         #: Results on their way to the store, oldest first.
-        self._settling: deque[Deferred[bool]] = deque()
+        self._settling: deque[Deferred[None]] = deque()
         self._end: _End | None = None
         self._attempt: Deferred[Found] | None = None
         self._timer: IDelayedCall
@@ -216,7 +215,7 @@ class Worker(Generic[Task, Found]):
         finally:
             for settling in tuple(self._settling):
                 # Nobody waits for it any more.
-                _ = settling.addErrback(lambda _: False)
+                _ = settling.addErrback(lambda _: None)
                 settling.cancel()
             self._work.forget(self.lease)
 
@@ -297,16 +296,18 @@ class Worker(Generic[Task, Found]):
             finally:
                 _ = self._settling.popleft()
 
-    async def _settle(self, task: Task, found: Found) -> bool:
+    async def _settle(self, task: Task, found: Found) -> None:
         for delay in _SETTLE_AGAIN:
             try:
-                return await self._work.settle(self.lease, task, found)
+                await self._work.settle(self.lease, task, found)
             except (CancelledError, LeaseLost):
                 raise
             except (InsufficientStorage, StorageUnavailable) as error:
                 self._log.warn("cannot record a result yet: {error}", error=error)
             except Exception:  # noqa: BLE001 - what was delivered must not be forgotten
                 self._log.failure("cannot record a result for {name}", name=self.lease.name)
+            else:
+                return
             await deferLater(self._clock, delay)
         raise _Unrecorded
 

@@ -88,12 +88,8 @@ class HookWork:
             error=error,
         )
 
-    async def settle(self, lease: Lease, task: Call, found: HookResult) -> bool:
-        """
-        Record a call: done, to be repeated, or given up (Q-74).
-
-        @return: Whether it failed.
-        """
+    async def settle(self, lease: Lease, task: Call, found: HookResult) -> None:
+        """Record a call: done, to be repeated, or given up (Q-74)."""
         hook = task.hook
         retry = not found.success and not gives_up(hook.attempts)
         await self._store.settle(lease, hook, found, keep=self._keep(hook.account), retry=retry)
@@ -102,7 +98,6 @@ class HookWork:
             "mox_webhook_request_duration_seconds", found.duration.total_seconds()
         )
         self._report(hook, found, retry=retry)
-        return not found.success
 
     def is_trouble(self, found: HookResult) -> bool:
         """It failed."""

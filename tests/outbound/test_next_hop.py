@@ -15,8 +15,9 @@ from zope.interface import implementer
 from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, Record, RRType
 from moxsmtp.interfaces import IResolver
 from moxsmtp.names import AddressLiteral, Host, parse_domain
-from moxsmtp.outbound.next_hop import FixedRoute, Located, NextHop, NextHops, Unreachable, in_order
+from moxsmtp.outbound.next_hop import FixedRoute, Located, NextHop, NextHops, in_order
 from moxsmtp.outbound.transport import Families
+from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.testing import MemoryResolver
 
 Zone = dict[tuple[str, RRType], tuple[Record, ...] | Answer | LookupFailed]

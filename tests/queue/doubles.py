@@ -185,8 +185,8 @@ class Errands:
         """Says so."""
         return f"{known}, failed: {error}" if known else f"failed: {error}"
 
-    async def settle(self, lease: Lease, task: str, found: str) -> bool:
-        """In trouble unless all went well; what failed is due again later."""
+    async def settle(self, lease: Lease, task: str, found: str) -> None:
+        """What failed is due again later."""
         self._leases.check()
         if self.unsettled:
             self.unsettled -= 1
@@ -197,7 +197,6 @@ class Errands:
         self.settled_at[task] = self._seconds()
         if found != "ok":
             self._leases.add(task, self._seconds() + self.retry_after)
-        return found != "ok"
 
     def is_trouble(self, found: str) -> bool:
         """Unless all went well."""

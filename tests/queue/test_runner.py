@@ -585,9 +585,9 @@ class StopTests(RunnerTestCase):
         recorded: Deferred[None] = Deferred()
         settle = self.work.settle
 
-        async def slowly(lease: Lease, task: str, found: str) -> bool:
+        async def slowly(lease: Lease, task: str, found: str) -> None:
             await recorded
-            return await settle(lease, task, found)
+            await settle(lease, task, found)
 
         self.patch(self.work, "settle", slowly)
         self.leases.add("a", self.clock.seconds())

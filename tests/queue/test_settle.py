@@ -11,6 +11,7 @@ from twisted.trial import unittest
 
 from moxsmtp.interfaces import Account, HookTarget, OutgoingEvent
 from moxsmtp.names import parse_domain
+from moxsmtp.queue.fate import Circumstances, in_trouble
 from moxsmtp.queue.job import (
     Attempt,
     Delivered,
@@ -23,14 +24,7 @@ from moxsmtp.queue.job import (
     Settlement,
 )
 from moxsmtp.queue.settings import QueueSettings
-from moxsmtp.queue.settle import (
-    SUPPRESSED,
-    Circumstances,
-    asks_history,
-    in_trouble,
-    settle,
-    settle_silently,
-)
+from moxsmtp.queue.settle import SUPPRESSED, asks_history, settle, settle_silently
 from moxsmtp.smtp.address import Path
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
