@@ -18,12 +18,12 @@ from twisted.logger import Logger
 from moxsmtp.interfaces import IContent, IMetrics
 from moxsmtp.names import Host
 from moxsmtp.outbound.lately import Key, Lately
+from moxsmtp.outbound.progress import Progress
 from moxsmtp.outbound.route import Consignment, Router, failure_of
 from moxsmtp.outbound.transport import Direct, Fail, Smarthost, Socks
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.outbound.visit import Visit, Visits
 from moxsmtp.outbound.ways import Environment, Target, Way, way_of
-from moxsmtp.outbound.work import Work
 from moxsmtp.queue.job import Attempt, Batch, Job
 from moxsmtp.queue.shaping import Shaper
 from moxsmtp.tlsrpt import TLSResult
@@ -125,21 +125,21 @@ class Deliver:
         alone that were delivered or refused for good; if there are none, the
         attempt ends in L{CancelledError}.
         """
-        work = Work(batch)
+        progress = Progress(batch)
         self._under_way[batch.leader.id] = _NOWHERE
         try:
-            await self._route(work)
+            await self._route(progress)
         except CancelledError:
-            if not work.final().outcomes:
+            if not progress.final().outcomes:
                 raise
-            return work.final()
+            return progress.final()
         except Exception:  # noqa: BLE001 -- a bug must not lose track of the batch; cancelling passes above
             self._log.failure("an attempt to deliver went wrong", job=batch.leader.id)
             self._metrics.count("mox_panic_total", pkg="outbound")
-            work.fail(Unreachable(permanent=False, status="3.0", error="local error"))
+            progress.fail(Unreachable(permanent=False, status="3.0", error="local error"))
         finally:
             self._under_way.pop(batch.leader.id, None)
-        return work.attempt()
+        return progress.attempt()
 
     def is_waiting(self, batch: Batch, seconds: float) -> bool:
         """
@@ -154,136 +154,136 @@ class Deliver:
 
     # -- transport --
 
-    async def _route(self, work: Work) -> None:
+    async def _route(self, progress: Progress) -> None:
         """Q-14, Q-43."""
-        chosen = self._router.chosen(Consignment.of(work.batch.leader))
+        chosen = self._router.chosen(Consignment.of(progress.batch.leader))
         if isinstance(chosen, Unreachable):
-            work.fail(chosen)
+            progress.fail(chosen)
             return
         transport = chosen.transport
         if transport.name:
-            work.note(f"transport {transport.name}: {chosen.why}")
+            progress.note(f"transport {transport.name}: {chosen.why}")
         if isinstance(transport, Fail):
-            work.fail(failure_of(transport))
+            progress.fail(failure_of(transport))
             return
-        if await self._shortcut(work, transport):
+        if await self._shortcut(progress, transport):
             return
-        way = way_of(self._environment, transport, work.batch.leader)
+        way = way_of(self._environment, transport, progress.batch.leader)
         try:
-            await self._hosts(work, way, transport.name)
+            await self._hosts(progress, way, transport.name)
         finally:
             results = way.results()
             if results:
                 self._records.results(results)
 
-    async def _shortcut(self, work: Work, transport: Direct | Socks | Smarthost) -> bool:
+    async def _shortcut(self, progress: Progress, transport: Direct | Socks | Smarthost) -> bool:
         """
         Over a session that waits, to where the message before this one went a
         moment ago: what was asked then need not be asked again.
 
         @return: Nobody is left.
         """
-        target = self._lately.get(_key(work, transport), self._clock.seconds())
+        target = self._lately.get(_key(progress, transport), self._clock.seconds())
         if target is None:
             return False
-        visit = self._visit(work)
-        with self._measured(work, transport.name) as ending:
+        visit = self._visit(progress)
+        with self._measured(progress, transport.name) as ending:
             ending.tlsmode = target.demand.mode
             ending.word = ""
-            if await self._visits.again(visit, work, target, self._content(work.batch)):
+            if await self._visits.again(visit, progress, target, self._content(progress.batch)):
                 ending.word = visit.word
-                await self._remember(work, target, visit)
-                work.visited.add(target.name)
-        return not work.left
+                await self._remember(progress, target, visit)
+                progress.visited.add(target.name)
+        return not progress.left
 
     # -- hosts --
 
-    async def _hosts(self, work: Work, way: Way, transport: str) -> None:
+    async def _hosts(self, progress: Progress, way: Way, transport: str) -> None:
         """One after the other, until nobody is left whom another may take (Q-34)."""
-        domain = work.batch.leader.destination.ascii
-        with self._measured(work, transport) as ending:
+        domain = progress.batch.leader.destination.ascii
+        with self._measured(progress, transport) as ending:
             next_hop = await way.hosts()
             if isinstance(next_hop, Unreachable):
                 ending.word = "permerror" if next_hop.permanent else "temperror"
-                work.note(*next_hop.steps, next_hop.error)
-                work.fail(next_hop)
+                progress.note(*next_hop.steps, next_hop.error)
+                progress.fail(next_hop)
                 return
             ending.word = ""
-        work.note(*next_hop.steps)
+        progress.note(*next_hop.steps)
         self._shaper.learn(domain, [host.ascii for host in next_hop.hosts])
         if self._shaper.is_crowded(domain):
-            self._postpone(work, _CROWDED)
+            self._postpone(progress, _CROWDED)
             return
         objection = self._shaper.objection(domain, self._clock.seconds())
         if objection:
-            work.note(objection)
-            work.fail(Unreachable(permanent=False, status="4.1", error=objection))
+            progress.note(objection)
+            progress.fail(Unreachable(permanent=False, status="4.1", error=objection))
             return
         is_reached = False
         errors: list[str] = []
         for host in next_hop.hosts:
-            if host.ascii in work.visited:
+            if host.ascii in progress.visited:
                 continue
-            visit = await self._host(work, way, transport, host)
+            visit = await self._host(progress, way, transport, host)
             is_reached = is_reached or visit.session is not None
             errors += visit.errors
-            if not work.left or visit.is_put_off:
+            if not progress.left or visit.is_put_off:
                 break
         if errors and not is_reached:
             self._shaper.unconnected(domain, self._clock.seconds(), errors[-1])
 
-    async def _host(self, work: Work, way: Way, transport: str, host: Host) -> Visit:
+    async def _host(self, progress: Progress, way: Way, transport: str, host: Host) -> Visit:
         """Hand over; where TLS fails, perhaps once more over a new connection (Q-60)."""
-        visit = self._visit(work)
-        with self._measured(work, transport) as ending:
+        visit = self._visit(progress)
+        with self._measured(progress, transport) as ending:
             began = self._clock.seconds()
-            target, steps = await way.target(host, work.batch.leader.dialed)
-            work.note(*steps)
+            target, steps = await way.target(host, progress.batch.leader.dialed)
+            progress.note(*steps)
             if isinstance(target, Unreachable):
                 ending.word = "permerror" if target.permanent else "temperror"
-                work.note(target.error)
-                work.refuse(target)
+                progress.note(target.error)
+                progress.refuse(target)
                 return visit
             ending.tlsmode = target.demand.mode
-            content = self._content(work.batch)
-            if not await self._visits.again(visit, work, target, content):
-                if self._put_off(visit, work):
+            content = self._content(progress.batch)
+            if not await self._visits.again(visit, progress, target, content):
+                if self._put_off(visit, progress):
                     ending.word = ""
                     return visit
-                await self._visits.anew(visit, work, target, content, began=began)
+                await self._visits.anew(visit, progress, target, content, began=began)
             ending.word = visit.word
         if visit.word == "ok":
-            self._lately.put(_key(work, target.transport), target, self._clock.seconds())
+            self._lately.put(_key(progress, target.transport), target, self._clock.seconds())
         failed = visit.session
         if failed is not None and failed.is_to_be_repeated:
-            with self._measured(work, transport) as ending:
+            with self._measured(progress, transport) as ending:
                 ending.tlsmode = target.plain.mode
-                await self._visits.in_the_clear(visit, work, target, content, failed)
+                await self._visits.in_the_clear(visit, progress, target, content, failed)
                 ending.word = visit.word
-        await self._remember(work, target, visit)
+        await self._remember(progress, target, visit)
         return visit
 
-    def _visit(self, work: Work) -> Visit:
-        visit = self._under_way[work.batch.leader.id] = Visit()
+    def _visit(self, progress: Progress) -> Visit:
+        visit = self._under_way[progress.batch.leader.id] = Visit()
         return visit
 
-    def _put_off(self, visit: Visit, work: Work) -> bool:
+    def _put_off(self, visit: Visit, progress: Progress) -> bool:
         """The site may have no more connections in this minute (Q-93)."""
-        domain = work.batch.leader.destination.ascii
+        domain = progress.batch.leader.destination.ascii
         wait = self._shaper.connecting(domain, self._clock.seconds())
         if wait:
             visit.is_put_off = True
-            self._postpone(work, timedelta(seconds=wait))
+            self._postpone(progress, timedelta(seconds=wait))
         return visit.is_put_off
 
-    def _postpone(self, work: Work, wait: timedelta) -> None:
-        work.postpone(datetime.fromtimestamp(self._clock.seconds(), UTC) + wait)
+    def _postpone(self, progress: Progress, wait: timedelta) -> None:
+        progress.postpone(datetime.fromtimestamp(self._clock.seconds(), UTC) + wait)
 
-    async def _remember(self, work: Work, target: Target, visit: Visit) -> None:
+    async def _remember(self, progress: Progress, target: Target, visit: Visit) -> None:
         session = visit.session
         if session is None:
             return
-        leader = work.batch.leader
+        leader = progress.batch.leader
         domain = leader.destination.ascii
         if visit.is_new:
             self._shaper.connected(domain)
@@ -297,10 +297,10 @@ class Deliver:
                 require_tls=exchange.capabilities.require_tls,
             )
 
-    def _measured(self, work: Work, transport: str) -> _Measured:
-        return _Measured(self._metrics, self._clock, transport, work.batch.leader.attempts)
+    def _measured(self, progress: Progress, transport: str) -> _Measured:
+        return _Measured(self._metrics, self._clock, transport, progress.batch.leader.attempts)
 
 
-def _key(work: Work, transport: Direct | Socks | Smarthost) -> Key:
-    leader = work.batch.leader
+def _key(progress: Progress, transport: Direct | Socks | Smarthost) -> Key:
+    leader = progress.batch.leader
     return transport, leader.destination, leader.require_tls, leader.report

@@ -23,12 +23,12 @@ from moxsmtp.interfaces import ChannelBinding, IContent, IMetrics, RequireTLS
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.connection import ESMTPClient
 from moxsmtp.outbound.dial import DIAL_LIMIT, share_of
+from moxsmtp.outbound.progress import Progress
 from moxsmtp.outbound.sessions import MOST_MESSAGES, Likeness, Session, Sessions
 from moxsmtp.outbound.smarthost_terms import SETUP_LIMIT, transaction_limit
 from moxsmtp.outbound.tls_policy import Demand
 from moxsmtp.outbound.unreachable import Unreachable
 from moxsmtp.outbound.ways import Target
-from moxsmtp.outbound.work import Work
 from moxsmtp.queue.job import RemoteMTA
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import Accepted, Fate, Refusal
@@ -87,25 +87,25 @@ class Visits:
         self._without_chunks: OrderedDict[str, None] = OrderedDict()
 
     async def anew(
-        self, visit: Visit, work: Work, target: Target, content: IContent, *, began: float
+        self, visit: Visit, progress: Progress, target: Target, content: IContent, *, began: float
     ) -> None:
         """
-        Hand over what is left of C{work}, as far as the host takes it, on a new session.
+        Hand over what is left of C{progress}, as far as the host takes it, on a new session.
 
         @param began: When the host's addresses were asked for, in seconds.
         """
-        session = await self._reached(visit, work, target, began)
+        session = await self._reached(visit, progress, target, began)
         if session is None:
             return
-        await self._hand_over(visit, work, target, session, content)
+        await self._hand_over(visit, progress, target, session, content)
 
     async def in_the_clear(
-        self, visit: Visit, work: Work, target: Target, content: IContent, failed: Session
+        self, visit: Visit, progress: Progress, target: Target, content: IContent, failed: Session
     ) -> None:
         """Once more over a new connection without TLS, to the same address (Q-60)."""
         address = failed.likeness.address
         self._metrics.count("mox_queue_plaintext_fallback_total")
-        if work.batch.leader.require_tls is RequireTLS.NO:
+        if progress.batch.leader.require_tls is RequireTLS.NO:
             self._metrics.count("mox_queue_tlsrequiredno_ignored_total", ignored="badtls")
         self._log.info(
             "TLS with {host} failed, going on without: {error}",
@@ -116,15 +116,17 @@ class Visits:
         error = await self._dial(session, target, DIAL_LIMIT)
         if error:
             visit.word = "temperror"
-            work.note(error)
-            work.refuse(Unreachable(permanent=False, status="4.1", error=error))
+            progress.note(error)
+            progress.refuse(Unreachable(permanent=False, status="4.1", error=error))
             return
         visit.is_new = visit.is_last = True
-        await self._hand_over(visit, work, target, session, content)
+        await self._hand_over(visit, progress, target, session, content)
 
     # -- a session
 
-    async def again(self, visit: Visit, work: Work, target: Target, content: IContent) -> bool:
+    async def again(
+        self, visit: Visit, progress: Progress, target: Target, content: IContent
+    ) -> bool:
         """
         Over a session that waits (Q-94).
 
@@ -135,15 +137,15 @@ class Visits:
         )
         if session is None:
             return False
-        work.note(f"session with {target.name} ({session.likeness.address}) used again")
-        await self._hand_over(visit, work, target, session, content)
+        progress.note(f"session with {target.name} ({session.likeness.address}) used again")
+        await self._hand_over(visit, progress, target, session, content)
         if not session.client.exchange.is_unheard:
             return True
-        work.note("it had ended")
+        progress.note("it had ended")
         return False
 
     async def _reached(
-        self, visit: Visit, work: Work, target: Target, began: float
+        self, visit: Visit, progress: Progress, target: Target, began: float
     ) -> Session | None:
         """The first address that can be connected to decides (Q-50)."""
         left = DIAL_LIMIT - (self._clock.seconds() - began)
@@ -152,14 +154,14 @@ class Visits:
             session = self._session(target, address, target.demand)
             error = await self._dial(session, target, share)
             if not error:
-                work.note_dialed(target.name, address)
-                work.note(f"connected to {target.name} ({address}) port {target.port}")
+                progress.note_dialed(target.name, address)
+                progress.note(f"connected to {target.name} ({address}) port {target.port}")
                 visit.is_new = True
                 return session
             visit.word = "temperror"
             visit.errors.append(error)
-            work.note(error)
-            work.refuse(Unreachable(permanent=False, status="4.1", error=error))
+            progress.note(error)
+            progress.refuse(Unreachable(permanent=False, status="4.1", error=error))
         return None
 
     def _session(self, target: Target, address: IPAddress, demand: Demand) -> Session:
@@ -199,7 +201,7 @@ class Visits:
     # -- a message
 
     async def _hand_over(
-        self, visit: Visit, work: Work, target: Target, session: Session, content: IContent
+        self, visit: Visit, progress: Progress, target: Target, session: Session, content: IContent
     ) -> None:
         """
         Fates are recorded, when this is cancelled those that are known; none
@@ -208,8 +210,8 @@ class Visits:
         client, was_used = session.client, session.messages > 0
         visit.session = session
         session.messages += 1
-        mailing = work.mailing(require_tls=session.likeness.demand.require_tls)
-        handing = client.deliver(mailing, work.batch.leader.prefix, content)
+        mailing = progress.mailing(require_tls=session.likeness.demand.require_tls)
+        handing = client.deliver(mailing, progress.batch.leader.prefix, content)
         try:
             if target.is_limited:
                 limit = transaction_limit(mailing.size) + (
@@ -222,17 +224,17 @@ class Visits:
         except TooSlow:
             visit.word = "timeout"
             late = Refusal(permanent=False, error="the server took too long", status="4.2")
-            self._heed(work, target, session, [fate or late for fate in client.exchange.fates])
+            self._heed(progress, target, session, [fate or late for fate in client.exchange.fates])
             return
         except CancelledError:
-            self._heed(work, target, session, client.exchange.fates)
+            self._heed(progress, target, session, client.exchange.fates)
             raise
         if was_used and client.exchange.is_unheard:
             client.abort()
             return
         self._tell_security(session)
         if session.is_to_be_repeated:
-            work.note(f"TLS failed: {client.exchange.tls_failed}")
+            progress.note(f"TLS failed: {client.exchange.tls_failed}")
             visit.word = "temperror"
             client.leave()
             return
@@ -242,7 +244,7 @@ class Visits:
             self._remember_without_chunks(target.name)
         if mailing.require_tls and exchange.is_open and not exchange.capabilities.require_tls:
             self._metrics.count("mox_queue_requiretls_unsupported_total", reason="norequiretls")
-        self._heed(work, target, session, fates)
+        self._heed(progress, target, session, fates)
         visit.word = "timeout" if client.is_late else _result(fates)
 
     def _remember_without_chunks(self, name: str) -> None:
@@ -251,19 +253,19 @@ class Visits:
             self._without_chunks.popitem(last=False)
 
     def _heed(
-        self, work: Work, target: Target, session: Session, fates: Sequence[Fate | None]
+        self, progress: Progress, target: Target, session: Session, fates: Sequence[Fate | None]
     ) -> None:
         client = session.client
         if session.security is not None and session.security.description and session.messages == 1:
-            work.note(f"TLS: {session.security.description}")
+            progress.note(f"TLS: {session.security.description}")
         heard = client.exchange.heard
         if session.messages > 1:
             # The opening stands in the trace of the first.
             heard = tuple(dropwhile(lambda each: each[0] not in _BEGINNINGS, heard))
-        work.note(*(f"{said}: {reply.text}" for said, reply in heard))
+        progress.note(*(f"{said}: {reply.text}" for said, reply in heard))
         remote = RemoteMTA(target.name, session.likeness.address)
-        other_family = target.is_dual_stack and work.batch.leader.attempts == 1
-        work.heed(fates, remote, other_family=other_family)
+        other_family = target.is_dual_stack and progress.batch.leader.attempts == 1
+        progress.heed(fates, remote, other_family=other_family)
 
     def _tell_security(self, session: Session) -> None:
         """What came of STARTTLS, where it did not come to a handshake."""

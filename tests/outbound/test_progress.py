@@ -1,4 +1,4 @@
-"""Tests for L{moxsmtp.outbound.work}."""
+"""Tests for L{moxsmtp.outbound.progress}."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxsmtp.outbound.work import Work
+from moxsmtp.outbound.progress import Progress
 from moxsmtp.queue.job import Batch, Failed, RemoteMTA
 from moxsmtp.smtp.mailing import Refusal
 from moxsmtp.smtp.remote_reply import RemoteReply
@@ -20,9 +20,9 @@ class OtherFamilyTests(SynchronousTestCase):
 
     def outcome(self, refusal: Refusal) -> Failed:
         """Of the first attempt."""
-        work = Work(Batch((job(),), NOW))
-        work.heed([refusal], REMOTE, other_family=True)
-        found = work.attempt().outcomes[1]
+        progress = Progress(Batch((job(),), NOW))
+        progress.heed([refusal], REMOTE, other_family=True)
+        found = progress.attempt().outcomes[1]
         assert isinstance(found, Failed)
         return found
 

@@ -22,11 +22,13 @@ from moxsmtp.queue.job import (
 from moxsmtp.smtp.mailing import Accepted, Fate, Mailing, Refusal
 from moxsmtp.smtp.notification import NO_WISHES
 
-__all__ = ["Work"]
+__all__ = ["Progress"]
 
 
-class Work:
+class Progress:
     """
+    Of one attempt at a batch.
+
     @ivar left: Jobs that another host may still take.
     @ivar visited: Names of hosts that had their say.
     @ivar dialed: Addresses connected to, by host.
