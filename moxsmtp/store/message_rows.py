@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -37,7 +37,7 @@ from moxsmtp.store.hook_rows import add_hook
 from moxsmtp.store.schema import message
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["COLUMNS", "StoredMessage", "insert_messages", "read_message"]
+__all__ = ["COLUMNS", "StoredMessage", "insert_messages", "message_row", "read_message"]
 
 #: What L{read_message} reads: all but the prefix, which may be long.
 COLUMNS: Final = tuple(column for column in message.columns if column.name != "prefix")
@@ -154,15 +154,24 @@ def _write_provenance(found: Provenance) -> dict[str, object]:
 
 
 def insert_messages(
-    tx: Transaction, messages: Sequence[NewMessage], *, content: int, size: int, now: int
+    tx: Transaction,
+    messages: Sequence[NewMessage],
+    *,
+    content: int,
+    size: int,
+    now: int,
+    rows: Sequence[Mapping[str, object]] | None = None,
 ) -> list[int]:
     """
     Add messages whose content is there already, and their webhook calls.
 
     @param size: Octets of the content, without prefix.
+    @param rows: L{message_row} of each, from before the transaction; L{None}: made now.
     @return: Their numbers.
     """
-    numbers = [_inserted(tx, new, content, size) for new in messages]
+    if rows is None:
+        rows = [message_row(new, size) for new in messages]
+    numbers = [_inserted(tx, row, content) for row in rows]
     calls = [
         # One for incoming mail takes nobody's place (Q-76), so there is none to keep.
         (new.hook, timedelta() if new.echo is None else new.echo.keep_hooks, number)
@@ -175,28 +184,34 @@ def insert_messages(
     return numbers
 
 
-def _inserted(tx: Transaction, new: NewMessage, content: int, size: int) -> int:
-    ((number,),) = tx.execute(
-        _INSERT,
-        {
-            "account": new.account,
-            "mailbox": new.mailbox,
-            "content_id": content,
-            "prefix": new.prefix,
-            "size": len(new.prefix) + size,
-            "received": write_time(new.received),
-            "remote_ip": "" if new.remote_address is None else str(new.remote_address),
-            "hello": write_text(new.hello),
-            "tls": write_tls(new.tls),
-            "mail_from": write_path(new.reverse_path),
-            "rcpt_to": new.forward_path.ascii,
-            "author": write_text(new.author),
-            "subject": write_text(new.subject),
-            "message_id": write_text(new.message_id),
-            "is_dsn": int(new.is_dsn),
-            "flags": new.flags,
-            "hand_over": int(new.hand_over),
-            **_write_provenance(new.provenance),
-        },
-    )
+def message_row(new: NewMessage, size: int) -> Mapping[str, object]:
+    """
+    What becomes of a message in the table, but for the number of its content:
+    while a transaction is open others wait, so this is made before.
+
+    @param size: Octets of the content, without prefix.
+    """
+    return {
+        "account": new.account,
+        "mailbox": new.mailbox,
+        "prefix": new.prefix,
+        "size": len(new.prefix) + size,
+        "received": write_time(new.received),
+        "remote_ip": "" if new.remote_address is None else str(new.remote_address),
+        "hello": write_text(new.hello),
+        "tls": write_tls(new.tls),
+        "mail_from": write_path(new.reverse_path),
+        "rcpt_to": new.forward_path.ascii,
+        "author": write_text(new.author),
+        "subject": write_text(new.subject),
+        "message_id": write_text(new.message_id),
+        "is_dsn": int(new.is_dsn),
+        "flags": new.flags,
+        "hand_over": int(new.hand_over),
+        **_write_provenance(new.provenance),
+    }
+
+
+def _inserted(tx: Transaction, row: Mapping[str, object], content: int) -> int:
+    ((number,),) = tx.execute(_INSERT, {**row, "content_id": content})
     return int(number)

@@ -21,7 +21,13 @@ from moxsmtp.store.columns import write_time
 from moxsmtp.store.content import StoredContent, insert_content, release_content
 from moxsmtp.store.database import Database
 from moxsmtp.store.echoes import matched
-from moxsmtp.store.message_rows import COLUMNS, StoredMessage, insert_messages, read_message
+from moxsmtp.store.message_rows import (
+    COLUMNS,
+    StoredMessage,
+    insert_messages,
+    message_row,
+    read_message,
+)
 from moxsmtp.store.schema import message
 from moxsmtp.store.spool import Contents
 from moxsmtp.store.transaction import Transaction
@@ -113,12 +119,13 @@ class MailStore:
         moment = self._now()
         now = write_time(moment)
         taken = self._contents.custody(spooled)
+        rows = [message_row(new, spooled.size) for new in messages]
         echoes = any(new.echo is not None for new in messages)
 
         def work(tx: Transaction) -> Sequence[int]:
             content = insert_content(tx, spooled, len(messages))
             told = matched(tx, messages, moment) if echoes else messages
-            return insert_messages(tx, told, content=content, size=spooled.size, now=now)
+            return insert_messages(tx, told, content=content, size=spooled.size, now=now, rows=rows)
 
         def settled(committed: bool) -> None:
             taken(committed)
