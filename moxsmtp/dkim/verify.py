@@ -120,6 +120,8 @@ class Verifier:
         except BaseException:
             self.cancel()
             raise
+        # They are over: there is nothing left to cancel.
+        self._lookups.clear()
         return Results(
             tuple(
                 self._evaluated(one, keys[one.signature.key_name])

@@ -115,6 +115,8 @@ class Running(Generic[T]):
 
     def cancel(self) -> None:
         """Stop.  Whoever waits is cancelled too."""
+        if self.value is not None:
+            return
         self._end()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:

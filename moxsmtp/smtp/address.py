@@ -24,6 +24,9 @@ MAXIMUM_LOCAL_PART: Final = 128
 #: What RFC 5321 asks for, and the pedantic allow.
 STANDARD_LOCAL_PART: Final = 64
 
+#: Characters of a mailbox up to which it is kept.
+_USUAL: Final = 256
+
 # Dot-string = Atom *("." Atom), with UTF8-non-ascii (RFC 6531 section 3.3).
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]++"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
@@ -85,6 +88,10 @@ def parse_mailbox(text: str, *, longest: int = MAXIMUM_LOCAL_PART) -> Path:
     @param longest: Octets of a decoded local-part, before and after it becomes NFC.
     @raise InvalidPath: The text is none; the message says what is wrong.
     """
+    return _read_before(text, longest) if len(text) <= _USUAL else _read(text, longest)
+
+
+def _read(text: str, longest: int) -> Path:
     match = _DOT_STRING.match(text)
     if match is not None:
         local_part = match.group()
@@ -108,6 +115,10 @@ def parse_mailbox(text: str, *, longest: int = MAXIMUM_LOCAL_PART) -> Path:
         return Path(local_part, parse_host(text[match.end() + 1 :]))
     except InvalidName as error:
         raise InvalidPath(str(error)) from None
+
+
+# Who writes, writes again; what raises is not kept.
+_read_before = functools.lru_cache(maxsize=1024)(_read)
 
 
 @functools.lru_cache(maxsize=1024)
