@@ -179,10 +179,10 @@ class Runner(Service, Generic[Task, Found]):
         self._fill()
         occupancy = self._occupancy
         room = occupancy.room_for_trouble
-        if room > 0:
-            await self._claim(room, troubled=True)
+        # Where fewer were found than there was room for, none are left.
+        found = await self._claim(room, troubled=True) if room > 0 else room
         wanted = max(0, occupancy.room) + len(occupancy.on_loan())
-        if wanted > 0:
+        if wanted > 0 and found == room:
             await self._claim(wanted, troubled=False)
         if occupancy.is_full and not occupancy.on_loan():
             return self._poll
@@ -191,10 +191,13 @@ class Runner(Service, Generic[Task, Found]):
             return self._poll
         return min(self._poll, max(_UNAVAILABLE, (due - self._now()).total_seconds()))
 
-    async def _claim(self, count: int, *, troubled: bool) -> None:
+    async def _claim(self, count: int, *, troubled: bool) -> int:
+        """@return: How many there were."""
         now = self._now()
-        self._waiting += await self._leases.claim(count, now, now + _LEASE, troubled=troubled)
+        claimed = await self._leases.claim(count, now, now + _LEASE, troubled=troubled)
+        self._waiting += claimed
         self._fill()
+        return len(claimed)
 
     def _fill(self) -> None:
         """Begin at what was claimed, and cut for each that there is no slot for yet."""

@@ -255,10 +255,12 @@ class Worker(Generic[Task, Found]):
     async def _next(self) -> Task | None:
         """
         The next task.  Where there was one, another may follow in a moment; to wait
-        for it costs less than to give the destination back and to claim it again.
+        for it costs less than to give the destination back and to claim it again.  One
+        who waits is enough: who came for a backlog leaves when there is none.
         """
         task = await self._work.take(self.lease)
-        if task is None and self.productive and self._work.linger and not self._slots.is_full:
+        lingers = self.productive and self._work.linger and not self.lease.slot
+        if task is None and lingers and not self._slots.is_full:
             await deferLater(self._clock, self._work.linger)
             if not self.stopping:
                 task = await self._work.take(self.lease)

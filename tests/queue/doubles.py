@@ -35,6 +35,7 @@ class MemoryLeases:
     @ivar claims: Time and arguments of each claim.
     @ivar rests: Until when nobody is to work on what was given back.
     @ivar lost: Names whose lease is not renewed any more.
+    @ivar slot: Which one of a destination is claimed.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -44,6 +45,7 @@ class MemoryLeases:
         self.renewals: list[Sequence[Lease]] = []
         self.lost: set[str] = set()
         self.rests: list[datetime | None] = []
+        self.slot = 0
         self.voided = 0
         self.dead = 0
         self._seconds = seconds
@@ -79,7 +81,7 @@ class MemoryLeases:
             destination = self.destinations[name]
             destination.owned = True
             destination.fence += 1
-            leases.append(Lease("mail", name, 0, destination.fence, destination.troubled))
+            leases.append(Lease("mail", name, self.slot, destination.fence, destination.troubled))
         return leases
 
     async def renew(self, leases: Sequence[Lease], until: datetime) -> Sequence[Lease]:

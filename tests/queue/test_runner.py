@@ -196,6 +196,12 @@ class LingerTests(RunnerTestCase):
         self.runner(limit=1)
         self.assertEqual(self.work.left, ["a"])
 
+    def test_further_slot(self) -> None:
+        """Nor is a further slot kept: its worker came for what was too much for one."""
+        self.leases.slot = 1
+        self.runner()
+        self.assertEqual((self.work.settled, self.work.left), ([("a", "ok")], ["a"]))
+
     def test_nothing_was_due(self) -> None:
         """Nor is it kept where there was nothing to do at all."""
         self.work.untakeable.add("a")
@@ -409,6 +415,23 @@ class ErrorTests(RunnerTestCase):
         self.pass_time(60, 0.02)
         self.assertLessEqual(self.leases.destinations["phantom"].fence, 121)
         self.assertFalse(self.leases.destinations["phantom"].owned)
+
+    def test_one_claim(self) -> None:
+        """Where less was due than there was room for, it is not asked a second time."""
+        self.leases.add("a", self.clock.seconds())
+        self.runner()
+        self.assertEqual(len(self.leases.claims), 1)
+
+    def test_two_claims(self) -> None:
+        """The slots that trouble may not have are filled from the healthy alone (Q-9)."""
+        for name in "abc":
+            self.leases.add(name, self.clock.seconds())
+        self.work.behaviour = dict.fromkeys("abc", hanging)
+        self.runner(limit=4)
+        self.assertEqual(
+            [(count, troubled) for _, count, troubled in self.leases.claims],
+            [(2, True), (2, False)],
+        )
 
     def test_many_wakes(self) -> None:
         """A thousand wake-ups in a second cost at most fifty looks."""
