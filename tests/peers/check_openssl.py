@@ -26,13 +26,13 @@ class OpenSSLTestCase(ServerTestCase):
         self.other = make_certificate(self.folder, _OTHER)
         self.mine = make_certificate(self.folder, "laptop.test")
 
-    def server(self, tls: str = "") -> Server:
+    def server(self, tls: str = "", top: str = "") -> Server:
         """With two certificates."""
         lines = (
             f'{tls}\n[[listener.tls.other]]\ncertificate = "{self.other.file}"\n'
             f'key = "{self.other.key}"'
         )
-        return self.start(Layout(tls=lines), password=True)
+        return self.start(Layout(tls=lines, top=top), password=True)
 
     def talk(
         self,
@@ -154,6 +154,30 @@ class ClientCertificateTests(OpenSSLTestCase):
                 done = self.talk(server, service, version)
                 self.assertIn("AUTH SCRAM", done.stdout)
         self.assertIn("it is not registered", server.log())
+
+    def test_workers(self) -> None:
+        """A key that was added, or removed, is known to every worker in a few seconds (S-37)."""
+        server = self.server(top="workers = 2")
+
+        def answers() -> set[str]:
+            """How several connections come out."""
+            done = [self.talk(server, "submissions", *self.options(self.mine)) for _ in range(4)]
+            return {
+                "in" if "AUTH EXTERNAL " in one.stdout
+                else "alert" if "SSL alert number 42" in one.stderr
+                else "out" if "250-PIPELINING" not in one.stdout
+                else "as good as without"
+                for one in done
+            }  # fmt: skip
+
+        self.assertEqual({"alert"}, answers())
+        server.command("tlspubkey", "add", ADDRESS, str(self.mine.file))
+        until(lambda: answers() == {"in"}, within=20, what="all know it", log=server.log)
+        key = server.command("tlspubkey", "list").stdout.splitlines()[0]
+        server.command("tlspubkey", "remove", key)
+        # What a worker still remembers lets nobody in.
+        self.assertLessEqual(answers(), {"alert", "out"})
+        until(lambda: answers() == {"alert"}, within=20, what="all forgot it", log=server.log)
 
     def test_removed(self) -> None:
         """A key that was removed logs in nobody any more, by no session that it began (S-39)."""
