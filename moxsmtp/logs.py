@@ -30,6 +30,9 @@ __all__ = ["Form", "JSONObserver", "TextObserver", "Threshold", "printable", "wr
 #: Keys that every line has; a field of the same name gets an underscore behind it.
 _OWN_KEYS: Final = frozenset({"time", "level", "namespace", "text", "traceback"})
 
+#: Where what is written through C{twisted.python.log} comes from.
+_LEGACY: Final = "log_legacy"
+
 #: What C{twisted.python.log} adds to events of old code; all of it is in the text.
 _LEGACY_KEYS: Final = frozenset({"isError", "format", "message", "time", "system", "why"})
 
@@ -174,7 +177,7 @@ class JSONObserver:
 
 def _fields(event: LogEvent) -> Iterator[tuple[str, object]]:
     """What the logging code stated beside its message."""
-    is_legacy = event.get("log_namespace") == "log_legacy"
+    is_legacy = event.get("log_namespace") == _LEGACY
     for key, value in event.items():
         if key.startswith("log_") or (is_legacy and key in _LEGACY_KEYS):
             continue
@@ -222,6 +225,9 @@ class Threshold:
     Twisted's own filter asks for namespaces too, which we never set apart, and
     takes several times as long; a session's lines for debugging come here too.
 
+    What Twisted's old code says in passing counts as debugging: it has a line
+    for each socket opened and closed, those that ask the DNS included.
+
     A level is a name of C{twisted.logger.LogLevel}, or one of a trace, which is
     written at the level of debugging.
     """
@@ -237,7 +243,10 @@ class Threshold:
         """The same observer behind this threshold."""
 
         def filtered(event: LogEvent) -> None:
-            if _WEIGHTS.get(event.get("log_level"), -1) >= self._least:
+            level = event.get("log_level")
+            if level is LogLevel.info and event.get("log_namespace") == _LEGACY:
+                level = LogLevel.debug
+            if _WEIGHTS.get(level, -1) >= self._least:
                 observer(event)
 
         # What only implements it, twistd takes for old code, and rewrites each event for it.

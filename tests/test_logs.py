@@ -9,8 +9,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent
+from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher, formatEvent
 from twisted.python.failure import Failure
+from twisted.python.log import LogPublisher as LegacyLogPublisher
 from twisted.trial import unittest
 from zope.interface.verify import verifyObject
 
@@ -254,6 +255,23 @@ class ThresholdTests(unittest.SynchronousTestCase):
         """It is known for an observer of today's events, which nobody has to rewrite for it."""
         kept = Threshold().observer(_Seen([]))
         self.assertTrue(ILogObserver.providedBy(kept))
+
+    def test_twisted_in_passing(self) -> None:
+        """
+        What Twisted says of each socket counts as debugging, as those that ask
+        the DNS come and go with the mail; its errors count as they are.
+        """
+        seen: list[Any] = []
+        threshold = Threshold("info")
+        publisher = LogPublisher(threshold.observer(_Seen(seen)))
+        old = LegacyLogPublisher(observerPublisher=publisher, publishPublisher=publisher)
+        old.msg("_Socket starting on 43420")
+        self.assertEqual(seen, [])
+        old.msg("broken", isError=True, failure=None, why="why")
+        Logger(namespace="test", observer=publisher).info("listening")
+        threshold.set("debug")
+        old.msg("(UDP Port 43420 Closed)")
+        self.assertEqual(len(seen), 3)
 
     def test_traces(self) -> None:
         """Whoever wants a trace sees what is for debugging, too (S-23)."""
