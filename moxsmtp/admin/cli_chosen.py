@@ -186,14 +186,17 @@ def do_work(
             click.echo(f"{counted(noun, count)} would be {done}")
         return
     count = 0
+    is_complete = False
     try:
         for entry in entries:
             count += 1
             if server.as_json:
                 print_json(entry)
+        is_complete = True
     finally:
-        # Also if something was wrong with the rest.
-        if server.as_json:
-            print_json({"touched": count})
-        else:
-            click.echo(f"{counted(noun, count)} {done}")
+        # Also if something was wrong with the rest; if with all, the error says it alone.
+        if is_complete or count:
+            if server.as_json:
+                print_json({"touched": count})
+            else:
+                click.echo(f"{counted(noun, count)} {done}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from moxsmtp.admin.client import CommandRefused
+from moxsmtp.admin.client import CommandRefused, NoServer
 from tests.admin.test_cli import CLITestCase, piece
 
 JOB = {
@@ -172,6 +172,16 @@ class WorkTests(CLITestCase):
             [json.loads(line) for line in lines.splitlines()],
             [{"id": 5}, {"id": 7}, {"touched": 2}],
         )
+
+    def test_nothing_done(self) -> None:
+        """Where nothing could be done only the reason is told; to match nothing is no error."""
+        self.answer = [NoServer("no server runs on /data")]
+        for words in (["drop", "5"], ["drop", "5", "--json"]):
+            result = self.run_cli("queue", *words, status=1)
+            self.assertEqual(result.stdout, "")
+            self.assertEqual(result.stderr, "moxsmtp: no server runs on /data\n")
+        self.answer = []
+        self.assertEqual(self.run_cli("queue", "drop", "--all").stdout, "0 jobs dropped\n")
 
     def test_usage(self) -> None:
         """What makes no sense is told before a server is asked."""
