@@ -43,6 +43,19 @@ class Form(enum.Enum):
     UTF8 = "UTF-8 on an SMTPUTF8 message"
     ASCII_OF_UTF8 = "ASCII on an SMTPUTF8 message"
 
+    @classmethod
+    def leaving(cls, sender: Path, *, smtputf8: bool) -> Form:
+        """
+        Of a report for a sender elsewhere: ASCII, which every host takes, unless
+        there is no way to the sender but past hosts that know SMTPUTF8.  RFC 6533
+        section 6.
+
+        @param smtputf8: What it reports on is an SMTPUTF8 message.
+        """
+        if not smtputf8:
+            return cls.ASCII
+        return cls.UTF8 if sender.needs_smtputf8 else cls.ASCII_OF_UTF8
+
     @property
     def is_utf8(self) -> bool:
         """Whether anything but ASCII may stand in it."""

@@ -114,20 +114,13 @@ def bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessag
 
 
 def sent_report(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewJob, bytes] | None:
-    """
-    A DSN on its way to the sender of mail that is no account's (Q-35).
-
-    It is in ASCII, which every host takes, unless there is no way to the sender
-    but past hosts that know SMTPUTF8.  RFC 6533 section 6.
-    """
+    """A DSN on its way to the sender of mail that is no account's (Q-35)."""
     sender = job.reverse_path
     if job.account or job.report in _FOLDERS or sender is None:
         return None
     if not bounces(job, outcome, around.settings):
         return None
-    form = Form.ASCII
-    if job.smtputf8:
-        form = Form.UTF8 if sender.needs_smtputf8 else Form.ASCII_OF_UTF8
+    form = Form.leaving(sender, smtputf8=job.smtputf8)
     content = _dsn(job, sender, outcome, around, form)
     new = NewJob(
         account="",

@@ -143,7 +143,7 @@ def _composed(
             reports=reports,
             original=returned.octets,
             full=returned.is_whole,
-            form=Form.ASCII_OF_UTF8 if incoming.smtputf8 else Form.ASCII,
+            form=Form.leaving(sender, smtputf8=incoming.smtputf8),
             envelope_id=mail.envelope_id,
             received_from=client.hello.name if client.hello else None,
         )

@@ -405,6 +405,23 @@ class DeliveryTests(TransactionTestCase):
             list(types.values()),
         )
 
+    def test_reports_in_utf8(self) -> None:
+        """
+        A report is in ASCII, which every host takes, unless its reader's address needs
+        SMTPUTF8 anyhow (Q-38).  RFC 6533 section 6.
+        """
+        lines = ("RCPT TO:<alice@ours.example>", "RCPT TO:<n\u00f6body@ours.example>")
+        found = {}
+        for sender in ("eve@away.example", "\u00e8ve@away.example"):
+            self.queue.jobs.clear()
+            mail = f"MAIL FROM:<{sender}> SMTPUTF8"
+            self.assertEqual("250 2.2.0", self.transact(COMPLETE, mail, *lines))
+            ((job, written),) = self.queue.jobs
+            found[sender] = (
+                job.smtputf8, written.isascii(), b"message/global-delivery-status" in written
+            )  # fmt: skip
+        self.assertEqual([(False, True, False), (True, False, True)], list(found.values()))
+
     def test_report_fails(self) -> None:
         """A report that cannot be queued costs nobody the message (S-114)."""
         self.queue.trouble = InsufficientStorage("full")
