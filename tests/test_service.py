@@ -23,6 +23,7 @@ from moxsmtp.interfaces import (
     Account,
     Allowance,
     HookTarget,
+    Login,
     Maildir,
     NewMessage,
     OutgoingEvent,
@@ -39,6 +40,7 @@ from moxsmtp.receive.relay_settings import RelaySettings
 from moxsmtp.receive.settings import ListenerSettings, ServiceSettings, TLSSettings
 from moxsmtp.service import Server
 from moxsmtp.smtp.login_secrets import ScramHash, SecretsWanted
+from moxsmtp.store.client_keys import ClientKeys
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.message_rows import StoredMessage
 from moxsmtp.store.schema import job as job_table
@@ -363,6 +365,22 @@ class HousekeepingTests(ServerCase):
         self.reactor.advance(1)
         self.reactor.until(lambda: b"\nmoxsmtp_queue_messages 3.0\n" in self.get("/metrics"))
         self.assertIn(b"\nmox_queue_hold 1.0\n", self.get("/metrics"))
+
+    def test_client_keys(self) -> None:
+        """
+        Keys of clients are known before anybody comes, and what another process does about
+        them two seconds later (S-37).
+        """
+        self.started()
+        keys = self.parts.client_keys
+        self.assertEqual(keys.remembered(), {})
+        others = ClientKeys(self.parts.engine.database, now=self.parts.now)
+        login = Login("alice", "alice@x.example")
+        self.result(others.add("A" * 43, login, ""))
+        self.assertEqual(keys.remembered(), {})
+        for _ in range(10):
+            self.reactor.advance(2)
+            self.reactor.until(lambda: keys.remembered() == {"A" * 43: login})
 
 
 class ReadyTests(ServerCase):

@@ -175,6 +175,10 @@ class ClientKeysTests(StoreOnPostgreSQL, test_client_keys.ClientKeysTests):
     """Keys of TLS client certificates."""
 
 
+class ClientKeyMemoryTests(StoreOnPostgreSQL, test_client_keys.MemoryTests):
+    """What is known of them without asking the store."""
+
+
 class StsPoliciesTests(StoreOnPostgreSQL, test_sts_policies.StsPoliciesTests):
     """MTA-STS policies of other domains."""
 
