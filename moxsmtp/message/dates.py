@@ -36,16 +36,22 @@ _DATE: Final = re.compile(
 
 def format_date(when: datetime) -> str:
     """C{2 Jan 2026 15:04:05 +0000}: no weekday, no leading zero, numeric zone (S-88)."""
+    return (
+        f"{when.day} {_MONTHS[when.month - 1]} {when.year:04}"
+        f" {when.hour:02}:{when.minute:02}:{when.second:02} {_written_zone(when)}"
+    )
+
+
+def _written_zone(when: datetime) -> str:
+    if when.tzinfo is UTC:
+        return "+0000"
     offset = when.utcoffset()
     if offset is None:
         raise ValueError("a date in a message has a zone")
     minutes = round(offset.total_seconds() / 60)
     sign = "-" if minutes < 0 else "+"
     hours, minutes = divmod(abs(minutes), 60)
-    return (
-        f"{when.day} {_MONTHS[when.month - 1]} {when.year:04}"
-        f" {when.hour:02}:{when.minute:02}:{when.second:02} {sign}{hours:02}{minutes:02}"
-    )
+    return f"{sign}{hours:02}{minutes:02}"
 
 
 def parse_date(text: str) -> datetime | None:

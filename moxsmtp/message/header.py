@@ -186,6 +186,8 @@ def message_id(header: Header) -> str:
     value = header.first("Message-ID")
     if not value:
         return ""
+    if is_message_id(value):
+        return value
     found = message_ids(value)
     if found:
         return found[0]
