@@ -200,9 +200,7 @@ class Metrics:
             name: Gauge(name, text, labels, registry=registry) for name, text, labels in GAUGES
         }
         # The hot path: finding a labelled child costs several times its increment.
-        self._children: dict[
-            tuple[str, tuple[tuple[str, str], ...]], Counter | Histogram | Gauge
-        ] = {}
+        self._children: dict[tuple[str, ...], Counter | Histogram | Gauge] = {}
 
     def count(self, name: str, **labels: str) -> None:
         """One more.  @raise KeyError: There is no such counter."""
@@ -244,7 +242,7 @@ class Metrics:
     def _child(self, name: str, labels: dict[str, str], parent: M) -> M:
         if not labels:
             return parent
-        key = name, tuple(labels.items())
+        key = (name, *labels, *labels.values())
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = parent.labels(**labels)

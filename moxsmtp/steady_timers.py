@@ -16,6 +16,9 @@ __all__ = ["SteadyTimers"]
 #: Seconds; what a clock is off by less than this is drawn straight little by little.
 _SET: Final = 5.0
 
+#: Seconds for which the two are not compared again, as long as time goes on by itself.
+_TRUSTED: Final = 1.0
+
 
 class SteadyTimers:
     """Looks, whenever a reactor asks for the time, whether the clock was set."""
@@ -37,15 +40,25 @@ class SteadyTimers:
         self._wall: Callable[[], float] = reactor.seconds
         self._steady = steady
         self._is_at_home = is_at_home
-        self._apart = self._wall() - steady()
+        self._compared = self._wall()
+        self._apart = self._compared - steady()
         reactor.seconds = self.seconds
 
     def seconds(self) -> float:
         """The time of day."""
         now = self._wall()
+        # Asked for dozens of times a message.  Whoever sets the clock by more than
+        # that leads out of these bounds at once.
+        if not 0.0 <= now - self._compared < _TRUSTED:
+            self._compare(now)
+        return now
+
+    def _compare(self, now: float) -> None:
         jump = now - self._steady() - self._apart
-        if abs(jump) > _SET and self._is_at_home():
+        if abs(jump) > _SET:
+            if not self._is_at_home():
+                return
             self._apart += jump
             for call in self._reactor.getDelayedCalls():
                 call.reset(max(0.0, call.getTime() + jump - now))
-        return now
+        self._compared = now

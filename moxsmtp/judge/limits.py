@@ -55,7 +55,11 @@ def network_classes(address: IPAddress) -> Networks:
 
 def is_within(address: IPAddress, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     """Whether one of them holds it; never true across IP versions."""
-    return any(address.version == each.version and address in each for each in networks)
+    version = address.version
+    for each in networks:  # noqa: SIM110 - asked for each connection, and a generator costs as much again
+        if each.version == version and address in each:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

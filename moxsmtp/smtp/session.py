@@ -8,6 +8,7 @@ Only C{answer} and C{secured} change the state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -294,8 +295,10 @@ class Session:
         station, client = self._station, self.client
         if isinstance(said, Helo):
             return Reply(250, None, station.hostname)
-        is_secret = client.tls is not None or station.clear_passwords
-        mechanisms = self._authentication.usable(client, is_secret=is_secret)
+        mechanisms: Sequence[str] = ()
+        if client.role.is_submission:
+            is_secret = client.tls is not None or station.clear_passwords
+            mechanisms = self._authentication.usable(client, is_secret=is_secret)
         lines = station.extensions(client, mechanisms, may_start_tls=self._may_start_tls())
         return Reply(250, None, "\n".join((station.hostname, *lines)))
 
