@@ -288,6 +288,7 @@ class Entrances:
             slow_delay=settings.delays.slow_client,
             greeting_delay=listener.smtp.greeting_delay if role is Role.SMTP else timedelta(),
             tracing=settings.log.level.tracing,
+            debugging=settings.log.level.is_debugging,
             terms=Terms(
                 hostname=settings.hostname.ascii,
                 random_bytes=hall.random_bytes,

@@ -12,6 +12,10 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
 __all__ = ["Outlet"]
 
 
@@ -23,6 +27,9 @@ class _Nowhere:
 
 
 _NOWHERE: Final = _Nowhere()
+
+#: What a connection that we end is lost by, in Twisted's words.
+_DONE: Final = Failure(ConnectionDone())
 
 
 class Outlet:
@@ -46,6 +53,19 @@ class Outlet:
             # The transport keeps some back from here on; it alone knows until when.
             self._socket = None
         self._transport.write(octets)
+
+    def close(self) -> bool:
+        """
+        Close the connection now, which ends in its C{connectionLost}.  That spares
+        it another turn of the reactor, to find that there is nothing left to write.
+
+        @return: C{False}: there may be, or TLS has to end first; nothing is done.
+        """
+        # Wrappers let a socket shine through that is not theirs to close.
+        if self._socket is None or not isinstance(self._transport, FileDescriptor):
+            return False
+        self._transport.connectionLost(_DONE)
+        return True
 
     def wrap(self) -> None:
         """TLS comes between: from here on all is the transport's."""

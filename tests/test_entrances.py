@@ -349,13 +349,15 @@ class ServiceTests(EntrancesCase):
                 entrance.greeting_delay.total_seconds(),
                 entrance.offers_require_tls,
                 entrance.tracing,
+                entrance.debugging,
             )
             for entrance in map(self.entrance, range(3))
         ]
-        users = (3.0, 0.0, 0.0, True, Tracing.CREDENTIALS)
-        self.assertEqual([(3.0, 0.0, 2.0, False, Tracing.CREDENTIALS), users, users], found)
+        users = (3.0, 0.0, 0.0, True, Tracing.CREDENTIALS, True)
+        self.assertEqual([(3.0, 0.0, 2.0, False, Tracing.CREDENTIALS, True), users, users], found)
         entrances.reload(self.settings(listeners=listeners), self.hall)
         self.assertIs(Tracing.NONE, self.entrance(1).tracing)
+        self.assertFalse(self.entrance(1).debugging)
 
     def test_limiters(self) -> None:
         """All sockets share what limits a network (S-12)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from moxsmtp.outlet import Outlet
+from tests.receive.wires import Line
 
 
 class SocketTransport(StringTransport):
@@ -66,6 +68,34 @@ class OutletTests(SynchronousTestCase):
         self.ours.close()
         Outlet(self.transport).write(b"250 ok\r\n")
         self.assertEqual(b"250 ok\r\n", self.transport.value())
+
+    def test_close(self) -> None:
+        """Once the kernel has all, the connection is closed now, as if it had ended well."""
+        line = Line(self.ours, Protocol())
+        outlet = Outlet(line)
+        outlet.write(b"221 bye\r\n")
+        self.assertTrue(outlet.close())
+        self.assertEqual([ConnectionDone], [reason.type for reason in line.lost])
+
+    def test_not_yet(self) -> None:
+        """What is kept back leaves first: the transport closes when it has."""
+        line = Line(self.ours, Protocol())
+        outlet = Outlet(line)
+        outlet.write(b"x" * 10_000_000)
+        self.assertFalse(outlet.close())
+        self.assertEqual([], line.lost)
+
+    def test_close_tls(self) -> None:
+        """TLS has an end of its own."""
+        line = Line(self.ours, Protocol())
+        outlet = Outlet(line)
+        outlet.wrap()
+        self.assertFalse(outlet.close())
+        self.assertEqual([], line.lost)
+
+    def test_close_through(self) -> None:
+        """Where something stands between, through which the socket shines, that closes."""
+        self.assertFalse(Outlet(self.transport).close())
 
     def test_starttls(self) -> None:
         """Once TLS comes between, nothing goes round it."""

@@ -45,6 +45,11 @@ class LogLevel(enum.StrEnum):
         """How much of sessions is logged."""
         return _TRACING.get(self, Tracing.NONE)
 
+    @property
+    def is_debugging(self) -> bool:
+        """Whether lines for debugging are logged."""
+        return self is LogLevel.DEBUG or self in _TRACING
+
 
 _TRACING: Final[Mapping[LogLevel, Tracing]] = {
     LogLevel.TRACE: Tracing.TRACE,

@@ -34,6 +34,7 @@ class Company:
     @ivar is_draining: No command is carried out any more.
     @ivar seconds: How long is waited, for those that are open too.
     @ivar tracing: How much is written down, of those too.
+    @ivar debugging: So with what matters only then.
     """
 
     def __init__(self, entrance: Entrance) -> None:
@@ -54,6 +55,7 @@ class Company:
         self.circumstances = entrance.circumstances
         self.seconds = Seconds.of(entrance)
         self.tracing = entrance.tracing
+        self.debugging = entrance.debugging
 
     def joined(self, member: Member) -> None:
         """A connection is there."""

@@ -22,7 +22,7 @@ from moxsmtp.receive.tracing import Tracing
 from moxsmtp.smtp.sasl import Terms
 from moxsmtp.smtp.session import Station
 
-__all__ = ["Entrance", "Seconds", "host_of"]
+__all__ = ["Entrance", "Seconds", "address_of", "host_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,8 @@ class Entrance:
     @ivar slow_delay: Between two octets, for those who gave trouble (S-17).
     @ivar greeting_delay: Before the greeting, to see who cannot wait.
     @ivar tracing: How much of what is said goes into the log (S-23).
+    @ivar debugging: Connections that come and go are worth a line each, which
+        would cost more than their limits do even if the log dropped it.
     @ivar objection: See L{Circumstances}.
     @ivar terms: What logging in rests on; L{None}: nobody can.
     @ivar pedantic: What many clients do against the grammar is refused (S-111).
@@ -72,6 +74,7 @@ class Entrance:
     slow_delay: timedelta = timedelta(seconds=1)
     greeting_delay: timedelta = timedelta()
     tracing: Tracing = Tracing.NONE
+    debugging: bool = True
     objection: Callable[[str], str] = lambda _: ""
     terms: Terms | None = None
     pedantic: bool = False
@@ -134,9 +137,10 @@ class Seconds:
 
 def host_of(address: IAddress) -> IPAddress:
     """Of one end of a TCP connection, without the zone of a link-local address."""
-    return _address(getattr(address, "host", ""))
+    return address_of(getattr(address, "host", ""))
 
 
 @lru_cache(maxsize=1024)
-def _address(host: str) -> IPAddress:
+def address_of(host: str) -> IPAddress:
+    """Of a host as the system writes it, without the zone of a link-local address."""
     return ip_address(host.partition("%")[0])

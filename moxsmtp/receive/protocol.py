@@ -132,8 +132,9 @@ class ESMTPServer(Protocol):
         if refusal is not None:
             self._send_away(refusal)
             return
-        peer = str(self._session.client.address)
-        self._conversation.log.write(LogLevel.debug, "connection from {peer}", peer=peer)
+        if self._company.debugging:
+            peer = str(self._session.client.address)
+            self._conversation.log.write(LogLevel.debug, "connection from {peer}", peer=peer)
         if not self._admission.listens(self._company.seconds.greeting, self._welcome):
             self._welcome()
 
@@ -164,8 +165,9 @@ class ESMTPServer(Protocol):
         self._conversation.abandon()
         # A connection is a circle: what waited would live until garbage is collected.
         self._session.close()
-        why = str(reason.value)
-        self._conversation.log.write(LogLevel.debug, "connection closed: {why}", why=why)
+        if self._company.debugging:
+            why = str(reason.value)
+            self._conversation.log.write(LogLevel.debug, "connection closed: {why}", why=why)
         # These lead back to us: all is freed now, not when the garbage is collected.
         self._alarm.forget()
         self._outlet.forget()
@@ -342,6 +344,8 @@ class ESMTPServer(Protocol):
     def _close(self) -> None:
         """Close, but wait neither for a TLS peer nor for a slow one for ever (S-14)."""
         self._closing = True
+        if self._outlet.close():
+            return
         self._alarm.set_anew(_LINGER)
         self.transport.unregisterProducer()
         self.transport.loseConnection()

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
@@ -19,6 +18,7 @@ from moxsmtp.config import Settings
 from moxsmtp.entrances import Door, Entrances, Hall
 from moxsmtp.metrics import Metrics
 from moxsmtp.receive.admission import SHUTTING_DOWN, TOO_MANY
+from moxsmtp.receive.entrance import address_of
 from moxsmtp.smtp.reply import Reply
 from moxsmtp.sockets import Socket
 from moxsmtp.worker.acceptor import Acceptor
@@ -172,9 +172,7 @@ class Gate:
         if self._is_closing:
             self._refuse(connection, door, SHUTTING_DOWN)
             return
-        address = ip_address(host.partition("%")[0])
-        listener = next(one for one in self._settings.listeners if one.name == door.listener)
-        key = self._affinity.key(address, listener.proxy.networks)
+        key = self._affinity.key(address_of(host), self._proxies[door.listener])
         worker = self._crew.chosen(key) if key else self._least()
         link = None if worker is None else worker.link
         # Others go on being served then, and its own clients may come again later.
@@ -211,6 +209,7 @@ class Gate:
     def _settle(self, settings: Settings) -> None:
         self._settings = settings
         self._affinity = Affinity(settings.limits.limits_exempt, settings.relays)
+        self._proxies = {one.name: one.proxy.networks for one in settings.listeners}
         self._places.obey({one.name: one.max_connections for one in settings.listeners})
 
     def first_message(self) -> Message:

@@ -23,6 +23,7 @@ class Places:
         self._maxima: Mapping[str, int] = {}
         self._open: Counter[str] = Counter()
         self._of_worker: Counter[tuple[int, str]] = Counter()
+        self._held: Counter[int] = Counter()
         self._crowds: set[str] = set()
 
     def obey(self, maxima: Mapping[str, int]) -> None:
@@ -41,6 +42,7 @@ class Places:
             return False
         self._open[listener] += 1
         self._of_worker[worker, listener] += 1
+        self._held[worker] += 1
         self._look(listener)
         return True
 
@@ -48,6 +50,7 @@ class Places:
         """So many that a worker had have ended."""
         count = min(count, self._of_worker[worker, listener])
         self._of_worker[worker, listener] -= count
+        self._held[worker] -= count
         self._open[listener] -= count
         self._look(listener)
 
@@ -59,7 +62,7 @@ class Places:
 
     def held(self, worker: int) -> int:
         """How many a worker has."""
-        return sum(self._of_worker[worker, listener] for listener in self._maxima)
+        return self._held[worker]
 
     @property
     def crowds(self) -> frozenset[str]:

@@ -213,7 +213,6 @@ class _Link(ProcessProtocol):
                 self.kill()
             self._waiting.popleft()
             connection.close()
-        self._reactor.removeWriter(self)
 
     def _go_on(self) -> None:
         self._resting = None
@@ -223,6 +222,8 @@ class _Link(ProcessProtocol):
         """There may be room again."""
         was_clogged = self.is_clogged
         self._pass()
+        if not self._waiting:
+            self._reactor.removeWriter(self)
         if was_clogged and not self.is_clogged:
             self._watcher.unclogged()
 

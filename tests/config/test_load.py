@@ -284,6 +284,12 @@ class LimitTests(ConfigTestCase):
             },
         )  # fmt: skip
 
+    def test_debugging(self) -> None:
+        """Who traces debugs, too."""
+        levels = ("tracedata", "traceauth", "trace", "debug", "info", "warn", "error")
+        found = [level for level in levels if LogLevel(level).is_debugging]
+        self.assertEqual(found, ["tracedata", "traceauth", "trace", "debug"])
+
     def test_listener(self) -> None:
         """A listener has proxies and a delay before its greeting if it says so; else none."""
         listener = self.loaded(LEAST).listeners[0]

@@ -93,6 +93,22 @@ class ReloadTests(WireCase):
         self.assertEqual(self.greeting, b"220 new.example ESMTP moxsmtp\r\n")
         self.assertIn(b"250-SIZE 5000\r\n", self.speak(b"EHLO x.example\r\n"))
 
+    def test_debugging(self) -> None:
+        """Connections that come and go are told of while somebody debugs, not else."""
+        events: list[LogEvent] = []
+        observer = cast("ILogObserver", events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.factory.obey(replace(self.entrance, debugging=False))
+        self.connect()
+        self.drop()
+        self.assertEqual(events, [])
+        self.factory.obey(self.entrance)
+        self.connect()
+        self.drop()
+        formats = [event["log_format"] for event in events]
+        self.assertEqual(formats, ["connection from {peer}", "connection closed: {why}"])
+
 
 class FlowTests(WireCase):
     """RFC 2920."""

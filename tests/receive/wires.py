@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -42,7 +45,7 @@ from moxsmtp.testing import MemoryMetrics, MemorySpool
 from tests.dialog import Dialogue
 from tests.smtp.driver import TERMS, secrets_of
 
-__all__ = ["TLS", "Creator", "Told", "Wire", "WireCase"]
+__all__ = ["TLS", "Creator", "Line", "Told", "Wire", "WireCase"]
 
 TLS = TLSInfo("TLS1.3", "TLS_AES_128_GCM_SHA256")
 
@@ -92,6 +95,35 @@ class Wire(StringTransport):
 
     def getHandle(self) -> object:
         return "the connection"
+
+
+class Line(FileDescriptor):
+    """
+    A wire that lies on a socket itself, as Twisted's TCP does.
+
+    @ivar lost: Why, once it is.
+    """
+
+    def __init__(self, handle: socket.socket, protocol: Protocol) -> None:
+        super().__init__(MemoryReactorClock())
+        self.handle = handle
+        self.protocol = protocol
+        self.connected = 1
+        self.lost: list[Failure] = []
+
+    def getHandle(self) -> socket.socket:
+        return self.handle
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.1", 25)
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.2", 9)
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        self.lost.append(reason)
+        self.protocol.connectionLost(reason)
 
 
 @implementer(IReceiver)
