@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +38,8 @@ _PORTS: Final = range(20_000, 32_000)
 #: Loaded here: between fork and exec is no time for it.
 _LIBC: Final = ctypes.CDLL(None)
 
-#: Nobody may listen there yet who was told to.
-_given: Final[set[int]] = set()
+#: So many in a row belong to one process as long as it runs.
+_BLOCK: Final = 50
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -50,14 +51,33 @@ def find(program: str) -> str | None:
 
 def free_port(*addresses: str) -> int:
     """A TCP and UDP port that nobody uses on any of C{addresses} (127.0.0.1)."""
-    for _ in range(200):
-        port = secrets.choice(_PORTS)
-        if port in _given:
-            continue
+    for port in _ours:
         if all(_is_free(address, port) for address in addresses or ("127.0.0.1",)):
-            _given.add(port)
             return port
     raise AssertionError("no free port")
+
+
+def _own_ports() -> Iterator[int]:
+    """
+    Ports that are given to nobody else, each once.
+
+    Somebody who was told a port may not listen there yet, so that looking does
+    not help; what tells other processes that a block of ports is taken is a name in
+    the abstract namespace of Unix sockets, which ends with the process that has it.
+    """
+    with contextlib.ExitStack() as names:
+        starts = list(_PORTS[::_BLOCK])
+        secrets.SystemRandom().shuffle(starts)
+        for start in starts:
+            name = names.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            try:
+                name.bind(f"\0moxsmtp-peers-{start}")
+            except OSError:
+                continue
+            yield from range(start, start + _BLOCK)
+
+
+_ours: Final = _own_ports()
 
 
 def _is_free(address: str, port: int) -> bool:
