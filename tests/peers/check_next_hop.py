@@ -45,19 +45,23 @@ class ExtensionTests(DeliveryTestCase):
         return self.start_for(dns, postfix.port), postfix
 
     def arrived(self, postfix: Postfix, server: Server) -> bytes:
-        """The one message that comes to Postfix; and our session with it has ended."""
+        """The one message that comes to Postfix."""
         until(lambda: len(postfix.messages()) == 1, within=30, what="it arrives", log=server.log)
-        self.ends(postfix)
         return postfix.messages()[0]
 
-    def ends(self, postfix: Postfix) -> None:
-        """Wait for the end of our session, which Postfix then logs the commands of."""
+    def given(self, postfix: Postfix, server: Server) -> dict[str, int]:
+        """
+        The commands of our session, which Postfix logs at its end; an idle one lasts
+        half a minute, so our server ends.
+        """
+        server.end()
         until(
             lambda: bool(re.search(r"disconnect from .* mail=", postfix.log())),
             within=60,
             what="the session ends",
             log=postfix.log,
         )
+        return commands_of(postfix)
 
     def test_chunks(self) -> None:
         """A short message goes by BDAT under STARTTLS, dots and all (RFC 3030)."""
@@ -67,7 +71,7 @@ class ExtensionTests(DeliveryTestCase):
         server.submit("user@there.test", subject="short", body=body)
         text = self.arrived(postfix, server)
         self.assertTrue(text.replace(b"\n", b"\r\n").endswith(b"\r\n\r\n" + body.encode()))
-        given = commands_of(postfix)
+        given = self.given(postfix, server)
         self.assertEqual((given.get("bdat"), given.get("data"), given["starttls"]), (1, None, 1))
 
     def test_one_after_the_other(self) -> None:
@@ -82,8 +86,7 @@ class ExtensionTests(DeliveryTestCase):
                 what="it arrives",
                 log=server.log,
             )
-        self.ends(postfix)
-        given = commands_of(postfix)
+        given = self.given(postfix, server)
         self.assertEqual(
             (given["starttls"], given["mail"], given["rset"], given["bdat"], given["quit"]),
             (1, 3, 2, 3, 1),
@@ -96,7 +99,7 @@ class ExtensionTests(DeliveryTestCase):
         server.submit("user@there.test", subject="long", body=body)
         text = self.arrived(postfix, server)
         self.assertTrue(text.replace(b"\n", b"\r\n").endswith(b"\r\n\r\n" + body.encode()))
-        given = commands_of(postfix)
+        given = self.given(postfix, server)
         self.assertEqual((given.get("bdat"), given.get("data")), (None, 1))
 
     def test_without(self) -> None:
@@ -142,8 +145,7 @@ class ExtensionTests(DeliveryTestCase):
         bounce = self.bounce(server)
         self.assertBounced(bounce, "5.7.1")
         self.assertIn("we know that one", bounce.as_string())
-        self.ends(postfix)
-        return commands_of(postfix)
+        return self.given(postfix, server)
 
     def test_refused_chunk(self) -> None:
         """What is refused as a chunk bounces with that reply (Q-19)."""
