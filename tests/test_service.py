@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
 from ipaddress import ip_network
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -15,6 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
+from moxsmtp import service as service_module
 from moxsmtp.config import Selector, Settings
 from moxsmtp.dkim import Signer, generate_key, load_private_key, public_record, sign
 from moxsmtp.dns.records import MX, Question, RRType
@@ -104,6 +107,18 @@ class StartTests(ServerCase):
         self.started()
         entrance = self.ports[0].factory.wrapped.entrance
         self.assertEqual(STARTED * 1000, next(entrance.session_ids))
+
+    def test_doors_first(self) -> None:
+        """The doors are open before what sends is so much as read."""
+        found: list[int] = []
+
+        def read(name: str) -> ModuleType:
+            found.append(len(self.reactor.ports))
+            return import_module(name)
+
+        self.patch(service_module, "import_module", read)
+        self.started()
+        self.assertEqual([1], found)
 
     def test_queue(self) -> None:
         """The queue is worked on (Q-1)."""
