@@ -39,6 +39,7 @@ from moxsmtp.queue.job import Lease, LeaseLost
 from moxsmtp.store.clock import Clock, database_clock, moved
 from moxsmtp.store.columns import duration_microseconds, read_time
 from moxsmtp.store.database import Database
+from moxsmtp.store.due import add_due
 from moxsmtp.store.schema import destination
 from moxsmtp.store.transaction import Transaction
 
@@ -329,6 +330,9 @@ class Leases:
             tx.execute(self._work.leave_at, self._work.at(lease.name, lease.slot))
             ((due,),) = tx.execute(self._work.first_due, {"name": lease.name})
             if due is None or lease.slot:
+                if due is not None:
+                    # What a crash cut short here is due, and the first slot may not know.
+                    add_due(tx, lease.kind, lease.name, due, due)
                 tx.execute(_FORGET, _key(lease))
             else:
                 if rests_until is not None:

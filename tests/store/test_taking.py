@@ -196,6 +196,25 @@ class SlotTests(TakingContract):
         (again,) = self.claim()
         self.assertEqual(again.slot, 0)
 
+    def test_repeated_and_left(self) -> None:
+        """
+        Q-10: what the death of a further slot's owner cut short is due at once, also
+        where the next owner of that slot gives it back without having tried.
+        """
+        self.fill(2)
+        (first,) = self.claim()
+        (mine,) = self.several(first, 1, slots=2)
+        (second,) = self.claim(self.job_store("other"))
+        self.several(second, 1, slots=2, store=self.job_store("other"))
+        self.delivered(first, mine)
+        self.release(first)
+        self.time += 60 * SECOND
+        (heir,) = self.claim()
+        self.assertEqual(heir.slot, 1)
+        self.release(heir)
+        (again,) = self.claim()
+        self.assertEqual((again.slot, len(self.several(again, 1))), (0, 1))
+
     def test_only_the_dead_repeats(self) -> None:
         """
         When one of two workers has died, only what he had under way is due again:
