@@ -3,7 +3,8 @@ A load of mail in which every message is another's.
 
 Postfix's C{smtp-source} sends one message over and over.  This one waits with
 epoll, says what was made ready before, and looks at no more of a reply than its
-code, so that it takes less of a processor than any server.
+code, so that it takes less of a processor than any server.  The clock starts when
+all connections are open.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 from bench.measure import Run
 from bench.senders import HELLO
 
-__all__ = ["Letter", "letter", "send"]
+__all__ = ["Letter", "Sessions", "letter", "send"]
 
 #: Seconds without any reply after which a run has failed.
 _PATIENCE: Final = 120
@@ -48,23 +49,25 @@ def letter(sender: str, recipient: str, message: bytes) -> Letter:
 class _Connection:
     """One session."""
 
-    def __init__(
-        self,
-        port: int,
-        letters: Iterator[Letter],
-        opening: Sequence[bytes],
-        context: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, port: int, opening: Sequence[bytes], context: ssl.SSLContext | None) -> None:
+        """@raise RuntimeError: It was refused."""
         self.socket = socket.create_connection(("127.0.0.1", port), _PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is not None:
             self.socket = context.wrap_socket(self.socket)
-        self._said: Iterator[bytes] = iter((f"EHLO {HELLO}\r\n".encode(), *opening))
-        self._letters = letters
         self._reply = b""
+        self._said: Iterator[bytes] = iter(())
+        for words in (f"EHLO {HELLO}\r\n".encode(), *opening):
+            self._await()
+            self.socket.sendall(words)
+        self._await()
 
-    def proceed(self) -> bool:
-        """Read what came, say what is next.  @return: Whether it goes on."""
+    def _await(self) -> None:
+        while not self._is_answered():
+            pass
+
+    def _is_answered(self) -> bool:
+        """Read what came.  @return: Whether that is all of a reply."""
         came = self.socket.recv(4096)
         if not came:
             raise RuntimeError("it hung up")
@@ -72,13 +75,21 @@ class _Connection:
         line = reply[reply.rfind(b"\n", 0, -1) + 1 :]
         if reply[-1:] != b"\n" or line[3:4] == b"-":
             self._reply = reply
-            return True
+            return False
         self._reply = b""
         if line[:1] not in b"23":
             raise RuntimeError(f"refused: {line!r}")
+        return True
+
+    def proceed(self, letters: Iterator[Letter]) -> bool:
+        """Read what came, say what is next.  @return: Whether it goes on."""
+        return not self._is_answered() or self.say_next(letters)
+
+    def say_next(self, letters: Iterator[Letter]) -> bool:
+        """@return: Whether there was anything left to say."""
         words = next(self._said, None)
         if words is None:
-            following = next(self._letters, None)
+            following = next(letters, None)
             if following is None:
                 self.close()
                 return False
@@ -92,39 +103,58 @@ class _Connection:
         self.socket.close()
 
 
-def send(
-    port: int,
-    letters: Sequence[Letter],
-    *,
-    sessions: int = 16,
-    opening: Sequence[bytes] = (),
-    context: ssl.SSLContext | None = None,
-) -> Run:
-    """
-    Send each once, on C{sessions} connections that are used again.
+class Sessions:
+    """Connections on which a server waits for mail: greeted, and logged in."""
 
-    @param opening: Said behind EHLO.
-    @param context: With it, the connection begins with TLS.
+    def __init__(
+        self,
+        port: int,
+        *,
+        sessions: int = 16,
+        opening: Sequence[bytes] = (),
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """
+        @param opening: Said behind EHLO.
+        @param context: With it, the connection begins with TLS.
+        @raise RuntimeError: The server refused.
+        """
+        self._connections = [_Connection(port, opening, context) for _ in range(sessions)]
+
+    def send(self, letters: Sequence[Letter]) -> Run:
+        """
+        Send each once, and hang up.
+
+        @raise RuntimeError: Not all were taken.
+        """
+        queue = iter(letters)
+        begun, used = time.perf_counter(), time.process_time()
+        waiting = select.epoll()
+        at_work: dict[int, _Connection] = {}
+        try:
+            for connection in self._connections:
+                number = connection.socket.fileno()
+                if connection.say_next(queue):
+                    at_work[number] = connection
+                    waiting.register(number, select.EPOLLIN)
+            while at_work:
+                events = waiting.poll(_PATIENCE)
+                if not events:
+                    raise RuntimeError(f"no reply within {_PATIENCE} s")
+                for number, _ in events:
+                    if not at_work[number].proceed(queue):
+                        del at_work[number]
+        finally:
+            for connection in self._connections:
+                connection.close()
+            waiting.close()
+        return Run(len(letters), time.perf_counter() - begun, time.process_time() - used)
+
+
+def send(port: int, letters: Sequence[Letter]) -> Run:
+    """
+    Send each once, on connections that are used again.
+
     @raise RuntimeError: Not all were taken.
     """
-    queue = iter(letters)
-    begun, used = time.perf_counter(), time.process_time()
-    waiting = select.epoll()
-    connections: dict[int, _Connection] = {}
-    try:
-        for _ in range(min(sessions, len(letters))):
-            connection = _Connection(port, queue, opening, context)
-            connections[connection.socket.fileno()] = connection
-            waiting.register(connection.socket, select.EPOLLIN)
-        while connections:
-            events = waiting.poll(_PATIENCE)
-            if not events:
-                raise RuntimeError(f"no reply within {_PATIENCE} s")
-            for number, _ in events:
-                if not connections[number].proceed():
-                    del connections[number]
-    finally:
-        for connection in connections.values():
-            connection.close()
-        waiting.close()
-    return Run(len(letters), time.perf_counter() - begun, time.process_time() - used)
+    return Sessions(port).send(letters)

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.client import Letter, letter, send
+from bench.client import Letter, Sessions, letter
 from bench.measure import allow_files
 from bench.sink import Receipt, Sink
 from tests.peers.process import children, free_port, until
@@ -270,12 +270,9 @@ def fill(server: Server, count: int) -> None:
     secret = base64.b64encode(f"\0{ADDRESS}\0{PASSWORD}".encode()).decode()
     context = server.tls()
     context.check_hostname = False
-    send(
-        server.ports["submissions"],
-        [Letter(steps)] * count,
-        opening=(f"AUTH PLAIN {secret}\r\n".encode(),),
-        context=context,
-    )
+    login = (f"AUTH PLAIN {secret}\r\n".encode(),)
+    sessions = Sessions(server.ports["submissions"], opening=login, context=context)
+    sessions.send([Letter(steps)] * count)
 
 
 def run(

@@ -5,7 +5,8 @@ C{python -m bench.outbound TRIALS [--scale F] [--only NAME ...] [--cells ...]}
 
 Messages of 4 KiB are handed in on 16 connections that are used again, each to one
 of 20 domains or all to one.  A domain has a C{smtp-sink} of its own, on an address
-of its own, which takes everything at once.  A run ends when the sinks have it all.
+of its own, which takes everything at once.  A run begins when the clients are greeted,
+and logged in, and ends when the sinks have it all.
 Servers run side by side, and trials go round them; those that are not measured idle.
 
 Ours takes them from a user who logged in, asks a resolver for MX hosts, and makes
@@ -35,8 +36,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from bench.client import letter, send
-from bench.measure import Run, allow_files, cpu_seconds, peak_rss
+from bench.client import Sessions, letter
+from bench.measure import allow_files, cpu_seconds, peak_rss
 from bench.resolver import Resolver
 from bench.senders import senders, text_of
 from tests.peers.certificate import make_certificate
@@ -144,8 +145,8 @@ class Peer(Protocol):
     name: str
     sinks: Sinks
 
-    def give(self, recipients: Sequence[str]) -> Run:
-        """Hand in one message for each."""
+    def connect(self) -> Sessions:
+        """Clients that may hand in mail."""
 
     def cpu(self) -> float:
         """Seconds of a processor so far."""
@@ -187,9 +188,8 @@ class Relaying:
             ),
         )
 
-    def give(self, recipients: Sequence[str]) -> Run:
-        letters = [letter(ADDRESS, to, _message(number)) for number, to in enumerate(recipients)]
-        return send(self._postfix.port, letters)
+    def connect(self) -> Sessions:
+        return Sessions(self._postfix.port)
 
     def cpu(self) -> float:
         return cpu_seconds(self._postfix.process.pid)
@@ -243,13 +243,12 @@ class Ours:
         secret = base64.b64encode(f"\0{ADDRESS}\0{PASSWORD}".encode()).decode()
         self._login = (f"AUTH PLAIN {secret}\r\n".encode(),)
 
-    def give(self, recipients: Sequence[str]) -> Run:
-        letters = [letter(ADDRESS, to, _message(number)) for number, to in enumerate(recipients)]
+    def connect(self) -> Sessions:
         if self._signed:
             port, context = self._server.ports["submissions"], self._server.tls()
             context.check_hostname = False
-            return send(port, letters, opening=self._login, context=context)
-        return send(self._server.ports["submission"], letters, opening=self._login)
+            return Sessions(port, opening=self._login, context=context)
+        return Sessions(self._server.ports["submission"], opening=self._login)
 
     def cpu(self) -> float:
         return cpu_seconds(self._server.process.pid)
@@ -277,10 +276,14 @@ def measure(peer: Peer, cell: Cell, messages: int) -> Figure:
     """Load one server once."""
     sinks = peer.sinks
     to = list(DOMAINS)[: cell.domains]
-    recipients = [f"r{number}@{to[number % len(to)]}" for number in range(messages)]
+    letters = [
+        letter(ADDRESS, f"r{number}@{to[number % len(to)]}", _message(number))
+        for number in range(messages)
+    ]
+    sessions = peer.connect()
     before, used = sinks.taken(), peer.cpu()
     begun = time.perf_counter()
-    run = peer.give(recipients)
+    run = sessions.send(letters)
     until(
         lambda: sinks.taken() - before >= messages,
         within=300,
