@@ -30,6 +30,8 @@ class Deadlines:
         self._late = late
         self._session = 0.0
         self._wait: float | None = None
+        #: How long each of them was when it was set.
+        self._session_limit = self._wait_limit = 0.0
         self._since = 0.0
         self._error = ""
         self._timer: IDelayedCall | None = None
@@ -37,13 +39,15 @@ class Deadlines:
 
     def allow(self, limit: timedelta) -> None:
         """The session may take so long from now."""
-        self._session = self._clock.seconds() + limit.total_seconds()
+        self._session_limit = limit.total_seconds()
+        self._session = self._clock.seconds() + self._session_limit
         self._arm()
 
     def set(self, limit: timedelta, error: str) -> None:
         """What is waited for now has so long, or C{error}."""
         self._since = self._clock.seconds()
-        self._wait = self._since + limit.total_seconds()
+        self._wait_limit = limit.total_seconds()
+        self._wait = self._since + self._wait_limit
         self._error = error
         self._arm()
 
@@ -81,6 +85,10 @@ class Deadlines:
     def _look(self) -> None:
         """Whether the time is really up."""
         now = self._clock.seconds()
+        # A clock that was set back must not make them any longer than they were.
+        self._session = min(self._session, now + self._session_limit)
+        if self._wait is not None:
+            self._wait = min(self._wait, now + self._wait_limit)
         if now < self._due:
             self._arm()
         elif self._wait is None or now < self._wait:

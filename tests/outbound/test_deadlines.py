@@ -12,6 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxsmtp.outbound.deadlines import Deadlines
 
 
+def set_back(clock: Clock, seconds: float) -> None:
+    """As L{moxsmtp.steady_timers} has it: what is delayed keeps its length."""
+    delays = [(call, call.getTime() - clock.seconds()) for call in clock.getDelayedCalls()]
+    clock.rightNow -= seconds
+    for call, delay in delays:
+        call.reset(delay)
+
+
 class DeadlinesTests(SynchronousTestCase):
     """The earlier one counts, however they were moved."""
 
@@ -64,6 +72,20 @@ class DeadlinesTests(SynchronousTestCase):
         self.deadlines.stop()
         self.deadlines.allow(timedelta(seconds=1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_set_back(self) -> None:
+        """
+        Where the clock is set back by a day, a server that hangs is given up after
+        twice its time, not a day later, whichever limit it meets (Q-68).
+        """
+        for waits in (True, False):
+            self.setUp()
+            if waits:
+                self.deadlines.set(timedelta(seconds=10), "no reply")
+            self.pass_seconds(5)
+            set_back(self.clock, 86_400)
+            self.pass_seconds(200)
+            self.assertEqual(len(self.told), 1)
 
     @settings(max_examples=150, deadline=None)
     @given(
