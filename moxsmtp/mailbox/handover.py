@@ -192,6 +192,7 @@ class HandOvers(Service):
         maildirs = self._maildirs()
         there: list[HandOver] = []
         written: list[_Written] = []
+        errors: dict[str, Exception] = {}
         for account, messages in by_account.items():
             maildir = maildirs.get(account)
             if maildir is None or self._waits(account):
@@ -199,8 +200,12 @@ class HandOvers(Service):
             try:
                 await self._account(account, tree_of(maildir), messages, there, written)
             except (OSError, Vanished) as error:
-                self._failed(account, error)
-        await self._publish(there, written)
+                errors[account] = error
+        try:
+            await self._publish(there, written, errors)
+        finally:
+            for account, reason in errors.items():
+                self._failed(account, reason)
 
     async def _account(
         self,
@@ -284,22 +289,37 @@ class HandOvers(Service):
 
     # -- publishing --------------------------------------------------------------------
 
-    async def _publish(self, there: list[HandOver], written: Sequence[_Written]) -> None:
-        """Let written files appear, and tell the store of them and of those found."""
+    async def _publish(
+        self,
+        there: list[HandOver],
+        written: Sequence[_Written],
+        errors: dict[str, Exception],
+    ) -> None:
+        """
+        Let written files appear, and tell the store of them and of those found.
+
+        @param errors: By account; gets what goes wrong here.
+        """
         if written:
-            await self._in_thread(sync_files, [each.draft.path for each in written])
+            lost = await self._in_thread(sync_files, [each.draft.path for each in written])
+            for each in written:
+                if each.draft.path in lost:
+                    errors[each.hand_over.account] = lost[each.draft.path]
+            written = [each for each in written if each.draft.path not in lost]
+        if written:
             names = {each.hand_over.id: each.name for each in written}
             is_ours = await self._duty.take()
             waiting = set(await self._store.name_hand_overs(names)) if is_ours else set()
-            done, errors = await self._in_thread(_rename, written, waiting, self._duty.is_held)
-            for account, error in errors.items():
-                self._failed(account, error)
+            done, failed = await self._in_thread(_rename, written, waiting, self._duty.is_held)
+            errors.update(failed)
             there += done
         if not there:
             return
         await self._store.handed_over(there)
         for hand_over in there:
-            self._trouble.pop(hand_over.account, None)
+            # Of one of whose messages another failed, the rest waits for its time.
+            if hand_over.account not in errors:
+                self._trouble.pop(hand_over.account, None)
             self._metrics.count("moxsmtp_handed_over_total")
 
     # -- trouble -----------------------------------------------------------------------

@@ -305,22 +305,44 @@ def to_lf(data: bytes) -> tuple[bytes, bytes]:
 # -- putting on disk ---------------------------------------------------------------
 
 
-def sync_files(paths: Iterable[Path]) -> None:
+def sync_files(paths: Iterable[Path]) -> Mapping[Path, OSError]:
     """
     Put new files on disk: one C{syncfs} for each file system, which costs as
     much as syncing one file; each by itself where there is no C{syncfs}.
+
+    @return: Those that may not be there, and why.  A C{syncfs} that fails does
+        not say whose data it lost: none of its file system are there, then.
     """
-    done = set()
+    failed: dict[Path, OSError] = {}
+    whole: dict[int, OSError | None] = {}
     for path in paths:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            device = os.fstat(descriptor).st_dev
-            if device not in done and _syncfs(descriptor):
-                done.add(device)
-            elif device not in done:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            _sync_file(path, whole)
+        except OSError as error:
+            failed[path] = error
+    return failed
+
+
+def _sync_file(path: Path, whole: dict[int, OSError | None]) -> None:
+    """@param whole: What became of file systems that were synced as a whole, by device."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        device = os.fstat(descriptor).st_dev
+        if device not in whole:
+            try:
+                is_whole = _syncfs(descriptor)
+            except OSError as error:
+                whole[device] = error
+            else:
+                if not is_whole:
+                    os.fsync(descriptor)
+                    return
+                whole[device] = None
+        error_of_all = whole[device]
+        if error_of_all is not None:
+            raise error_of_all
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:

@@ -338,6 +338,39 @@ class TroubleTests(HandOverTestCase):
             self.clock.advance(1)
         self.assertEqual(len(self.files("alice")), 1)
 
+    def test_file_cannot_be_synced(self) -> None:
+        """A file that is gone, or cannot be put on disk, holds up nobody else either."""
+        finish = maildir_module.Draft.finish
+
+        def swept(draft: maildir_module.Draft, host: str) -> str:
+            name = finish(draft, host)
+            if draft.path.is_relative_to(self.base / "alice"):
+                draft.path.unlink()
+            return name
+
+        patch = self.patch(maildir_module.Draft, "finish", swept)
+        self.store.add(1)
+        self.store.add(2, account="bob")
+        self.start()
+        self.assertEqual([len(self.files("alice")), len(self.files("bob"))], [0, 1])
+        patch.restore()
+        self.clock.advance(1)
+        self.assertEqual(len(self.files("alice")), 1)
+
+    def test_one_of_two_fails(self) -> None:
+        """What could not be handed over beside what could is tried again without new mail."""
+        tree = maildir_module.Tree(self.base / "alice", 0o700)
+        tree.make()
+        obstacle = self.base / "alice" / ".Junk"
+        obstacle.write_text("in the way")
+        self.store.add(1)
+        self.store.add(2, mailbox="Junk")
+        self.start()
+        self.assertEqual(len(self.files()), 1)
+        obstacle.unlink()
+        self.clock.advance(1)
+        self.assertEqual(len(self.files()), 2)
+
     def test_new_mail_beside_trouble(self) -> None:
         """While one Maildir fails, being woken reads only what is new."""
         (self.base / "alice").write_text("in the way")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -277,6 +278,33 @@ class SyncTests(TreeTestCase):
         sync_files([draft.path for draft in drafts])
         self.assertEqual(calls, ["fsync"] * 3)
         for draft in drafts:
+            draft.abandon()
+
+    def test_failing(self) -> None:
+        """
+        What cannot be put on disk is told by its file: by each of a file system
+        whose C{syncfs} failed, asked once, for it says only once that data was lost.
+        """
+        self.tree.make()
+        drafts = [self.tree.draft(number, RECEIVED) for number in range(3)]
+        paths = [draft.path for draft in drafts]
+        calls: list[int] = []
+
+        def syncfs(descriptor: int) -> bool:
+            calls.append(descriptor)
+            if len(calls) == 1:
+                raise OSError(errno.EIO, "I/O error")
+            return True
+
+        self.patch(maildir, "_syncfs", syncfs)
+        self.assertEqual(list(sync_files(paths)), paths)
+        self.assertEqual(len(calls), 1)
+        drafts[0].abandon()
+        failed = sync_files(paths)
+        self.assertEqual(
+            [(path, type(failed[path])) for path in failed], [(paths[0], FileNotFoundError)]
+        )
+        for draft in drafts[1:]:
             draft.abandon()
 
     def test_real(self) -> None:
