@@ -329,14 +329,14 @@ class Leases:
             # What was begun and could not be settled is over, and keeps its time.
             tx.execute(self._work.leave_at, self._work.at(lease.name, lease.slot))
             ((due,),) = tx.execute(self._work.first_due, {"name": lease.name})
+            if due is not None and rests_until is not None:
+                due = max(due, moved(rests_until, now, self._clock(tx, now)))
             if due is None or lease.slot:
                 if due is not None:
                     # What a crash cut short here is due, and the first slot may not know.
                     add_due(tx, lease.kind, lease.name, due, due)
                 tx.execute(_FORGET, _key(lease))
             else:
-                if rests_until is not None:
-                    due = max(due, moved(rests_until, now, self._clock(tx, now)))
                 tx.execute(_GIVE_BACK, _key(lease) | {"next_due": due, "troubled": int(troubled)})
 
         await self._database.transact(work)

@@ -215,6 +215,20 @@ class SlotTests(TakingContract):
         (again,) = self.claim()
         self.assertEqual((again.slot, len(self.several(again, 1))), (0, 1))
 
+    def test_further_slot_rests(self) -> None:
+        """A destination that is to rest does so whichever slot is given back last (Q-93)."""
+        self.fill(3)
+        (first,) = self.claim()
+        (batch,) = self.several(first, 1, slots=2)
+        (second,) = self.claim()
+        self.result(self.jobs.put_back(first, [batch], self.time))
+        until = self.time + 10 * SECOND
+        for lease in (first, second):
+            self.result(self.jobs.release(lease, troubled=False, rests_until=until))
+        self.assertEqual(self.claim(), [])
+        self.time = until
+        self.assertEqual(len(self.claim()), 1)
+
     def test_only_the_dead_repeats(self) -> None:
         """
         When one of two workers has died, only what he had under way is due again:
