@@ -52,7 +52,8 @@ _WHITE: Final = re.compile(r"\s+")
 #: Characters of a text for people, and of a list of identifiers, that are read.
 _MAXIMUM_TEXT: Final = 1 << 16
 
-_ONE_MESSAGE_ID: Final = re.compile(r"<[!-;=?-~\u00a1-\U0010ffff]{1,960}>")
+# Neither brackets nor control characters, nor white space, which Unicode has more of.
+_ONE_MESSAGE_ID: Final = re.compile(r"<[^<>\s\x00-\x20\x7f-\xa0]{1,960}>")
 
 
 @functools.lru_cache(maxsize=256)

@@ -248,6 +248,19 @@ class MessageIDTests(SynchronousTestCase):
         )
         self.assertEqual(message_ids("<" * 1_000_000), [])
 
+    def test_white_space_of_unicode(self) -> None:
+        """
+        A message and those that refer to it name it alike, whatever white space is
+        in it; no identifier has any.
+        """
+        for space in "\u1680\u2003\u2028\u2029\u3000":
+            spaced = f"<a{space}b@c.example>"
+            header = parse_header(f"Message-Id: {spaced}\r\n\r\n".encode())
+            self.assertEqual([message_id(header)], message_ids(spaced))
+            self.assertEqual(message_id(header), "<ab@c.example>")
+            self.assertFalse(is_message_id(spaced))
+        self.assertTrue(is_message_id("<\u00fc\u200b\U0010ffff@c.example>"))
+
     def test_fits_in_a_line(self) -> None:
         """An identifier that is taken can be written behind a field name in 998 octets."""
         longest = "<" + "x" * 960 + ">"
