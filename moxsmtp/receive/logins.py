@@ -110,6 +110,8 @@ class Logins:
                 "{login} is on another TLS connection: possible man in the middle",
                 login=event.reason,
             )
+        elif exchange is not None and exchange.result is LoginResult.BAD_CREDENTIALS:
+            self._log.write(LogLevel.info, "login failed: {reason}", reason=event.reason)
         elif event.reason:
             self._log.write(
                 LogLevel.debug, "refused {verb}: {reason}", verb=event.verb, reason=event.reason

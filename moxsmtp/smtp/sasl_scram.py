@@ -115,7 +115,7 @@ class Scram(Mechanism):
         if self._first is None:
             self._first = first = self._checked(_read_first(response))
             if first.actor not in {"", first.name}:
-                raise Refused(BAD_CREDENTIALS, "another authorization identity")
+                raise Refused(BAD_CREDENTIALS, f"{first.name} asks to be somebody else")
             return SecretsWanted(first.name, self.kind)
         return self._judged(self._first, response)
 

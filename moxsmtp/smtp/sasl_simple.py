@@ -47,7 +47,7 @@ class Plain(Mechanism):
             raise Refused(MALFORMED, "not three tokens")
         authorization_id, login, password = (nfc(token) for token in tokens)
         if authorization_id not in {"", login}:
-            raise Refused(BAD_CREDENTIALS, "another authorization identity")
+            raise Refused(BAD_CREDENTIALS, f"{login} asks to be somebody else")
         return PasswordAttempt(authorization_id, login, password)
 
 
@@ -76,13 +76,14 @@ class NameAndPassword(Mechanism):
 class CramMD5(Mechanism):
     """RFC 2195.  The password is not sent, but the server is not proven either."""
 
-    __slots__ = ("_challenge", "_digest", "_scene")
+    __slots__ = ("_challenge", "_digest", "_login", "_scene")
     name = "CRAM-MD5"
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._challenge = b""
         self._digest = b""
+        self._login = ""
 
     def step(self, response: bytes | None) -> Step:
         """A challenge that never was before; then the login and the digest of it (S-48)."""
@@ -97,8 +98,8 @@ class CramMD5(Mechanism):
         words = response.split(b" ")
         if len(words) != 2 or not words[0] or not _DIGITS.fullmatch(words[1]):
             raise Refused(MALFORMED, "not a login and 32 digits")
-        self._digest = words[1]
-        return SecretsWanted(nfc(words[0]), None)
+        self._digest, self._login = words[1], nfc(words[0])
+        return SecretsWanted(self._login, None)
 
     def supply(self, secrets: LoginSecrets) -> bytes | Login:
         """Compare the digests (S-48)."""
@@ -106,7 +107,7 @@ class CramMD5(Mechanism):
             raise TypeError("not the secrets of CRAM-MD5")
         expected = secrets.keys.digest(self._challenge).encode("ascii")
         if not hmac.compare_digest(expected, self._digest) or secrets.login is None:
-            raise Refused(BAD_CREDENTIALS, "wrong digest, or nothing kept for it")
+            raise Refused(BAD_CREDENTIALS, f"wrong digest for {self._login}")
         return secrets.admitted()
 
 

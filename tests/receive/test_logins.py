@@ -381,10 +381,41 @@ class ExchangeTests(LoginCase):
     def test_cram(self) -> None:
         """CRAM-MD5 logs in; a mismatch is counted as C{badcreds} (S-48, S-115)."""
         for password, code, result in ((b"guess", b"535", "badcreds"), (b"secret", b"235", "ok")):
-            challenge = b64decode(self.speak(b"AUTH CRAM-MD5\r\n")[4:-2])
-            digest = hmac.new(password, challenge, hashlib.md5).hexdigest()
-            self.assertEqual(self.say(f"a@x.example {digest}".encode())[:3], code)
+            self.assertEqual(self.cram(password)[:3], code)
             self.assertEqual(self.counted("cram-md5", result), 1)
+
+    def test_failures_are_told(self) -> None:
+        """
+        Whoever guesses is named in the log at C{info}, whatever the mechanism: at the other
+        levels operators do not look for it (S-112).
+        """
+        client = Client("sha256", "a@x.example", b"guess")
+        other = Client("sha256", "a@x.example", b"guess", "n,a=b@x.example,")
+        attempts = {
+            "wrong proof for a@x.example": lambda: self.scram(client, "SCRAM-SHA-256"),
+            "wrong digest for a@x.example": lambda: self.cram(b"guess"),
+            "a@x.example asks to be somebody else": lambda: self.plain("b@x.example"),
+        }
+        for reason, attempt in attempts.items():
+            with capturedLogs() as events:
+                self.assertEqual(attempt()[:9], b"535 5.7.8")
+            self.assertEqual(self.logged(events, LogLevel.info), [f"login failed: {reason}"])
+        with capturedLogs() as events:
+            self.speak(b"AUTH SCRAM-SHA-256\r\n")
+            self.assertEqual(self.say(other.first)[:9], b"535 5.7.8")
+        (line,) = self.logged(events, LogLevel.info)
+        self.assertIn("a@x.example asks to be somebody else", line)
+
+    def cram(self, password: bytes) -> bytes:
+        """A whole exchange; the last answer."""
+        challenge = b64decode(self.speak(b"AUTH CRAM-MD5\r\n")[4:-2])
+        digest = hmac.new(password, challenge, hashlib.md5).hexdigest()
+        return self.say(f"a@x.example {digest}".encode())
+
+    def plain(self, wanted: str) -> bytes:
+        """A whole exchange of who wants to be somebody; the answer."""
+        message = f"{wanted}\0a@x.example\0secret".encode()
+        return self.speak(b"AUTH PLAIN " + b64encode(message) + b"\r\n")
 
     def test_known_and_unknown(self) -> None:
         """
