@@ -1,9 +1,10 @@
 """
 The way out: messages a second from submission to the servers of their domains.
 
-C{python -m bench.outbound TRIALS [--scale F] [--only NAME ...] [--cells ...]}
+C{python -m bench.outbound TRIALS [--scale F] [--clients N] [--only NAME ...]
+[--cells ...]}
 
-Messages of 4 KiB are handed in on 16 connections that are used again, each to one
+Messages of 4 KiB are handed in on connections that are used again, 16 of them, each to one
 of 20 domains or all to one.  A domain has a C{smtp-sink} of its own, on an address
 of its own, which takes everything at once.  A run begins when the clients are greeted,
 and logged in, and ends when the sinks have it all.
@@ -145,7 +146,7 @@ class Peer(Protocol):
     name: str
     sinks: Sinks
 
-    def connect(self) -> Sessions:
+    def connect(self, clients: int) -> Sessions:
         """Clients that may hand in mail."""
 
     def cpu(self) -> float:
@@ -188,8 +189,8 @@ class Relaying:
             ),
         )
 
-    def connect(self) -> Sessions:
-        return Sessions(self._postfix.port)
+    def connect(self, clients: int) -> Sessions:
+        return Sessions(self._postfix.port, sessions=clients)
 
     def cpu(self) -> float:
         return cpu_seconds(self._postfix.process.pid)
@@ -243,12 +244,13 @@ class Ours:
         secret = base64.b64encode(f"\0{ADDRESS}\0{PASSWORD}".encode()).decode()
         self._login = (f"AUTH PLAIN {secret}\r\n".encode(),)
 
-    def connect(self) -> Sessions:
+    def connect(self, clients: int) -> Sessions:
+        context = None
         if self._signed:
-            port, context = self._server.ports["submissions"], self._server.tls()
+            context = self._server.tls()
             context.check_hostname = False
-            return Sessions(port, opening=self._login, context=context)
-        return Sessions(self._server.ports["submission"], opening=self._login)
+        port = self._server.ports["submissions" if self._signed else "submission"]
+        return Sessions(port, sessions=clients, opening=self._login, context=context)
 
     def cpu(self) -> float:
         return cpu_seconds(self._server.process.pid)
@@ -272,7 +274,7 @@ def _signing(folder: Path) -> str:
     return f'[domain."here.test".dkim.{sender.domain.partition(".")[0]}]\nkey = "{file}"\n'
 
 
-def measure(peer: Peer, cell: Cell, messages: int) -> Figure:
+def measure(peer: Peer, cell: Cell, messages: int, clients: int) -> Figure:
     """Load one server once."""
     sinks = peer.sinks
     to = list(DOMAINS)[: cell.domains]
@@ -280,7 +282,7 @@ def measure(peer: Peer, cell: Cell, messages: int) -> Figure:
         letter(ADDRESS, f"r{number}@{to[number % len(to)]}", _message(number))
         for number in range(messages)
     ]
-    sessions = peer.connect()
+    sessions = peer.connect(clients)
     before, used = sinks.taken(), peer.cpu()
     begun = time.perf_counter()
     run = sessions.send(letters)
@@ -354,6 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trials", type=int)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many messages")
+    parser.add_argument("--clients", type=int, default=16, help="connections that hand in")
     parser.add_argument("--only", nargs="+", default=(), help="ours workers postfix ...")
     parser.add_argument("--cells", nargs="+", default=(), help="by their names: '1 domain' ...")
     options = parser.parse_args(arguments)
@@ -368,11 +371,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             for word in [word for word in makers if not options.only or word in options.only]:
                 running.append(makers[word]())
-                measure(running[-1], CELLS[0], _FIRST)
+                measure(running[-1], CELLS[0], _FIRST, options.clients)
             for trial in range(options.trials):
                 for cell in cells:
+                    messages = int(cell.messages * options.scale)
                     for peer in running:
-                        figure = measure(peer, cell, int(cell.messages * options.scale))
+                        figure = measure(peer, cell, messages, options.clients)
                         figures[peer.name, cell.name].append(figure)
                         print(f"trial {trial + 1}: {peer.name}, {cell.name}: {figure}", flush=True)
         finally:
