@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from bench.client import Letter, letter, send
+from bench.client import Letter, Sessions, letter
 from bench.sink import Sink
 from tests.peers.process import free_port, until
 from tests.peers.server import ADDRESS, Layout, ServerTestCase
@@ -111,4 +111,4 @@ class HangingTests(ServerTestCase):
             for domain in domains
             for n in range(count)
         ]
-        send(self.server.ports["smtp"], letters, sessions=8)
+        _ = Sessions(self.server.ports["smtp"], sessions=8).send(letters)
