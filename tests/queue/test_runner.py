@@ -759,6 +759,24 @@ class HangingTests(RunnerTestCase):
         self.pass_time(10)
         self.assertIn(("good", "ok"), self.work.settled)
 
+    def test_next_one_has_a_slot(self) -> None:
+        """Whoever waited aside and goes on with the next message has a slot from its beginning."""
+        now = self.clock.seconds()
+        self.leases.add("a", now - 2, now - 1)
+        answers: list[Deferred[str]] = [Deferred(), Deferred()]
+        coming = iter(answers)
+        self.work.behaviour["a"] = lambda: next(coming)
+        self.work.silent.add("a")
+        runner = self.runner(limit=1)
+        self.pass_time(3)
+        self.work.silent.clear()
+        answers[0].callback("ok")
+        self.assertEqual(self.work.started, ["a", "a"])
+        self.leases.add("b", now)
+        runner.wake()
+        self.pass_time(1)
+        self.assertNotIn("b", self.work.started)
+
     def test_troubled_ones_wait_aside_too(self) -> None:
         """
         Of a hundred silent ones that were in trouble before, twice as many as the
