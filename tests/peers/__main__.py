@@ -31,6 +31,7 @@ _ALONE: Final = ("check_durability", "check_hanging", "check_workers")
 
 #: What begins first, so that it is not waited for when all else is done.
 _LONG: Final = (
+    "check_webhooks",
     "check_next_hop",
     "check_mta_sts",
     "check_admin",
