@@ -40,6 +40,9 @@ _FILES: Final = str(
     .compile(dialect=sqlite.dialect())
 )
 
+#: The disk is another one, or its file system has no room for links, or none at all.
+_NO_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
+
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
@@ -112,7 +115,7 @@ def _copy_file(source: Path, target: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
+        if error.errno not in _NO_LINK:
             raise
         _copy_octets(source, target)
     return True

@@ -119,10 +119,18 @@ class BackUpTests(SQLiteCase):
         self.assertEqual(self.names(), ["a", "meanwhile"])
 
     def test_other_disk(self) -> None:
-        """Where no link can be made, octets are copied."""
+        """To another disk octets are copied."""
+        self.check_copied(errno.EXDEV)
+
+    def test_no_links(self) -> None:
+        """To a file system that knows no links octets are copied."""
+        self.check_copied(errno.ENOSYS)
+
+    def check_copied(self, why: int) -> None:
+        """Where no link can be made, there is a file of its own with the same in it."""
 
         def link(*_: object) -> None:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
+            raise OSError(why, os.strerror(why))
 
         self.patch(os, "link", link)
         self.back_up()
