@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any
 
 from tests.peers.process import until
-from tests.peers.server import ADDRESS, PASSWORD, Layout, Server, ServerTestCase
+from tests.peers.server import ADDRESS, HURRIED, PASSWORD, Layout, Server, ServerTestCase
 
 _CAROL = '[account.carol]\naddresses = ["carol@here.test"]\n'
 
@@ -149,7 +149,7 @@ class CommandTests(ServerTestCase):
 
     def test_password(self) -> None:
         """A new password is good at once, the old one no more (S-46)."""
-        server = self.start(password=True)
+        server = self.start(Layout(tables=HURRIED), password=True)
         server.set_password(password="another one")
         client = smtplib.SMTP("localhost", server.ports["submission"], timeout=30)
         self.addCleanup(client.close)

@@ -8,7 +8,7 @@ from base64 import b64decode
 from typing import Final
 
 from tests.peers.certificate import make_certificate
-from tests.peers.server import ADDRESS, PASSWORD, Server, ServerTestCase
+from tests.peers.server import ADDRESS, HURRIED, PASSWORD, Layout, Server, ServerTestCase
 
 _TEXT: Final = f"From: {ADDRESS}\nSubject: handed in\n\nIt works.\n"
 
@@ -129,7 +129,7 @@ class LibraryTests(ServerTestCase):
 
     def test_wrong_password(self) -> None:
         """The answer is the same for all mechanisms and whoever is asked for (S-50)."""
-        server = self.start(password=True)
+        server = self.start(Layout(tables=HURRIED), password=True)
         for name in (ADDRESS, "nobody@here.test", "x@elsewhere.test"):
             client = self.connection(server)
             client.user, client.password = name, "wrong"
@@ -195,7 +195,7 @@ class GsaslTests(ServerTestCase):
 
     def test_wrong_password(self) -> None:
         """Nobody gets in by a wrong one."""
-        server = self.start(password=True)
+        server = self.start(Layout(tables=HURRIED), password=True)
         for mechanism in ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "PLAIN", "CRAM-MD5"):
             options = () if mechanism.endswith("PLUS") else ("--no-cb",)
             done = self.gsasl(server, mechanism, "1.3", *options, password="wrong")

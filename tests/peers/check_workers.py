@@ -19,7 +19,7 @@ from typing import Final
 from bench.kill import Books, Client, stored
 from bench.sink import Sink
 from tests.peers.process import children, free_port, until
-from tests.peers.server import ADDRESS, PASSWORD, Layout, Server, ServerTestCase
+from tests.peers.server import ADDRESS, HURRIED, PASSWORD, Layout, Server, ServerTestCase
 
 _TOP: Final = "workers = 2"
 _TWO: Final = Layout(top=_TOP)
@@ -193,8 +193,7 @@ class LimitTests(WorkersCase):
     def test_logins(self) -> None:
         """Failures to log in count together, over all ports (S-42)."""
         limits = "failed_logins_per_minute = [3, 30, 90]\nlimits_exempt = []"
-        slow = 'authentication = "0s"\nslow_client = "0s"'
-        layout = Layout(top=_TOP, tables={"limits": limits, "delays": slow})
+        layout = Layout(top=_TOP, tables={"limits": limits, **HURRIED})
         server = self.begin(layout, password=True)
         for _ in range(3):
             with smtplib.SMTP("localhost", server.ports["submission"], "c.test", 30) as client:
@@ -393,7 +392,7 @@ class CommandTests(WorkersCase):
 
     def test_password(self) -> None:
         """A password that was changed counts with both at once."""
-        server = self.begin(password=True)
+        server = self.begin(Layout(top=_TOP, tables=HURRIED), password=True)
         server.submission().close()
         server.set_password(password="another one altogether")
         for _ in range(2):

@@ -84,6 +84,9 @@ class Layout:
 _QUEUE: Final = 'retry_after = "1h"'
 
 
+#: Tables with which whoever fails to log in is not answered an octet a second.
+HURRIED: Final = {"delays": 'authentication = "0s"\nslow_client = "0s"'}
+
 #: Load is handed in by the thousand.
 _UNLIMITED: Final = """\
 max_outgoing_messages_per_day = 0
