@@ -37,7 +37,7 @@ _LEGACY: Final = "log_legacy"
 _LEGACY_KEYS: Final = frozenset({"isError", "format", "message", "time", "system", "why"})
 
 # Literal text, doubled braces, and fields such as "{name}" or "{until:%H:%M}".
-_NAMES_ONLY: Final = re.compile(r"(?:[^{}]|\{\{|\}\}|\{[A-Za-z_]\w*(?:![rs])?(?::[^{}]*)?\})*+")
+_NAMES_ONLY: Final = re.compile(r"(?>(?:[^{}]|\{\{|\}\}|\{[A-Za-z_]\w*(?:![rs])?(?::[^{}]*)?\})*)")
 
 #: What is finer than debugging: those who write it know whether it is wanted.
 _TRACES: Final = frozenset({"trace", "traceauth", "tracedata"})

@@ -151,7 +151,7 @@ class Automaton:
             _, added, removed, tree = argument
             there = self._sequence(tree, here, (flags | added) & ~removed)
         elif operation is sre.ATOMIC_GROUP:
-            there = self._sequence(argument, here, flags)
+            there = self._atom(argument, here, flags)
         elif operation in _REPEATS:
             there = self._repeat(operation, argument, here, flags)
         elif operation in {sre.ASSERT, sre.ASSERT_NOT}:
@@ -164,6 +164,12 @@ class Automaton:
         else:
             raise Unreadable(str(operation))
         return there
+
+    def _atom(self, tree: Any, here: int, flags: int) -> int:
+        """An atomic group that is one repetition is that repetition, made possessive."""
+        if len(tree) == 1 and tree[0][0] is sre.MAX_REPEAT:
+            return self._repeat(sre.POSSESSIVE_REPEAT, tree[0][1], here, flags)
+        return self._sequence(tree, here, flags)
 
     def _either(self, branches: Iterable[Iterable[Any]], here: int, flags: int) -> int:
         there = self._place()

@@ -61,9 +61,9 @@ _USUAL_LENGTH: Final = 512
 # What most people's From looks like: C{Alice Example <alice@example.org>}, the name
 # in quotes, or the address alone.  Nothing in it can mean anything else.
 _USUAL: Final = re.compile(
-    r"(?:(?:(?P<name>[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)"
+    r"(?:(?:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9]| [A-Za-z0-9])*+)"
     r'|"(?P<quoted>[ !#-\[\]-~]*+)") (?P<bracket><))?'
-    r"(?P<local>[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+)@(?P<domain>[A-Za-z0-9.-]++)"
+    r"(?P<local>[A-Za-z0-9_+-](?:[A-Za-z0-9_+-]|\.[A-Za-z0-9_+-])*+)@(?P<domain>[A-Za-z0-9.-]++)"
     r"(?(bracket)>)"
 )
 

@@ -36,7 +36,9 @@ _TOKEN: Final = re.compile(rf"[.{_NO_TSPECIALS}]++")
 _LETTERS: Final = r"0-9A-Za-z\u00a1-\U0010ffff"
 _LABEL: Final = rf"(?!-)[{_LETTERS}-]{{1,63}}+(?<!-)"
 _ATOM: Final = rf"[{_NO_TSPECIALS}\u00a1-\U0010ffff]++"
-_ADDRESS_LIKE: Final = re.compile(rf"(?:(?:{_ATOM}(?:\.{_ATOM})*+)?@)?+({_LABEL}(?:\.{_LABEL})++)")
+_ADDRESS_LIKE: Final = re.compile(
+    rf"(?>(?:(?:{_ATOM}(?>(?:\.{_ATOM})*))?@)?)({_LABEL}(?>(?:\.{_LABEL})+))"
+)
 
 #: Methods whose results are about one message each, by a piece of its signature.
 _UNIQUE: Final = frozenset({"dkim"})
@@ -48,10 +50,13 @@ _DEPTH: Final = 5
 def _nested_comment(depth: int) -> bytes:
     """A pattern that never goes back: what has begun as a comment is one, or nothing matches."""
     inner = b"|" + _nested_comment(depth - 1) if depth > 1 else b""
-    return rb"\((?:[^()\\]++|\\[\s\S]" + inner + rb")*+\)"
+    return rb"\((?>(?:[^()\\]++|\\[\s\S]" + inner + rb")*)\)"
 
 
-_CFWS: Final = rb"(?:[ \t\r\n]++|" + _nested_comment(_DEPTH) + rb")*+"
+_CFWS: Final = rb"(?>(?:[ \t\r\n]++|" + _nested_comment(_DEPTH) + rb")*)"
+
+#: Octets of a field that is read; with a longer one, reading would take memory.
+_MAXIMUM_READ: Final = 1 << 16
 
 #: Octets of an unreadable field that are searched; a longer one is nobody's loss.
 _MAXIMUM_UNCLEAR: Final = 1 << 14
@@ -64,7 +69,7 @@ _AUTHSERV_ID: Final = re.compile(
     _CFWS
     + rb"(?:([^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]++)"
     + rb'|"((?:[^"\\]++|\\[\s\S])*+)")'
-    + rb"(?:%s[0-9]++)?+%s(?:;|\Z)" % (_CFWS, _CFWS)
+    + rb"(?>(?:%s[0-9]++)?)%s(?:;|\Z)" % (_CFWS, _CFWS)
 )
 _QUOTED_PAIR: Final = re.compile(rb"\\([\s\S])")
 _FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
@@ -263,7 +268,7 @@ def without_own(section: bytes, authserv_id: Domain) -> bytes:
 
 def _claimed(value: bytes) -> Domain | bytes:
     """The authserv-id of a field; octets: it may be in there."""
-    match = _AUTHSERV_ID.match(value)
+    match = _AUTHSERV_ID.match(value) if len(value) <= _MAXIMUM_READ else None
     if match is None:
         return value
     token, inside = match.groups()

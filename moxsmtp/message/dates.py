@@ -27,7 +27,7 @@ _MAXIMUM: Final = 128
 # date-time = [ day-of-week "," ] day month year hour ":" minute [ ":" second ] zone
 # Comments have been cut off before; a missing zone is forgiven.
 _DATE: Final = re.compile(
-    r"(?:[A-Za-z]{3,9}(?:\s++(?:,\s++)?+|,\s++)|[A-Za-z]{3},)?"
+    r"(?:[A-Za-z]{3,9}(?:\s++(?>(?:,\s++)?)|,\s++)|[A-Za-z]{3},)?"
     r"([0-9]{1,2})[\s-]++([A-Za-z]{3,9})\.?[\s-]++([0-9]{2,4})\s++"
     r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]{1,9})?)?"
     r"(?:\s*([+-][0-9]{4})|\s+([A-Za-z]{1,5}))?"

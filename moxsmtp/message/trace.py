@@ -26,7 +26,7 @@ _MAXIMUM_PROBLEM: Final = 67
 
 # dot-atom-text = 1*atext *("." 1*atext); RFC 5322 section 3.2.3, RFC 6532.
 _ATOM: Final = r"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u00a1-\U0010ffff]++"
-_DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
+_DOT_ATOM: Final = re.compile(rf"{_ATOM}(?>(?:\.{_ATOM})*)")
 
 
 def received(

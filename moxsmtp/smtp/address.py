@@ -29,7 +29,7 @@ _USUAL: Final = 256
 
 # Dot-string = Atom *("." Atom), with UTF8-non-ascii (RFC 6531 section 3.3).
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]++"
-_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
+_DOT_STRING = re.compile(rf"{_ATOM}(?>(?:\.{_ATOM})*)")
 
 # Quoted-string = DQUOTE *(qtextSMTP / quoted-pairSMTP) DQUOTE; the pair is a
 # backslash and printable ASCII.

@@ -54,12 +54,12 @@ _FROM = re.compile(r" FROM:( ?)<([^>]*+)>", re.ASCII | re.IGNORECASE)
 _TO = re.compile(r" TO:( ?)<([^>]*+)>", re.ASCII | re.IGNORECASE)
 
 # A-d-l = At-domain *( "," At-domain ), then ":"
-_SOURCE_ROUTE = re.compile(r"(@[^@,:<>\s]++(?:,@[^@,:<>\s]++)*+):")
+_SOURCE_ROUTE = re.compile(r"(@[^@,:<>\s]++(?>(?:,@[^@,:<>\s]++)*)):")
 
 # "AUTH" SP sasl-mech [SP initial-response]; more spaces are put up with (S-44).
-_AUTH = re.compile(r" ([A-Z0-9_-]{1,20})(?: ++([^ ]++))?+")
+_AUTH = re.compile(r" ([A-Z0-9_-]{1,20})(?>(?: ++([^ ]++))?)")
 
-_STRICT_AUTH = re.compile(r" ([A-Z0-9_-]{1,20})(?: ([^ ]++))?+")
+_STRICT_AUTH = re.compile(r" ([A-Z0-9_-]{1,20})(?>(?: ([^ ]++))?)")
 
 # bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ]; chunk-size = 1*DIGIT.
 # No more digits than SIZE may have (RFC 1870 section 3).

@@ -56,7 +56,7 @@ class SecretsWanted:
     kind: ScramHash | None
 
 
-_BASE64: Final = r"((?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+)"
+_BASE64: Final = r"((?:[A-Za-z0-9+/]{4})*+(?>(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?))"
 _SCRAM: Final = re.compile(
     rf"(SCRAM-SHA-256|SCRAM-SHA-1)\$([1-9][0-9]{{0,8}}):{_BASE64}\${_BASE64}:{_BASE64}"
 )

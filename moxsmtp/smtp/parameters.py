@@ -38,7 +38,9 @@ _TLS_FIRST: Final = Reply(530, "7.10", "REQUIRETLS needs TLS here, too")
 _TWO_HOLDS: Final = Reply(501, "5.4", "give HOLDFOR or HOLDUNTIL, not both")
 
 # esmtp-param = esmtp-keyword ["=" esmtp-value], one space before each
-_PARAMETER = re.compile(r" ([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([!-<>-~\u0080-\U0010ffff]++))?+(?= |\Z)")
+_PARAMETER = re.compile(
+    r" ([A-Za-z0-9][A-Za-z0-9-]*+)(?>(?:=([!-<>-~\u0080-\U0010ffff]++))?)(?= |\Z)"
+)
 _SIZE = re.compile(r"[0-9]{1,20}")
 
 # original-recipient = addr-type ";" xtext; addr-type is an atom, of which all in

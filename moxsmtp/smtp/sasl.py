@@ -45,7 +45,7 @@ _NOT_BASE64: Final = Reply(501, "5.2", "that is not base64")
 
 # base64 with its padding and nothing else; RFC 4648 section 4.
 _BASE64 = re.compile(
-    rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+",
+    rb"(?:[A-Za-z0-9+/]{4})*+(?>(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)",
 )
 
 

@@ -43,8 +43,8 @@ _LONGEST_SALT: Final = 1024
 # ["," extensions]; server-final-message: (server-error / verifier) [","
 # extensions].  RFC 5802 section 7.  An extension that has to be understood,
 # reserved-mext, is none of ours.
-_BASE64 = r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+"
-_MORE = r"(?:,[A-Za-z]=[^\0,]++)*+"
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*+(?>(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)"
+_MORE = r"(?:,[A-Za-z]=[^\0,][^\0,]*+)*+"
 _FIRST = re.compile(
     rf"r=(?P<nonce>[\x21-\x2b\x2d-\x7e]++),s=(?P<salt>{_BASE64}),i=(?P<count>[1-9][0-9]*+){_MORE}"
 )

@@ -49,7 +49,7 @@ _BINDINGS: Final = frozenset({"tls-exporter", "tls-unique"})
 # understood, reserved-mext, is none of ours.
 _NAME = r"(?:[^\0,=]|=2C|=3D)++"
 _PRINTABLE = r"[\x21-\x2b\x2d-\x7e]++"
-_MORE = r"(?:,[A-Za-z]=[^\0,]++)*+"
+_MORE = r"(?:,[A-Za-z]=[^\0,][^\0,]*+)*+"
 _FIRST = re.compile(
     rf"(?P<header>(?P<flag>n|y|p=(?P<binding>[A-Za-z0-9.-]++)),(?:a=(?P<actor>{_NAME}))?,)"
     rf"(?P<bare>n=(?P<name>{_NAME}),r=(?P<nonce>{_PRINTABLE}){_MORE})",
@@ -57,10 +57,10 @@ _FIRST = re.compile(
 )
 
 # client-final-message: channel-binding "," nonce ["," extensions] "," proof.
-_BASE64 = r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?+"
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*+(?>(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)"
 _FINAL = re.compile(
     rf"(?P<unproven>c=(?P<channel>{_BASE64}),r=(?P<nonce>{_PRINTABLE})"
-    rf"(?:,[A-Za-oq-z]=[^\0,]++)*+),p=(?P<proof>{_BASE64})",
+    rf"(?:,[A-Za-oq-z]=[^\0,][^\0,]*+)*+),p=(?P<proof>{_BASE64})",
     re.DOTALL,
 )
 

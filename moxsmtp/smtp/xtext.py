@@ -15,13 +15,13 @@ __all__ = [
 
 # xtext = *( xchar / hexchar ); xchar = %d33-42 / %d44-60 / %d62-126;
 # hexchar = "+" two upper-case hexadecimal digits
-_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})++")
+_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F][0-9A-F])++")
 _HEXCHAR: Final = re.compile(r"\+([0-9A-F]{2})")
 
 # 1*(QUCHAR / EmbeddedUnicodeChar); QUCHAR is QCHAR, which is printable ASCII
 # without space, "+", "=" and the backslash, or UTF8-2, UTF8-3, UTF8-4.
 _UTF8_ADDRESS: Final = re.compile(
-    r"(?:[!-*,-<>-\[\]-~\u0080-\U0010ffff]|\\x\{[1-9A-Fa-f][0-9A-Fa-f]{1,5}\})++"
+    r"(?>(?:[!-*,-<>-\[\]-~\u0080-\U0010ffff]|\\x\{[1-9A-Fa-f][0-9A-Fa-f]{1,5}\})+)"
 )
 # EmbeddedUnicodeChar = "\x{" HEXPOINT "}"
 _EMBEDDED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")

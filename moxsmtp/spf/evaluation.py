@@ -352,7 +352,7 @@ class Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no annotations
 
 
 #: Labels of 1 to 63 octets.  A resolver cannot ask for an escaped octet.
-_ASKABLE = re.compile(r"[^.\\]{1,63}(?:\.[^.\\]{1,63})*+")
+_ASKABLE = re.compile(r"[^.\\]{1,63}(?>(?:\.[^.\\]{1,63})*)")
 
 
 def _question(name: str, rrtype: str) -> Question | None:

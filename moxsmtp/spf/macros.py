@@ -26,10 +26,10 @@ _MOST_MACROS: Final = 2048
 # transformers = *DIGIT [ "r" ], and the number is not zero (section 7.3).
 _EXPAND: Final = r"%(?:[%_-]|\{[slodiphcrtv](?:0*+[1-9][0-9]*+)?r?[.+,/_=-]*+\})"
 # macro-string = *( macro-expand / macro-literal ); macro-literal = %x21-24 / %x26-7E
-_MACRO_STRING = re.compile(rf"(?:[!-$&-~]++|{_EXPAND})*+", re.IGNORECASE)
+_MACRO_STRING = re.compile(rf"(?>(?:[!-$&-~]++|{_EXPAND})*)", re.IGNORECASE)
 # explain-string = *( macro-string / SP )
-_EXPLAIN_STRING = re.compile(rf"(?:[ -$&-~]++|{_EXPAND})*+", re.IGNORECASE)
-_ENDS_WITH_EXPAND = re.compile(rf"(?:[!-$&-~]*+{_EXPAND})++", re.IGNORECASE)
+_EXPLAIN_STRING = re.compile(rf"(?>(?:[ -$&-~]++|{_EXPAND})*)", re.IGNORECASE)
+_ENDS_WITH_EXPAND = re.compile(rf"(?>(?:[!-$&-~]*+{_EXPAND})+)", re.IGNORECASE)
 # toplabel = ( *alphanum ALPHA *alphanum ) / ( 1*alphanum "-" *( alphanum / "-" ) alphanum )
 _TOPLABEL = re.compile(r"(?![0-9]+\Z)[0-9a-z](?:[0-9a-z-]*[0-9a-z])?", re.IGNORECASE)
 

@@ -425,6 +425,13 @@ class RemovingTests(SynchronousTestCase):
         kept = without_own((unclear + clear) * 100 + b"Subject: a\r\n\r\n", HOST)
         self.assertEqual(kept, (unclear + clear) * 65 + clear * 35 + b"Subject: a\r\n\r\n")
 
+    def test_longer_than_is_read(self) -> None:
+        """A field that is too long to be read goes, whomever it names; a long one is read."""
+        for length, kept in ((60_000, True), (70_000, False)):
+            field = b"Authentication-Results: other.example; none (" + b"a" * length + b")\r\n"
+            section = field * kept + b"Subject: a\r\n\r\n"
+            self.assertEqual(without_own(field + b"Subject: a\r\n\r\n", HOST), section)
+
     def test_hostile_sizes(self) -> None:
         """A megabyte of whatever could send a reader back and forth takes one look."""
         for text in (b"(", b"(a", b"(\\", b'"\\', b"()", b"((((((a)", b"1 ", b"1", b"mx.example ",
