@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IProtocolFactory, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -107,6 +107,7 @@ class WorkerServer:
         self._hall: Hall | None = None
         self._entrances: Entrances | None = None
         self._keys: Periodic | None = None
+        self._start_under_way: Deferred[None] = succeed(None)
         #: To be obeyed once we are up.
         self._pending: Settings | None = None
         self._is_stopping = False
@@ -118,8 +119,8 @@ class WorkerServer:
         match message:
             case {"kind": "start", "orders": orders, "crowds": crowds}:
                 self._crowds = frozenset(crowds)
-                begun = Deferred.fromCoroutine(self._start(unpacked(orders)))
-                _ = begun.addErrback(self._failed)
+                self._start_under_way = Deferred.fromCoroutine(self._start(unpacked(orders)))
+                _ = self._start_under_way.addErrback(self._failed)
             case {"kind": "obey", "settings": settings}:
                 self._obey(unpacked(settings))
                 self.channel.tell({"kind": "obeyed", "round": message["round"]})
@@ -175,6 +176,8 @@ class WorkerServer:
             self.channel.tell({"kind": "ready"})
 
     def _failed(self, failure: Failure) -> None:
+        if self._is_stopping and failure.check(CancelledError) is not None:
+            return
         if failure.check(CertificateError) is not None:
             _log.error("the worker cannot start: {error}", error=failure.value)
         else:
@@ -250,6 +253,7 @@ class WorkerServer:
         """End, with all that is under way.  May be repeated."""
         if not self._is_stopping:
             self._is_stopping = True
+            self._start_under_way.cancel()
             ending = Deferred.fromCoroutine(self._stop())
             _ = ending.addErrback(self._failed)
 

@@ -268,6 +268,18 @@ class WorkerServerTests(RunningCase):
         self.assertEqual(self.left, [1])
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
+    def test_stop_while_starting(self) -> None:
+        """Told to stop before it is up, it ends as it does at any time: nothing has failed."""
+        settings = self.settings(workers=2)
+        engine = open_engine(settings.data_directory, settings.store, self.reactor, workers=2)
+        self.addCleanup(self.closed, engine)
+        self.addCleanup(gc.unfreeze)
+        orders = packed(Orders(settings, (Doorway("public", Role.SMTP, LOOPBACK, 25),)))
+        self.tell("start", orders=orders, crowds=[])
+        self.assertEqual(self.heard("ready"), [])
+        self.ended()
+        self.assertEqual((self.heard("ready"), self.left), ([], []))
+
     def stopped(self) -> None:
         """No thread is left."""
         parts = self.server._parts
