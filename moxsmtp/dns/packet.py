@@ -255,6 +255,8 @@ def _extended_error(code: int, text: bytes) -> str:
         for character in text.rstrip(b"\0").decode("utf-8", "replace")[:_LONGEST_ERROR]
     )
     named = dns.edns.EDEOption(dns.edns.EDECode.make(code)).to_text().removeprefix("EDE ")
+    # From Python 3.12 on, dnspython takes the number of an unknown one for its name.
+    named = named.removesuffix(f" ({code})")
     return f"{named}: {told}" if told else named
 
 
