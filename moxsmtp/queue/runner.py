@@ -204,6 +204,12 @@ class Runner(Service, Generic[Task, Found]):
         if self._filling or self._stopping or not self._waiting:
             return
         self._filling = True
+        try:
+            self._begin_and_cut()
+        finally:
+            self._filling = False
+
+    def _begin_and_cut(self) -> None:
         occupancy = self._occupancy
         on_loan = list(occupancy.on_loan())
         while self._waiting:
@@ -215,7 +221,6 @@ class Runner(Service, Generic[Task, Found]):
                 worker.cut()
             else:
                 break
-        self._filling = False
 
     async def _rest(self, seconds: float) -> None:
         began = self._clock.seconds()
