@@ -55,12 +55,6 @@ class DispatchCase(PartsCase):
         """Whether so many connections were asked for."""
         return lambda: len(self.reactor.tcpClients) >= count
 
-    def settled(self, parts: Parts) -> None:
-        """Give threads every chance to bring more."""
-        for _ in range(3):
-            self.reactor.advance(0.1)
-            self.result(parts.engine.database.transact(lambda _: None))
-
 
 class QueueTests(DispatchCase):
     """Mail out."""

@@ -7,7 +7,8 @@ monitors reach.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -35,6 +36,10 @@ class _Page(Resource):
 
     isLeaf = True
 
+    def __init__(self, answer: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # twisted.web is not annotated
+        self._answer = answer
+
     def render_GET(self, request: Request) -> int:
         answering = Deferred.fromCoroutine(self._answer(request))
         _ = request.notifyFinish().addErrback(lambda _: answering.cancel())
@@ -42,19 +47,15 @@ class _Page(Resource):
         _ = answering.addErrback(_log_failure)
         return NOT_DONE_YET
 
-    async def _answer(self, request: Request) -> None:
-        raise NotImplementedError
 
-
-class _Text(_Page):
+class _Text:
     """What a function says."""
 
     def __init__(self, content_type: bytes, text: Callable[[], Awaitable[bytes]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # twisted.web is not annotated
         self._content_type = content_type
         self._text = text
 
-    async def _answer(self, request: Request) -> None:
+    async def answer(self, request: Request) -> None:
         text = await self._text()
         request.setHeader(b"content-type", self._content_type)
         request.setHeader(b"content-length", b"%d" % len(text))
@@ -62,15 +63,14 @@ class _Text(_Page):
         request.finish()
 
 
-class _Ready(_Page):
+class _Ready:
     """200 if every check is content, else 503 with what is wrong, a line each."""
 
     def __init__(self, checks: Mapping[str, Check], clock: IReactorTime) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # twisted.web is not annotated
         self._checks = checks
         self._clock = clock
 
-    async def _answer(self, request: Request) -> None:
+    async def answer(self, request: Request) -> None:
         asked = [Deferred.fromCoroutine(self._verdict(name)) for name in self._checks]
         try:
             wrong = [line for verdict in asked if (line := await verdict)]
@@ -135,7 +135,8 @@ def monitoring_site(
     @param checks: By name, what C{/readyz} asks.
     """
     root = Resource()
-    root.putChild(b"metrics", _Text(b"text/plain; version=0.0.4; charset=utf-8", exposition))
-    root.putChild(b"healthz", _Text(b"text/plain; charset=utf-8", _alive))
-    root.putChild(b"readyz", _Ready(checks, clock))
+    exposed = _Text(b"text/plain; version=0.0.4; charset=utf-8", exposition)
+    root.putChild(b"metrics", _Page(exposed.answer))
+    root.putChild(b"healthz", _Page(_Text(b"text/plain; charset=utf-8", _alive).answer))
+    root.putChild(b"readyz", _Page(_Ready(checks, clock).answer))
     return _Site(root, timeout=60)  # type: ignore[no-untyped-call]  # twisted.web is not annotated

@@ -377,15 +377,13 @@ class ESMTPServer(Protocol):
             return self._since + limits.handshake
         if conversation.deadline is not None:
             return min(due, self._since + limits.block)
-        is_busy = self._entrance.connections.is_busy
-        return self._since + (limits.busy if is_busy else limits.command)
+        return self._since + (limits.busy if self._entrance.connections.is_busy else limits.command)
 
     def _arm(self) -> None:
         """Look in time, and often enough to see that the listener got busy."""
         due = self._due()
         if not self._alarm.rings_by(due):
-            wait = due - self._entrance.clock.seconds()
-            self._alarm.set(min(wait, self._company.seconds.busy))
+            self._alarm.set(min(due - self._entrance.clock.seconds(), self._company.seconds.busy))
 
     def _look(self) -> None:
         if self._closing:
