@@ -28,6 +28,9 @@ class NewJob:
     @ivar future_release: As a DSN tells why it was held (RFC 4865).
     @ivar wishes: What the sender wants to hear (RFC 3461).
     @ivar report: C{dmarc} or C{tls} if it is a report of ours of that kind (Q-6).
+    @ivar alternative: The same message in UTF-8, all of it, signature included, for hosts
+        that take 8BITMIME and SMTPUTF8; prefix and content stand for the others (Q-6).
+        Empty: there is none.  As it is in memory, it has to be small.
     """
 
     account: str
@@ -44,6 +47,7 @@ class NewJob:
     future_release: str = ""
     wishes: Wishes = NO_WISHES
     report: str = ""
+    alternative: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

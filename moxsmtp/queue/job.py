@@ -140,6 +140,9 @@ class Job:
     @ivar suppressed: The account's suppression list names the recipient (Q-30).
     @ivar report: C{dmarc} or C{tls} if it is a report of ours of that kind
         (Q-6), else empty.
+    @ivar alternative: Key of the same message in UTF-8, which has no prefix, for hosts
+        that take 8BITMIME and SMTPUTF8; L{None} if there is none.
+    @ivar alternative_size: Its octets.
     """
 
     id: int
@@ -170,6 +173,8 @@ class Job:
     wishes: Wishes = NO_WISHES
     suppressed: bool = False
     report: str = ""
+    alternative: int | None = None
+    alternative_size: int = 0
 
     @property
     def destination(self) -> Host:

@@ -111,6 +111,9 @@ class IJobStore(ILeases):
     def content(job: Job) -> IContent:
         """What stands behind the job's prefix."""
 
+    def alternative(job: Job) -> IContent | None:
+        """All of the job's message in UTF-8, if there is such a one (Q-6)."""
+
 
 class IHookStore(ILeases):
     """The queue of webhooks."""

@@ -51,6 +51,7 @@ _INSERT: Final = (
                 "smtputf8", "message_id", "subject", "require_tls", "queued", "from_id", "extra",
                 "future_release", "content_id", "prefix", "next_attempt", "dsn_return",
                 "envelope_id", "dsn_notify", "original_recipient", "report", "sender_domain",
+                "alternative_id", "alternative_size",
             )
         }
     )
@@ -104,11 +105,19 @@ def sender_domain(path: Path | None) -> str:
 
 
 def insert_job(
-    tx: Transaction, new: NewJob, spooled: Spooled, *, content: int, base: int, now: int
+    tx: Transaction,
+    new: NewJob,
+    spooled: Spooled,
+    *,
+    content: int,
+    alternative: int | None = None,
+    base: int,
+    now: int,
 ) -> int:
     """
     Add a job whose content is there already.  Its destination is told apart.
 
+    @param alternative: The content that is the same in UTF-8, if there is one.
     @param base: Number of the first job that shares sender and prefix, or 0.
     """
     ((number,),) = tx.execute(
@@ -138,6 +147,8 @@ def insert_job(
             "original_recipient": write_text(new.wishes.original_recipient),
             "report": new.report,
             "sender_domain": sender_domain(new.reverse_path),
+            "alternative_id": alternative,
+            "alternative_size": len(new.alternative),
         },
     )
     return int(number)
@@ -177,6 +188,8 @@ def read_job(row: Any, *, begun: int | None = None) -> Job:
         future_release=row.future_release,
         wishes=_wishes(row),
         report=row.report,
+        alternative=row.alternative_id,
+        alternative_size=row.alternative_size,
     )
 
 

@@ -201,6 +201,12 @@ class JobStore(Leases):
         """See L{IJobStore.content}."""
         return StoredContent(self._database, job.content, job.size - len(job.prefix))
 
+    def alternative(self, job: Job) -> IContent | None:
+        """See L{IJobStore.alternative}."""
+        if job.alternative is None:
+            return None
+        return StoredContent(self._database, job.alternative, job.alternative_size)
+
 
 def has_failed_before(tx: Transaction, job: Job) -> bool:
     """See L{IJobStore.failed_before}."""

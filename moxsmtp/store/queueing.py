@@ -5,6 +5,7 @@ Q-4, Q-15, Q-20, Q-95; and how DSNs get to their readers, in that which settles.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -66,19 +67,24 @@ def insert_all(
     tx: Transaction, spooled: Spooled, jobs: Sequence[NewJob], now: int
 ) -> Sequence[int]:
     """
-    Jobs of equal sender and prefix share the number of their first one (Q-15);
-    what the rules say is put on hold (Q-20).
+    Jobs of equal sender, prefix and alternative share the number of their first
+    one (Q-15); what the rules say is put on hold (Q-20).
     """
     content = insert_content(tx, spooled, len(jobs))
-    firsts: dict[tuple[Path | None, bytes], int] = {}
+    alternatives = _insert_alternatives(tx, jobs)
+    firsts: dict[tuple[Path | None, bytes, bytes], int] = {}
     shared = set()
     numbers = []
     for new in jobs:
-        first = firsts.get((new.reverse_path, new.prefix), 0)
-        number = insert_job(tx, new, spooled, content=content, base=first, now=now)
+        key = new.reverse_path, new.prefix, new.alternative
+        first = firsts.get(key, 0)
+        alternative = alternatives.get(new.alternative)
+        number = insert_job(
+            tx, new, spooled, content=content, alternative=alternative, base=first, now=now
+        )
         numbers.append(number)
         if not first:
-            firsts[new.reverse_path, new.prefix] = number
+            firsts[key] = number
         elif first not in shared:
             shared.add(first)
             tx.execute(_SET_BASE, {"id": first})
@@ -90,6 +96,12 @@ def insert_all(
         ],
     )
     return numbers
+
+
+def _insert_alternatives(tx: Transaction, jobs: Sequence[NewJob]) -> Mapping[bytes, int]:
+    """@return: The numbers of what may be sent in UTF-8 instead, each stored once."""
+    counts = Counter(new.alternative for new in jobs if new.alternative)
+    return {octets: insert_content(tx, composed(octets), count) for octets, count in counts.items()}
 
 
 def first_due(jobs: Sequence[NewJob], now: int) -> Mapping[str, int]:

@@ -36,8 +36,8 @@ from moxsmtp.store.schema_outbound import (
 
 __all__ = [
     "CHUNK", "content", "content_chunk", "credential", "destination", "hold_rule", "hook",
-    "identity", "job", "message", "metadata", "retired_hook", "retired_job", "sent", "sts_policy",
-    "suppression", "tls_public_key", "tls_result", "tls_seen",
+    "identity", "job", "maildir", "message", "metadata", "retired_hook", "retired_job", "sent",
+    "sts_policy", "suppression", "tls_public_key", "tls_result", "tls_seen",
 ]  # fmt: skip
 
 #: Octets in one row of content; up to one row goes into the database on SQLite.
@@ -57,7 +57,7 @@ content: Final = Table(
     metadata,
     Column("id", ID, primary_key=True),
     Column("size", BigInteger, nullable=False),
-    #: How many rows of C{message} and C{job} refer to it; gone at 0.
+    #: How often rows of C{message} and C{job} refer to it; gone at 0.
     Column("refs", Integer, nullable=False),
     #: Name in the content folder; NULL where it is in C{content_chunk} or a Maildir.
     Column("file", Text),
@@ -135,6 +135,14 @@ Index(
     postgresql_where=text("maildir_name IS NOT NULL"),
 )
 Index("message_content", message.c.content_id)
+
+#: Which folder an account's Maildir is, so that another one in its place is known.
+maildir: Final = Table(
+    "maildir",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("identity", Text, nullable=False),
+)
 
 #: What queued work is for, and who works on it.
 destination: Final = Table(
@@ -233,6 +241,9 @@ job: Final = Table(
     *_kind_columns(),
     #: Which of several who work on its destination has the attempt under way.
     Column("slot", Integer, nullable=False, server_default="0"),
+    #: The same message in UTF-8, without prefix (Q-6); NULL: there is none.
+    Column("alternative_id", ID, ForeignKey("content.id")),
+    Column("alternative_size", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
@@ -256,6 +267,13 @@ Index(
     postgresql_where=text("base_id <> 0"),
 )
 Index("job_content", job.c.content_id)
+# Few have one, and each content that goes is looked for among them.
+Index(
+    "job_alternative",
+    job.c.alternative_id,
+    sqlite_where=text("alternative_id IS NOT NULL"),
+    postgresql_where=text("alternative_id IS NOT NULL"),
+)
 # The order in which people see the queue.
 Index("job_next", job.c.next_attempt, job.c.id)
 # All that jobs are looked for by, so that a search reads no prefixes; counts an account's.

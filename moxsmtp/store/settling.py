@@ -36,7 +36,9 @@ _AGAIN: Final = (
         repeated=0,
     )
 )
-_DELETE: Final = delete(job).where(job.c.id == bindparam("id")).returning(job.c.content_id)
+_DELETE: Final = (
+    delete(job).where(job.c.id == bindparam("id")).returning(job.c.content_id, job.c.alternative_id)
+)
 
 
 def apply(
@@ -104,8 +106,10 @@ def _removed(tx: Transaction, job: Job, results: tuple[Result, ...], fate: Retir
     @return: Whether it was there.
     """
     retire_job(tx, job.id, results, fate)
-    for (content,) in tx.execute(_DELETE, {"id": job.id}):
+    for content, alternative in tx.execute(_DELETE, {"id": job.id}):
         release_content(tx, content)
+        if alternative is not None:
+            release_content(tx, alternative)
         return True
     return False
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy import and_, bindparam, delete, exists, select
 from twisted.logger import Logger
 
 from moxsmtp.store.database import Database
@@ -28,8 +28,11 @@ __all__ = ["Swept", "sweep"]
 #: Rows looked at in one transaction, so that nobody waits long for it.
 _ROWS: Final = 1000
 
-_UNUSED: Final = ~exists().where(message.c.content_id == content.c.id) & ~exists().where(
-    job.c.content_id == content.c.id
+_UNUSED: Final = and_(
+    *(
+        ~exists().where(column == content.c.id)
+        for column in (message.c.content_id, job.c.content_id, job.c.alternative_id)
+    )
 )
 _LAST: Final = (
     select(content.c.id)

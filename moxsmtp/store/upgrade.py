@@ -25,7 +25,7 @@ from moxsmtp.store.sqlite_errors import in_one_line
 __all__ = ["HEAD", "check_known", "copy_database", "migrate", "prepare_sqlite"]
 
 #: The revision that this version works with, the last one in C{migrations}.
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

@@ -163,6 +163,10 @@ class QuotaTests(StoreOnPostgreSQL, test_queueing.QuotaTests):
     """What an account may have waiting."""
 
 
+class AlternativeTests(StoreOnPostgreSQL, test_queueing.AlternativeTests):
+    """Messages that have a second form."""
+
+
 class HookStoreTests(StoreOnPostgreSQL, test_hooks.HookStoreTests):
     """Webhook calls."""
 

@@ -308,6 +308,10 @@ class MemoryJobs(MemoryLeases):
         content: IContent = self.contents[job.content]
         return content
 
+    def alternative(self, job: Job) -> IContent | None:
+        """Likewise."""
+        return None if job.alternative is None else self.contents[job.alternative]
+
 
 @implementer(IHookStore)
 class MemoryHooks(MemoryLeases):

@@ -19,8 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxsmtp.interfaces import Provenance
 from moxsmtp.store import upgrade
 from moxsmtp.store.errors import DatabaseUnavailable, FolderUnusable, StoreDamaged, StoreTooNew
+from moxsmtp.store.job_rows import read_job
 from moxsmtp.store.message_rows import COLUMNS, read_message
-from moxsmtp.store.schema import metadata
+from moxsmtp.store.schema import job, metadata
 from moxsmtp.store.upgrade import HEAD, prepare_sqlite
 
 MIGRATIONS = Path(upgrade.__file__).parent / "migrations"
@@ -65,7 +66,8 @@ class UpgradeCase(SynchronousTestCase):
     def tables(self, path: Path) -> Mapping[str, object]:
         """
         What each table and index is.  A table may have got its columns one by
-        one, so the words that made it say nothing.
+        one, so the words that made it say nothing, nor do the numbers of its
+        foreign keys.
         """
         with closing(sqlite3.connect(path)) as driver:
             made = driver.execute(
@@ -78,7 +80,9 @@ class UpgradeCase(SynchronousTestCase):
                     else (
                         "AUTOINCREMENT" in sql,
                         driver.execute(f"PRAGMA table_xinfo({name})").fetchall(),
-                        driver.execute(f"PRAGMA foreign_key_list({name})").fetchall(),
+                        sorted(
+                            key[1:] for key in driver.execute(f"PRAGMA foreign_key_list({name})")
+                        ),
                     )
                 )
                 for kind, name, sql in made
@@ -340,6 +344,37 @@ class FirstTests(UpgradeCase):
         found = self.run_sql("SELECT DISTINCT mail_from, sender_domain FROM job")
         self.assertEqual(sorted(found, key=str), sorted(senders.items(), key=str))
         self.assertEqual(self.run_sql("SELECT sender_domain FROM retired_job"), [("here.example",)])
+
+    def test_jobs_of_one_form(self) -> None:
+        """
+        Jobs that waited under 0005 leave with the one form that they have (Q-6), and
+        which folder a Maildir is, is not known yet.
+        """
+        with self.monkey(HEAD="0005"):
+            prepare_sqlite(self.path)
+        self.run_sql(
+            "INSERT INTO content VALUES (7, 3, 1, NULL)",
+            "INSERT INTO content_chunk VALUES (7, 0, x'616263')",
+            "INSERT INTO job (id, account, mail_from, rcpt_to, destination, size, queued,"
+            " content_id, prefix, next_attempt) VALUES (5, 'ann', 'ann@here.example', 'b@x', 'x',"
+            " 3, 0, 7, x'', 0)",
+        )
+        copy = prepare_sqlite(self.path)
+        self.assertEqual(copy, self.folder / "moxsmtp-0005.db")
+        engine = create_engine(f"sqlite:///{self.path}")
+        self.addCleanup(engine.dispose)
+        with engine.connect() as connection:
+            (row,) = connection.execute(select(job)).all()
+        waiting = read_job(row)
+        self.assertEqual(
+            (waiting.id, waiting.content, waiting.alternative, waiting.alternative_size),
+            (5, 7, None, 0),
+        )
+        self.assertEqual(self.run_sql("SELECT * FROM maildir"), [])
+        with closing(sqlite3.connect(self.path)) as driver:
+            driver.execute("PRAGMA foreign_keys = ON")
+            second = "UPDATE job SET alternative_id = 8"
+            self.assertRaises(sqlite3.IntegrityError, driver.execute, second)
 
     @contextmanager
     def monkey(self, **values: object) -> Iterator[None]:
