@@ -105,7 +105,7 @@ class Dispatch(Service):
             route=route,
             router=parts.router,
             tls=self._outbound_tls,
-            content=parts.job_store.content,
+            store=parts.job_store,
             metrics=parts.metrics,
             reactor=reactor,
             now=parts.now,

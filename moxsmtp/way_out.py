@@ -19,6 +19,7 @@ from moxsmtp.interfaces import (
 )
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.outbound.attempt import Deliver
+from moxsmtp.outbound.content import Forms
 from moxsmtp.outbound.dial import Connect, dialer
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops
 from moxsmtp.outbound.route import Router
@@ -30,6 +31,7 @@ from moxsmtp.outbound.ways import Environment
 from moxsmtp.outbound_tls import OutboundTLS, sources
 from moxsmtp.queue.job import Batch, Job
 from moxsmtp.queue.shaping import Shaper
+from moxsmtp.queue.storage import IJobStore
 from moxsmtp.tls.binding import client_channel_binding
 from moxsmtp.tlsrpt import TLSResult
 
@@ -79,11 +81,12 @@ class WayOut:
         route: NextHops | FixedRoute,
         router: Router,
         tls: OutboundTLS,
-        content: Callable[[Job], IContent],
+        store: IJobStore,
         metrics: IMetrics,
         reactor: Any,
         now: Callable[[], datetime],
     ) -> None:
+        """@param store: Where what is to be sent is read."""
         self.sessions = Sessions(reactor)
         self.shaper = Shaper(settings.queue.shaping)
         found = sources(settings)
@@ -113,7 +116,7 @@ class WayOut:
             ),
             shaper=self.shaper,
             clock=reactor,
-            content=lambda batch: _content(batch, content),
+            forms=lambda batch: _forms(batch, store),
             metrics=metrics,
             records=_Records(tls, now),
         )
@@ -133,8 +136,7 @@ class _Body:
         return self._octets[offset : offset + length]
 
 
-def _content(batch: Batch, stored: Callable[[Job], IContent]) -> IContent:
-    if batch.body is None:
-        return stored(batch.leader)
-    content: IContent = _Body(batch.body)
-    return content
+def _forms(batch: Batch, store: IJobStore) -> Forms:
+    leader = batch.leader
+    content: IContent = store.content(leader) if batch.body is None else _Body(batch.body)
+    return Forms(content, store.alternative(leader))

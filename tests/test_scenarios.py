@@ -20,6 +20,7 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from moxsmtp.interfaces import IContent, Role
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.attempt import Deliver
+from moxsmtp.outbound.content import Forms
 from moxsmtp.outbound.next_hop import FixedRoute
 from moxsmtp.outbound.route import NO_ROUTING, Router
 from moxsmtp.outbound.security import TLSPolicies
@@ -112,9 +113,9 @@ class WayTests(HouseTestCase):
         """Deliver a batch, to the end."""
         contents = dict(enumerate((content for _, content in self.queue.jobs), 1))
 
-        def content(batch: Batch) -> IContent:
+        def forms(batch: Batch) -> Forms:
             opened: IContent = _Bytes(contents[batch.leader.content])  # type: ignore[assignment]  # it has what it takes
-            return opened
+            return Forms(opened)
 
         def unneeded(*_: object) -> Any:
             raise AssertionError("everything goes to one server, directly")
@@ -141,7 +142,7 @@ class WayTests(HouseTestCase):
             visits=Visits(clock=self.clock, sessions=Sessions(self.clock), metrics=self.metrics),
             shaper=Shaper(),
             clock=self.clock,
-            content=content,
+            forms=forms,
             metrics=self.metrics,
             records=Memory(),
         )

@@ -15,8 +15,9 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from moxsmtp.interfaces import IContent, IMetrics
+from moxsmtp.interfaces import IMetrics
 from moxsmtp.names import Host
+from moxsmtp.outbound.content import Forms
 from moxsmtp.outbound.lately import Key, Lately
 from moxsmtp.outbound.progress import Progress
 from moxsmtp.outbound.route import Consignment, Router, failure_of
@@ -100,17 +101,17 @@ class Deliver:
         visits: Visits,
         shaper: Shaper,
         clock: IReactorTime,
-        content: Callable[[Batch], IContent],
+        forms: Callable[[Batch], Forms],
         metrics: IMetrics,
         records: Records,
     ) -> None:
-        """@param content: What stands behind the prefix of a batch's jobs."""
+        """@param forms: What is to be sent of a batch."""
         self._router = router
         self._environment = environment
         self._visits = visits
         self._shaper = shaper
         self._clock = clock
-        self._content = content
+        self._forms = forms
         self._metrics = metrics
         self._records = records
         self._lately = Lately()
@@ -190,7 +191,7 @@ class Deliver:
         with self._measured(progress, transport.name) as ending:
             ending.tlsmode = target.demand.mode
             ending.word = ""
-            if await self._visits.again(visit, progress, target, self._content(progress.batch)):
+            if await self._visits.again(visit, progress, target, self._forms(progress.batch)):
                 ending.word = visit.word
                 await self._remember(progress, target, visit)
                 progress.visited.add(target.name)
@@ -245,12 +246,12 @@ class Deliver:
                 progress.refuse(target)
                 return visit
             ending.tlsmode = target.demand.mode
-            content = self._content(progress.batch)
-            if not await self._visits.again(visit, progress, target, content):
+            forms = self._forms(progress.batch)
+            if not await self._visits.again(visit, progress, target, forms):
                 if self._put_off(visit, progress):
                     ending.word = ""
                     return visit
-                await self._visits.anew(visit, progress, target, content, began=began)
+                await self._visits.anew(visit, progress, target, forms, began=began)
             ending.word = visit.word
         if visit.word == "ok":
             self._lately.put(_key(progress, target.transport), target, self._clock.seconds())
@@ -258,7 +259,7 @@ class Deliver:
         if failed is not None and failed.is_to_be_repeated:
             with self._measured(progress, transport) as ending:
                 ending.tlsmode = target.plain.mode
-                await self._visits.in_the_clear(visit, progress, target, content, failed)
+                await self._visits.in_the_clear(visit, progress, target, forms, failed)
                 ending.word = visit.word
         await self._remember(progress, target, visit)
         return visit

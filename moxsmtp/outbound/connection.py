@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxsmtp.interfaces import ChannelBinding, IContent
-from moxsmtp.outbound.content import some, whole
+from moxsmtp.outbound.content import PIECE, streamed, whole
 from moxsmtp.outbound.deadlines import Deadlines
 from moxsmtp.outlet import Outlet
 from moxsmtp.smtp.exchange import Exchange
@@ -37,12 +37,9 @@ from moxsmtp.smtp.mailing import (
     SendContent,
     Write,
 )
-from moxsmtp.smtp.stuffing import BareLineEnd, DotStuffer
+from moxsmtp.smtp.stuffing import BareLineEnd
 
 __all__ = ["PIECE", "ESMTPClient", "Security"]
-
-#: Octets of content read and sent at a time.
-PIECE: Final = 65_536
 
 # Q-68.
 _SESSION_LIMIT: Final = timedelta(minutes=30)
@@ -108,6 +105,7 @@ class ESMTPClient(TwistedProtocol):
         self._outlet: Outlet
         self._prefix = b""
         self._content: IContent | None = None
+        self._alternative: IContent | None = None
         self._decided: Deferred[None] | None = None
         self._awaited: AwaitReply | None = None
         self._deadlines = Deadlines(clock, self._late)
@@ -130,7 +128,13 @@ class ESMTPClient(TwistedProtocol):
         """Whether the server has owed us a word for so long; not, that it takes no more of ours."""
         return self._writable is None and self._deadlines.has_waited(seconds)
 
-    async def deliver(self, mailing: Mailing, prefix: bytes, content: IContent) -> list[Fate]:
+    async def deliver(
+        self,
+        mailing: Mailing,
+        prefix: bytes,
+        content: IContent,
+        alternative: IContent | None = None,
+    ) -> list[Fate]:
         """
         Hand one message over, behind those before it.  Known as soon as every
         recipient has its fate: what is still to be said then, QUIT above all, is
@@ -140,14 +144,16 @@ class ESMTPClient(TwistedProtocol):
         stands in C{exchange.fates}.
 
         @param prefix: Sent before the content.
+        @param alternative: The form in UTF-8, where the mailing speaks of one.
         """
-        text: bytes | None = None
-        objection: Refusal | None = None
         try:
-            if len(prefix) + content.size <= PIECE:
-                text, objection = await self._whole(prefix, content)
-            self.exchange.begin(mailing, text, objection=objection)
-            self._prefix, self._content = prefix, content
+            text, objection = await self._whole(prefix, content)
+            other = None
+            if alternative is not None:
+                other, no_other = await self._whole(b"", alternative)
+                objection = objection or no_other
+            self.exchange.begin(mailing, text, alternative=other, objection=objection)
+            self._prefix, self._content, self._alternative = prefix, content, alternative
             if self._is_connected:
                 self._deadlines.allow(_SESSION_LIMIT)
             if not self._busy:
@@ -160,7 +166,7 @@ class ESMTPClient(TwistedProtocol):
             self._cut()
             raise
         finally:
-            self._prefix, self._content = b"", None
+            self._prefix, self._content, self._alternative = b"", None, None
         return [fate for fate in self.exchange.fates if fate is not None]
 
     def leave(self) -> None:
@@ -293,7 +299,9 @@ class ESMTPClient(TwistedProtocol):
     # -- content --
 
     async def _whole(self, prefix: bytes, content: IContent) -> tuple[bytes | None, Refusal | None]:
-        """A content so short that one write will do."""
+        """A content so short that one write will do, and what is wrong with it."""
+        if len(prefix) + content.size > PIECE:
+            return None, None
         try:
             return await whole(prefix, content), None
         except CancelledError:
@@ -303,35 +311,26 @@ class ESMTPClient(TwistedProtocol):
             return None, _LOCAL_ERROR
 
     async def _send(self) -> None:
-        """Prefix and content in pieces; there is never more than one in memory."""
+        """Prefix and content in pieces, or the form in UTF-8."""
         content = self._content
         if content is None:
             raise RuntimeError("there is no content to be sent")
-        stuffer = DotStuffer()
+        prefix = self._prefix
+        if self.exchange.is_in_utf8 and self._alternative is not None:
+            prefix, content = b"", self._alternative
         self.transport.registerProducer(self, True)
         try:
-            piece = self._prefix
-            offset, size = 0, content.size
-            while offset < size:
-                # One write for what is small.
-                wanted = min(size - offset, max(1, PIECE - len(piece)))
-                read = await some(content, offset, wanted)
-                offset += len(read)
-                piece += read
-                if offset < size:
-                    self._outlet.write(stuffer.encode(piece))
-                    piece = b""
-                    if self._writable is not None:
-                        await self._writable
-            # The exchange says the dot, if the server has been silent.
-            self._outlet.write(stuffer.encode(piece) + stuffer.finish().removesuffix(b".\r\n"))
-            if self._writable is not None:
-                await self._writable
+            await streamed(prefix, content, self._written)
         finally:
             if self._is_connected:
                 self.transport.unregisterProducer()
         self._sending = None
         self._advance()
+
+    async def _written(self, octets: bytes) -> None:
+        self._outlet.write(octets)
+        if self._writable is not None:
+            await self._writable
 
     def _broken(self, failure: Failure) -> None:
         """The content did not go out whole; without its end the server has to drop it."""

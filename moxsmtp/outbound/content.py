@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from moxsmtp.interfaces import IContent
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["ShortContent", "some", "whole"]
+from moxsmtp.interfaces import IContent
+from moxsmtp.smtp.stuffing import DotStuffer
+
+__all__ = ["PIECE", "Forms", "ShortContent", "some", "streamed", "whole"]
+
+#: Octets of content read and sent at a time.
+PIECE: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """
+    A message in the forms in which it may leave.
+
+    @ivar content: What stands behind its prefix.
+    @ivar alternative: All of it in UTF-8, for hosts that take 8BITMIME and SMTPUTF8;
+        L{None}: there is no such form.
+    """
+
+    content: IContent
+    alternative: IContent | None = None
 
 
 class ShortContent(Exception):
@@ -36,3 +58,30 @@ async def whole(prefix: bytes, content: IContent) -> bytes:
         offset += len(read)
         pieces.append(read)
     return b"".join(pieces)
+
+
+async def streamed(
+    prefix: bytes, content: IContent, write: Callable[[bytes], Awaitable[None]]
+) -> None:
+    """
+    Prefix and content in pieces, dots stuffed, without the end of data; there is
+    never more than one piece in memory.
+
+    @param write: Waits until there is room for more.
+    @raise ShortContent: It is shorter than it says.
+    @raise BareLineEnd: It is not made of lines; what was before has been written.
+    """
+    stuffer = DotStuffer()
+    piece = prefix
+    offset, size = 0, content.size
+    while offset < size:
+        # One write for what is small.
+        wanted = min(size - offset, max(1, PIECE - len(piece)))
+        read = await some(content, offset, wanted)
+        offset += len(read)
+        piece += read
+        if offset < size:
+            await write(stuffer.encode(piece))
+            piece = b""
+    # The exchange says the dot, if the server has been silent.
+    await write(stuffer.encode(piece) + stuffer.finish().removesuffix(b".\r\n"))

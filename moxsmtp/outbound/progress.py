@@ -57,6 +57,7 @@ class Progress:
             smtputf8=leader.smtputf8,
             wishes=wishes if any(wish is not NO_WISHES for wish in wishes) else (),
             require_tls=require_tls,
+            alternative_size=None if leader.alternative is None else leader.alternative_size,
         )
 
     # -- what became of it

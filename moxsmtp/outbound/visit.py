@@ -19,9 +19,10 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from moxsmtp.interfaces import ChannelBinding, IContent, IMetrics, RequireTLS
+from moxsmtp.interfaces import ChannelBinding, IMetrics, RequireTLS
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.connection import ESMTPClient
+from moxsmtp.outbound.content import Forms
 from moxsmtp.outbound.dial import DIAL_LIMIT, share_of
 from moxsmtp.outbound.progress import Progress
 from moxsmtp.outbound.sessions import MOST_MESSAGES, Likeness, Session, Sessions
@@ -87,7 +88,7 @@ class Visits:
         self._without_chunks: OrderedDict[str, None] = OrderedDict()
 
     async def anew(
-        self, visit: Visit, progress: Progress, target: Target, content: IContent, *, began: float
+        self, visit: Visit, progress: Progress, target: Target, forms: Forms, *, began: float
     ) -> None:
         """
         Hand over what is left of C{progress}, as far as the host takes it, on a new session.
@@ -97,10 +98,10 @@ class Visits:
         session = await self._reached(visit, progress, target, began)
         if session is None:
             return
-        await self._hand_over(visit, progress, target, session, content)
+        await self._hand_over(visit, progress, target, session, forms)
 
     async def in_the_clear(
-        self, visit: Visit, progress: Progress, target: Target, content: IContent, failed: Session
+        self, visit: Visit, progress: Progress, target: Target, forms: Forms, failed: Session
     ) -> None:
         """Once more over a new connection without TLS, to the same address (Q-60)."""
         address = failed.likeness.address
@@ -120,13 +121,11 @@ class Visits:
             progress.refuse(Unreachable(permanent=False, status="4.1", error=error))
             return
         visit.is_new = visit.is_last = True
-        await self._hand_over(visit, progress, target, session, content)
+        await self._hand_over(visit, progress, target, session, forms)
 
     # -- a session
 
-    async def again(
-        self, visit: Visit, progress: Progress, target: Target, content: IContent
-    ) -> bool:
+    async def again(self, visit: Visit, progress: Progress, target: Target, forms: Forms) -> bool:
         """
         Over a session that waits (Q-94).
 
@@ -138,7 +137,7 @@ class Visits:
         if session is None:
             return False
         progress.note(f"session with {target.name} ({session.likeness.address}) used again")
-        await self._hand_over(visit, progress, target, session, content)
+        await self._hand_over(visit, progress, target, session, forms)
         if not session.client.exchange.is_unheard:
             return True
         progress.note("it had ended")
@@ -201,7 +200,7 @@ class Visits:
     # -- a message
 
     async def _hand_over(
-        self, visit: Visit, progress: Progress, target: Target, session: Session, content: IContent
+        self, visit: Visit, progress: Progress, target: Target, session: Session, forms: Forms
     ) -> None:
         """
         Fates are recorded, when this is cancelled those that are known; none
@@ -211,7 +210,9 @@ class Visits:
         visit.session = session
         session.messages += 1
         mailing = progress.mailing(require_tls=session.likeness.demand.require_tls)
-        handing = client.deliver(mailing, progress.batch.leader.prefix, content)
+        handing = client.deliver(
+            mailing, progress.batch.leader.prefix, forms.content, forms.alternative
+        )
         try:
             if target.is_limited:
                 limit = transaction_limit(mailing.size) + (
@@ -263,6 +264,8 @@ class Visits:
             # The opening stands in the trace of the first.
             heard = tuple(dropwhile(lambda each: each[0] not in _BEGINNINGS, heard))
         progress.note(*(f"{said}: {reply.text}" for said, reply in heard))
+        if client.exchange.is_in_utf8:
+            progress.note("sent in UTF-8, as the server takes 8BITMIME and SMTPUTF8")
         remote = RemoteMTA(target.name, session.likeness.address)
         other_family = target.is_dual_stack and progress.batch.leader.attempts == 1
         progress.heed(fates, remote, other_family=other_family)

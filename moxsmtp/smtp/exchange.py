@@ -129,6 +129,11 @@ class Exchange:
         return self._begun is not None and self._begun.is_chunk_unknown
 
     @property
+    def is_in_utf8(self) -> bool:
+        """Of the two forms of the latest mailing that in UTF-8 was chosen."""
+        return self._begun is not None and self._begun.is_in_utf8
+
+    @property
     def is_reusable(self) -> bool:
         """Another mailing may be begun: the session goes on, and no fate is open."""
         is_ending = self._over is not None or self._leaving or self._ending is not None
@@ -137,17 +142,25 @@ class Exchange:
     # -- the caller's side --
 
     def begin(
-        self, mailing: Mailing, whole: bytes | None = None, *, objection: Refusal | None = None
+        self,
+        mailing: Mailing,
+        whole: bytes | None = None,
+        *,
+        alternative: bytes | None = None,
+        objection: Refusal | None = None,
     ) -> None:
         """
         Hand over this next.
 
         @param whole: The content, if it is at hand: it needs no L{SendContent}.
+        @param alternative: Likewise, in the form that is in UTF-8.
         @param objection: Why it cannot be sent, which is then its fate.
         """
         if not self.is_decided:
             raise RuntimeError("the mailing before this one is under way")
-        self._begun = Transactions(self._talk, mailing, whole, objection=objection)
+        self._begun = Transactions(
+            self._talk, mailing, whole, alternative=alternative, objection=objection
+        )
         if self._ending is not None:
             self._begun.settle(self._ending)
         elif self._over is not None or self._leaving:

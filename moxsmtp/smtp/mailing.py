@@ -6,7 +6,7 @@ the values of L{moxsmtp.smtp.exchange}.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from moxsmtp.smtp.address import Path
@@ -43,6 +43,8 @@ class Mailing:
         order; empty: of none anything.  What concerns the message stands in
         the first.
     @ivar require_tls: It must travel under REQUIRETLS (RFC 8689).
+    @ivar alternative_size: Octets of the same message in UTF-8, which goes to a
+        server that takes 8BITMIME and SMTPUTF8; L{None}: there is no such form.
     """
 
     reverse_path: Path | None
@@ -52,6 +54,7 @@ class Mailing:
     smtputf8: bool = False
     wishes: tuple[Wishes, ...] = ()
     require_tls: bool = False
+    alternative_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.wishes and len(self.wishes) != len(self.forward_paths):
@@ -62,6 +65,15 @@ class Mailing:
         """RFC 6531 section 3.2."""
         paths = (self.reverse_path, *self.forward_paths)
         return self.smtputf8 or any(path is not None and path.needs_smtputf8 for path in paths)
+
+    @property
+    def in_utf8(self) -> Mailing | None:
+        """The other form, as a mailing of its own."""
+        if self.alternative_size is None:
+            return None
+        return replace(
+            self, size=self.alternative_size, has_8bit=True, smtputf8=True, alternative_size=None
+        )
 
 
 # -- what became of it -----------------------------------------------------------------

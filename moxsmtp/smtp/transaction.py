@@ -53,6 +53,7 @@ class Transactions:
     @ivar is_unheard: The server has answered nothing of it so far.
     @ivar is_streaming: Content that was not at hand is being sent.
     @ivar is_chunk_unknown: The server announced CHUNKING, and did not know BDAT.
+    @ivar is_in_utf8: The form in UTF-8 was chosen.
     """
 
     def __init__(
@@ -61,16 +62,19 @@ class Transactions:
         mailing: Mailing,
         whole: bytes | None,
         *,
+        alternative: bytes | None = None,
         objection: Refusal | None = None,
     ) -> None:
         """
         @param whole: The content, if it is at hand; else it is sent step by step.
+        @param alternative: Likewise, in the form that is in UTF-8.
         @param objection: Why it is not to be sent at all.
         """
         self.fates: list[Fate | None] = [None] * len(mailing.forward_paths)
         self.is_unheard = True
         self.is_streaming = False
         self.is_chunk_unknown = False
+        self.is_in_utf8 = False
         self._talk = talk
         self._mailing = mailing
         self._smtputf8 = mailing.needs_smtputf8
@@ -78,6 +82,7 @@ class Transactions:
         self._mail_refusal: Refusal | None = None
         self._is_stale = False
         self._whole = whole
+        self._alternative = alternative
         if whole is not None and objection is None:
             try:
                 self._whole = in_lines(whole)
@@ -138,7 +143,8 @@ class Transactions:
         self._is_stale = reset
         if self.is_decided:
             return reset
-        objection = self._objection()
+        self._choose()
+        objection = self._objection(self._mailing)
         if objection is not None:
             self._object(objection)
             return reset
@@ -149,15 +155,31 @@ class Transactions:
             yield from self._transaction(left[: self._most])
             left = [number for number in left if self.fates[number] is None]
         # The session may wait long for another mailing.
-        self._whole = None
+        self._whole = self._alternative = None
         return True
 
-    def _objection(self) -> Refusal | None:
+    def _choose(self) -> None:
+        """
+        The form in UTF-8, if there is one, where nothing speaks against it: it wants
+        8BITMIME and SMTPUTF8, and may be too large.  RFC 6533 section 6.
+        """
+        mailing, whole = self._mailing.in_utf8, self._alternative
+        if mailing is None or self._objection(mailing) is not None:
+            return
+        if whole is not None:
+            try:
+                whole = in_lines(whole)
+            except BareLineEnd:
+                return
+        self._mailing, self._whole = mailing, whole
+        self._smtputf8 = self.is_in_utf8 = True
+
+    def _objection(self, mailing: Mailing) -> Refusal | None:
         """
         What is known before MAIL.  RFC 1870 section 5, RFC 6531 section 3.1,
         RFC 6152, RFC 8689 section 4.2.1.
         """
-        capabilities, mailing = self._talk.capabilities, self._mailing
+        capabilities = self._talk.capabilities
         if mailing.require_tls and not capabilities.require_tls:
             return _NO_REQUIRETLS
         if capabilities.size and mailing.size > capabilities.size:
@@ -167,7 +189,7 @@ class Transactions:
                 f"the server takes {capabilities.size}",
                 status="3.4",
             )
-        if self._smtputf8 and not capabilities.smtputf8:
+        if not capabilities.smtputf8 and mailing.needs_smtputf8:
             return Refusal(
                 permanent=False,
                 error="the message needs SMTPUTF8, which the server does not offer",

@@ -20,6 +20,7 @@ from moxsmtp.dns.records import MX, LookupFailed, Question, RRType
 from moxsmtp.interfaces import IContent, IPolicies, RequireTLS
 from moxsmtp.names import IPAddress, parse_domain
 from moxsmtp.outbound.attempt import Deliver
+from moxsmtp.outbound.content import Forms
 from moxsmtp.outbound.next_hop import FixedRoute, NextHops
 from moxsmtp.outbound.route import NO_ROUTING, Router
 from moxsmtp.outbound.security import TLSPolicies
@@ -105,6 +106,7 @@ class AttemptTestCase(SynchronousTestCase):
         self.policies: IPolicies | None = None
         self.records = Memory()
         self.content: IContent = Text(b"hello\r\n")
+        self.alternative: IContent | None = None
         self.dns = MemoryResolver(
             {
                 Question("there.example", RRType.MX): (MX(1, "mx1.example"), MX(2, "mx2.example")),
@@ -156,7 +158,7 @@ class AttemptTestCase(SynchronousTestCase):
             visits=Visits(clock=self.clock, sessions=self.sessions, metrics=self.counts),
             shaper=self.shaper,
             clock=self.clock,
-            content=lambda _: self.content,
+            forms=lambda _: Forms(self.content, self.alternative),
             metrics=self.counts,
             records=self.records,
         )
@@ -221,6 +223,42 @@ class DeliveredTests(AttemptTestCase):
             {(each.result_type.value, each.receiving_helo) for each in details},
             {("starttls-not-supported", "there.elsewhere.example")},
         )
+
+    def test_form_of_each_host(self) -> None:
+        """
+        A report with two forms: a host that takes SMTPUTF8 and 8BITMIME is brought that
+        in UTF-8, the next one, which does not, that in ASCII; the trace tells (Q-38).
+        """
+        self.alternative = Text(b"w\xc3\xb6rter\r\n")
+        attempt = self.begin(job(prefix=b"X: y\r\n", alternative=2, alternative_size=10))
+        first, second = b"220 mx\r\n250-mx\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n", GREETING
+        said = []
+        for number, greeting in enumerate((first, second)):
+            wire = self.wires[number]
+            self.play(wire, greeting[: greeting.index(b"250")])
+            wire.say(greeting[greeting.index(b"250") :])
+            said.append(wire.take().splitlines()[0])
+            if number == 0:
+                self.play(wire, b"250 ok\r\n250 ok\r\n")
+                wire.say(b"354 go\r\n")
+                said.append(wire.take())
+                self.play(wire, b"451 later\r\n221 bye\r\n")
+        self.play(self.wires[1], b"250 ok\r\n250 ok\r\n")
+        self.wires[1].say(b"354 go\r\n")
+        said.append(self.wires[1].take())
+        self.play(self.wires[1], b"250 ok\r\n221 bye\r\n")
+        self.assertEqual(
+            said,
+            [
+                b"MAIL FROM:<a@here.example> BODY=8BITMIME SMTPUTF8",
+                b"w\xc3\xb6rter\r\n.\r\n",
+                b"MAIL FROM:<a@here.example>",
+                b"X: y\r\nhello\r\n.\r\n",
+            ],
+        )
+        found = self.successResultOf(attempt)
+        self.assertIsInstance(found.outcomes[1], Delivered)
+        self.assertEqual(len([line for line in found.trace if line.startswith("sent in UTF-8")]), 1)
 
     def test_what_is_sent(self) -> None:
         """EHLO with our name; MAIL with the job's sender; prefix before content."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -45,6 +46,7 @@ class Session:
         message: Mailing | None = None,
         stays: bool = False,
         security: Security | None = None,
+        alternative: IContent | None = None,
     ) -> None:
         self.clock = Clock()
         host = parse_domain("mx.there.example")
@@ -57,7 +59,9 @@ class Session:
             binding=client_channel_binding,
         )
         self.wire = Wire(self.client, self.clock)
-        self.delivered = self.deliver(content, prefix=prefix, message=message)
+        self.delivered = self.deliver(
+            content, prefix=prefix, message=message, alternative=alternative
+        )
         if not stays:
             _ = self.delivered.addCallback(self._leave)
 
@@ -67,10 +71,13 @@ class Session:
         *,
         prefix: bytes = b"",
         message: Mailing | None = None,
+        alternative: IContent | None = None,
     ) -> Deferred[list[Fate]]:
         """Hand another message over."""
         return Deferred.fromCoroutine(
-            self.client.deliver(message or mailing(), prefix, content or Text(b"hello\r\n"))
+            self.client.deliver(
+                message or mailing(), prefix, content or Text(b"hello\r\n"), alternative
+            )
         )
 
     def _leave(self, fates: list[Fate]) -> list[Fate]:
@@ -126,6 +133,30 @@ class DeliveryTests(ConnectionTestCase):
         self.assertEqual(session.wire.closed, "")
         session.wire.say(b"221 bye\r\n")
         self.assertOver(session, "ok 250", "closed")
+
+    def test_form_in_utf8(self) -> None:
+        """
+        Of a message of two forms a server that takes 8BITMIME and SMTPUTF8 gets the one in
+        UTF-8, without our prefix (Q-6, Q-38), any other the one in ASCII with it; whether
+        either is short or long.
+        """
+        able = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+        unable = OPENING[1]
+        for plain_lines, wide_lines in ((1, 1), (1, 30_000), (30_000, 1), (30_000, 30_000)):
+            plain, wide = b"plain\r\n" * plain_lines, b"w\xc3\xb6\r\n" * wide_lines
+            message = replace(mailing(), alternative_size=len(wide))
+            for announced, sent in ((able, wide), (unable, b"X: y\r\n" + plain)):
+                session = Session(
+                    Text(plain), prefix=b"X: y\r\n", message=message, alternative=Text(wide)
+                )
+                session.wire.say(OPENING[0])
+                session.wire.say(announced)
+                session.wire.take()
+                session.wire.say(ACCEPTED)
+                self.assertEqual(session.wire.take(), sent + b".\r\n")
+                session.wire.say(b"250 queued\r\n")
+                session.wire.say(b"221 bye\r\n")
+                self.assertOver(session, "ok 250", "closed")
 
     def test_byte_by_byte(self) -> None:
         """The same however the replies are cut."""

@@ -46,6 +46,76 @@ def answer(talk: Talk, *replies: bytes) -> bytes:
     return talk.take()
 
 
+class AlternativeTests(SynchronousTestCase):
+    """A message of two forms, of which the server's abilities choose one."""
+
+    #: 100 octets in ASCII.
+    MESSAGE = replace(mailing(size=100), alternative_size=30)
+
+    def said(
+        self, *extensions: str, wide: bytes | None = b"w\xc3\xb6rter\r\n"
+    ) -> tuple[str, bytes]:
+        """What MAIL says, and the content, where all is accepted; and which form it was."""
+        talk = opened(*extensions)
+        talk.exchange.begin(self.MESSAGE, b"plain\r\n", alternative=wide)
+        talk.pump()
+        command = talk.take().decode().rstrip()
+        sent = answer(talk, b"250 ok", b"250 ok", b"354 go")
+        answer(talk, b"250 ok")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+        self.assertEqual(talk.exchange.is_in_utf8, b"plain" not in sent)
+        return command.partition("> ")[2], sent
+
+    def test_utf8(self) -> None:
+        """
+        A server that announces both 8BITMIME and SMTPUTF8 gets the form in UTF-8, and is
+        told so, with that form's own size (Q-38).  RFC 6531 section 3.4, RFC 6152.
+        """
+        sent = b"w\xc3\xb6rter\r\n.\r\n"
+        self.assertEqual(self.said("8BITMIME", "SMTPUTF8"), ("BODY=8BITMIME SMTPUTF8", sent))
+        self.assertEqual(
+            self.said("SMTPUTF8", "SIZE 1000", "8BITMIME"),
+            ("SIZE=30 BODY=8BITMIME SMTPUTF8", sent),
+        )
+
+    def test_ascii(self) -> None:
+        """Who announces only one of the two, or neither, gets the ASCII form (Q-38)."""
+        sent = b"plain\r\n.\r\n"
+        self.assertEqual(
+            {words: self.said(*words) for words in ((), ("8BITMIME",), ("SMTPUTF8",))},
+            {(): ("", sent), ("8BITMIME",): ("BODY=7BIT", sent), ("SMTPUTF8",): ("", sent)},
+        )
+
+    def test_too_large(self) -> None:
+        """Where the form in UTF-8 is over the server's limit, the other one may fit."""
+        self.patch(AlternativeTests, "MESSAGE", replace(mailing(size=4), alternative_size=30))
+        words, sent = self.said("8BITMIME", "SMTPUTF8", "SIZE 20")
+        self.assertEqual((words, sent), ("SIZE=4 BODY=7BIT", b"plain\r\n.\r\n"))
+
+    def test_bare_line_end(self) -> None:
+        """A form in UTF-8 that may not be sent is not: the other one goes."""
+        words, sent = self.said("8BITMIME", "SMTPUTF8", wide=b"w\xc3\xb6\nrter\r\n")
+        self.assertEqual((words, sent), ("BODY=7BIT", b"plain\r\n.\r\n"))
+
+    def test_chunk(self) -> None:
+        """The form that was chosen is the chunk, too.  RFC 3030."""
+        talk = opened("8BITMIME", "SMTPUTF8", "CHUNKING", "PIPELINING")
+        talk.exchange.begin(self.MESSAGE, b"plain\r\n", alternative=b"w\xc3\xb6rter\r\n")
+        talk.pump()
+        self.assertTrue(talk.take().endswith(b"BDAT 9 LAST\r\nw\xc3\xb6rter\r\n"))
+
+    def test_each_time(self) -> None:
+        """Each mailing chooses for itself: one without a second form goes as it is."""
+        talk = opened("8BITMIME", "SMTPUTF8")
+        talk.exchange.begin(self.MESSAGE, b"plain\r\n", alternative=b"w\xc3\xb6rter\r\n")
+        talk.pump()
+        answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 ok")
+        self.assertTrue(talk.exchange.is_in_utf8)
+        self.assertEqual(begin(talk), b"RSET\r\n")
+        self.assertFalse(talk.exchange.is_in_utf8)
+        self.assertTrue(answer(talk, b"250 ok").endswith(b"> BODY=7BIT\r\n"))
+
+
 class ReuseTests(SynchronousTestCase):
     """Several mailings on one session (Q-94)."""
 
