@@ -20,6 +20,9 @@ __all__ = ["Crew", "Done", "Outcome", "Raised", "Unit", "Work", "Worker"]
 
 _log: Final = Logger()
 
+#: Seconds that a thread and the reactor's wait for each other at most.
+_WAY: Final = 0.005
+
 Work = Callable[[Transaction], Any]
 
 
@@ -118,7 +121,8 @@ class Crew:
 
     Where a thread takes several at once, those of one turn of the reactor are
     handed over together at its end: a commit for all of them writes the pages
-    they share once, and a thread is woken once.
+    they share once, and a thread is woken once.  While it does them, the reactor's
+    thread gives way to it.
     """
 
     def __init__(
@@ -210,6 +214,11 @@ class Crew:
         if units:
             self._queue.put(units)
 
+    def _give_way(self, way: _Way) -> None:
+        """What was submitted until now is done with the rest."""
+        self._hand_gathered()
+        way.give()
+
     def _dismiss(self) -> None:
         """Once nothing waits, send each thread home behind the last unit."""
         if self._stopping and not self._waiting:
@@ -253,24 +262,74 @@ class Crew:
         pile = _Pile(self._queue)
         while pile.wait(worker):
             taken: list[Unit] = []
-            outcomes = worker.run(partial(self._begin, pile, taken))
+            way = _Way()
+            outcomes = worker.run(partial(self._begin, pile, taken, way))
+            way.leave()
             answered = list(zip((unit for unit in taken if unit.started), outcomes, strict=True))
             self._reactor.callFromThread(self._answer, len(taken), answered)
             worker.tidy()
         worker.close()
         self._reactor.callFromThread(self._gone, threading.current_thread())
 
-    def _begin(self, pile: _Pile, taken: list[Unit]) -> Sequence[Work]:
+    def _begin(self, pile: _Pile, taken: list[Unit], way: _Way) -> Sequence[Work]:
         """
         Begin what has come by now; it cannot be dropped any more.
 
         @param taken: Gets these units, and those that were dropped before.
         """
+        if self._batch > 1:
+            self._reactor.callFromThread(self._give_way, way)
+            way.take()
         taken += pile.take(self._batch)
         with self._lock:
             for unit in taken:
                 unit.started = not unit.dropped
-        return [unit.work for unit in taken if unit.started]
+        works = [unit.work for unit in taken if unit.started]
+        if works:
+            # Behind the last there is only the disk to wait for.
+            works[-1] = way.leaving(works[-1])
+        return works
+
+
+class _Way:
+    """
+    The reactor's thread gives way to another one.
+
+    The interpreter runs one of them at a time anyhow.  But SQLite lets go of it in each
+    statement, and so do sockets whenever something is read or written; where both
+    are at work, each time the other is woken up, mostly to find that it has to wait
+    on.  That took more than the statements themselves.
+    """
+
+    __slots__ = ("_is_given", "_is_over")
+
+    def __init__(self) -> None:
+        self._is_given = threading.Event()
+        self._is_over = threading.Event()
+
+    def give(self) -> None:
+        """In the reactor's thread: wait until the other leaves, though not for a slow one."""
+        self._is_given.set()
+        self._is_over.wait(_WAY)
+
+    def take(self) -> None:
+        """In the other: wait for the reactor's turn to end, though not for a long one."""
+        self._is_given.wait(_WAY)
+
+    def leave(self) -> None:
+        """The reactor may go on.  May be repeated."""
+        self._is_over.set()
+
+    def leaving(self, work: Work) -> Work:
+        """C{work}, at the end of which the reactor may go on."""
+
+        def done(tx: Transaction) -> Any:
+            try:
+                return work(tx)
+            finally:
+                self.leave()
+
+        return done
 
 
 class _Pile:

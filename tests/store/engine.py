@@ -101,9 +101,13 @@ class CountingReactor:
         """Until it has a result; an engine that never answers is an error."""
         self.turn()
         while not deferred.called:
-            self._queue.get(timeout=60)()
-            self.calls += 1
+            self.next_call()()
             self.turn()
+
+    def next_call(self) -> Callable[[], object]:
+        """What a thread asked for next."""
+        self.calls += 1
+        return self._queue.get(timeout=60)
 
     def turn(self) -> None:
         """Do what was left for the next turn."""

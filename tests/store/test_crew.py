@@ -9,6 +9,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxsmtp.store import crew as crew_module
 from moxsmtp.store.crew import Crew, Done, Outcome, Work
 from moxsmtp.store.database import Transaction
 from tests.store.engine import CountingReactor
@@ -134,6 +135,45 @@ class CrewTests(SynchronousTestCase):
             self.result(unit)
         self.assertEqual(done, ["first", "last"])
         self.assertEqual(self.groups, [2])
+
+    def test_gives_way(self) -> None:
+        """
+        A group begins when the reactor's turn ends, with all that came until then,
+        and the reactor goes on once the last of them is done.
+        """
+        self.patch(crew_module, "_WAY", 60.0)
+        crew = self.crew(bound=100, batch=10)
+        self.go_on.set()
+        done: list[int] = []
+        crew.submit(lambda _: done.append(1))  # type: ignore[unused-awaitable]  # seen by what it does
+        self.reactor.turn()
+        give_way = self.reactor.next_call()
+        last = crew.submit(lambda _: done.append(2))
+        give_way()
+        self.assertEqual(done, [1, 2])
+        self.result(last)
+        self.assertEqual(self.groups, [2])
+
+    def test_not_for_long(self) -> None:
+        """The reactor does not wait for a unit that takes long, nor a unit for the reactor."""
+        self.patch(crew_module, "_WAY", 0.001)
+        crew = self.crew(bound=100, batch=10)
+        self.go_on.set()
+        begun, goes_on = threading.Event(), threading.Event()
+        self.addCleanup(goes_on.set)
+
+        def takes_long(_: object) -> bool:
+            begun.set()
+            return goes_on.wait(60)
+
+        unit = crew.submit(takes_long)
+        self.reactor.turn()
+        # Nobody has given way yet.
+        self.assertTrue(begun.wait(60))
+        self.reactor.next_call()()
+        self.assertFalse(goes_on.is_set())
+        goes_on.set()
+        self.assertIs(self.result(unit), True)
 
     def test_never_begun(self) -> None:
         """Without work there are no threads to stop."""
