@@ -27,6 +27,7 @@ from twisted.python.components import Componentized
 from twisted.python.threadable import isInIOThread
 
 from moxsmtp.config import Mistake
+from moxsmtp.early_reload import was_asked_for
 from moxsmtp.options import Options
 from moxsmtp.plain_errors import EXPECTED, plain_error, prefixed_error
 from moxsmtp.sockets import PassedSockets, passed_descriptors
@@ -101,6 +102,7 @@ class _Process(Service):
         self._options = options
         self._reactor = reactor
         self._is_failing = False
+        self._is_reloading = False
         self._is_stopping = False
 
     def setServiceParent(self, parent: Any) -> None:
@@ -166,11 +168,17 @@ class _Process(Service):
         """Only once the reactor runs: before, it would install its own over ours."""
 
         def hear(_number: int, _frame: FrameType | None) -> None:
-            self._reactor.callFromThread(self.reload)
+            # One for all that come before it is obeyed.
+            if not self._is_reloading:
+                self._is_reloading = True
+                self._reactor.callFromThread(self._obey)
 
-        signal.signal(signal.SIGHUP, hear)
+        before = signal.signal(signal.SIGHUP, hear)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._end_on(number)
+        if was_asked_for(before):
+            # Which configuration was read before it, nobody knows any more.
+            self.reload()
 
     def _end_on(self, number: int) -> None:
         """The first signal stops the reactor, as Twisted has it; a second ends the process."""
@@ -184,6 +192,10 @@ class _Process(Service):
                 stop(number, frame)
 
         signal.signal(number, end)
+
+    def _obey(self) -> None:
+        self._is_reloading = False
+        self.reload()
 
     def reload(self) -> None:
         """Obey the configuration as it is now; if it is wrong, go on with the old one."""

@@ -148,6 +148,8 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.sts": EDGE,
     "moxsmtp.surroundings": EDGE,
     "moxsmtp.plain_errors": EDGE,
+    "moxsmtp.plugin": EDGE,
+    "moxsmtp.early_reload": EDGE,
     "moxsmtp.privileges": EDGE,
     "moxsmtp.tap": EDGE,
     "moxsmtp.hall": EDGE,

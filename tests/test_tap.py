@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python import usage
 from twisted.trial import unittest
 
-from moxsmtp import tap
+from moxsmtp import plugin, tap
 from moxsmtp.config import ConfigError, Mistake, Settings
 from moxsmtp.localserve import Loopback
 from moxsmtp.logs import printable
@@ -383,7 +383,7 @@ class ReloadTests(TapTestCase):
         self.assertIn("leave", heard)
 
     def test_signal(self) -> None:
-        """Once the reactor runs, SIGHUP reloads, in the reactor's thread."""
+        """Once the reactor runs, SIGHUP reloads in its thread, once for all that come together."""
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         service = self.service(options("-c", self.write(LEAST)))
@@ -391,10 +391,32 @@ class ReloadTests(TapTestCase):
         ours = [hook for hook, _, _ in self.reactor.whenRunningHooks]
         for hook in ours:
             hook()
-        signal.raise_signal(signal.SIGHUP)
-        (call,) = self.reactor.from_threads
-        call()
-        self.assertEqual([s.postmaster for s in service.server.reloaded], ["alice"])
+        for reloads in (1, 2):
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            (call,) = self.reactor.from_threads
+            self.reactor.from_threads.clear()
+            call()
+            self.assertEqual([s.postmaster for s in service.server.reloaded], ["alice"] * reloads)
+
+    def test_early(self) -> None:
+        """
+        What comes from the moment on that twistd asks for our options is obeyed once the
+        reactor runs, and once only; without it nothing is reloaded.
+        """
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        for signals, reloads in ((0, 0), (1, 1), (3, 1)):
+            given: Any = plugin.Options()
+            given.parent = {"pidfile": "", "nodaemon": True}
+            given.parseOptions(["-c", self.write(LEAST)])
+            for _ in range(signals):
+                signal.raise_signal(signal.SIGHUP)
+            service = self.service(given)
+            service.startService()
+            self.assertEqual([], service.server.reloaded)
+            self.reactor.whenRunningHooks[-1][0]()
+            self.assertEqual(reloads, len(service.server.reloaded))
 
     def test_reload(self) -> None:
         """The server gets the new settings, and says so."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import site
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -41,6 +42,9 @@ _LINE: Final = 1024 * 1024
 #: Too many descriptors are under way between processes, or the system is short of
 #: memory.  unix(7).
 _NOT_NOW: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+
+#: Signals that are for the parent alone.
+_OURS: Final = frozenset({signal.SIGHUP, signal.SIGINT})
 
 #: Seconds until that may have changed.
 _REST: Final = 0.1
@@ -120,13 +124,14 @@ class Spawner:
             }  # fmt: skip
             # First what may fail: there may be no room for more open files.
             open_channel(self._reactor, control[0], link.channel)
-            link.process = self._reactor.spawnProcess(
-                link,
-                sys.executable,
-                [sys.executable, "-P", "-m", "moxsmtp.worker", str(number), self._log_format],
-                env=_environment(),
-                childFDs=descriptors,
-            )
+            with _deaf_children():
+                link.process = self._reactor.spawnProcess(
+                    link,
+                    sys.executable,
+                    [sys.executable, "-P", "-m", "moxsmtp.worker", str(number), self._log_format],
+                    env=_environment(),
+                    childFDs=descriptors,
+                )
         except BaseException:
             link.channel.close()
             for end in (control[0], passing[0]):
@@ -137,6 +142,20 @@ class Spawner:
             for end in (control[1], passing[1]):
                 end.close()
         return link
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """
+    What is started here never hears of SIGHUP and SIGINT, not even before it can
+    say that it does not want to: all processes of a terminal or a unit may be told,
+    and workers are to hear it from us.  A mask is inherited, what is ignored is not.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment() -> dict[str, str]:

@@ -36,6 +36,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def expects_hangup(pid: int) -> bool:
+    """Whether SIGHUP is heard by the process, and does not end it.  proc(5)."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return bool(int(status["SigCgt"], 16) & 1 << signal.SIGHUP - 1)
+
+
 def open_sockets(pid: int) -> int:
     """How many a process has."""
     count = 0
@@ -335,6 +343,23 @@ class CommandTests(WorkersCase):
         until(lambda: self.counted(server, "moxsmtp_workers") == 2
               and self.workers(server) != first, within=15, what="it is replaced")  # fmt: skip
         self.assertKnown(server)
+
+    def test_reload_early(self) -> None:
+        """
+        SIGHUP to all processes while they start, from the moment on that twistd has found us,
+        ends none of them, and is obeyed.
+        """
+        server = Server(self.folder / "early", _TWO)
+        self.addCleanup(self._finish, server)
+        first = server.process.pid
+        until(lambda: expects_hangup(first), within=20, what="it is expected")
+        self.assertNotIn("starting up", server.log())
+        while server.ask("/healthz")[0] != 200:
+            for pid in (first, *children(first)):
+                os.kill(pid, signal.SIGHUP)
+            time.sleep(0.02)
+        self.assertIn("was reloaded", server.log())
+        self.assertNotIn("has ended", server.log())
 
     def assertKnown(self, server: Server) -> None:
         """Whichever of them is asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -50,10 +51,12 @@ class Roomy:
     A reactor.
 
     @ivar environments: Of what was started.
+    @ivar blocked: The signals that it never hears of.
     """
 
     def __init__(self) -> None:
         self.environments: list[dict[str, str]] = []
+        self.blocked: list[set[int]] = []
 
     def adoptStreamConnection(self, *_: Any) -> None:
         """The channel is not needed."""
@@ -61,6 +64,7 @@ class Roomy:
     def spawnProcess(self, *_: Any, env: dict[str, str], **__: Any) -> object:
         """One more."""
         self.environments.append(env)
+        self.blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         return object()
 
 
@@ -189,6 +193,19 @@ class SpawnerTests(SynchronousTestCase):
         paths = environment["PYTHONPATH"].split(os.pathsep)
         self.assertEqual((paths[0], paths[-1]), ("/opt/ours", "/opt/theirs"))
         self.assertNotIn("", paths)
+
+    def test_signals(self) -> None:
+        """
+        What ends or reloads the server by way of its parent does not end a worker that
+        has not read its own code yet; the parent hears all that it heard before.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        reactor = Roomy()
+        spawn = Spawner(reactor, 0, "text", lambda _: None)
+        cast("Any", spawn(0, cast("Watcher", WatcherDouble())))._passing.close()
+        (blocked,) = reactor.blocked
+        self.assertEqual({signal.SIGHUP, signal.SIGINT}, blocked - before)
+        self.assertEqual(before, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
 class WatcherDouble:

@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-moxsmtp = ServiceMaker("moxsmtp", "moxsmtp.tap", "A mail server: SMTP, queue, webhooks", "moxsmtp")
+moxsmtp = ServiceMaker(
+    "moxsmtp", "moxsmtp.plugin", "A mail server: SMTP, queue, webhooks", "moxsmtp"
+)
