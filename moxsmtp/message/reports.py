@@ -44,17 +44,14 @@ class Form(enum.Enum):
     ASCII_OF_UTF8 = "ASCII on an SMTPUTF8 message"
 
     @classmethod
-    def leaving(cls, sender: Path, *, smtputf8: bool) -> Form:
+    def leaving(cls, *, smtputf8: bool) -> tuple[Form, ...]:
         """
-        Of a report for a sender elsewhere: ASCII, which every host takes, unless
-        there is no way to the sender but past hosts that know SMTPUTF8.  RFC 6533
-        section 6.
+        Of a report for a sender elsewhere: ASCII, which every host takes, and on an
+        SMTPUTF8 message UTF-8 beside it, for hosts that take that.  RFC 6533 section 6.
 
         @param smtputf8: What it reports on is an SMTPUTF8 message.
         """
-        if not smtputf8:
-            return cls.ASCII
-        return cls.UTF8 if sender.needs_smtputf8 else cls.ASCII_OF_UTF8
+        return (cls.ASCII_OF_UTF8, cls.UTF8) if smtputf8 else (cls.ASCII,)
 
     @property
     def is_utf8(self) -> bool:

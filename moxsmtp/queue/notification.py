@@ -114,14 +114,18 @@ def bounce(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewMessag
 
 
 def sent_report(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewJob, bytes] | None:
-    """A DSN on its way to the sender of mail that is no account's (Q-35)."""
+    """
+    A DSN on its way to the sender of mail that is no account's (Q-35), in both of
+    its forms on an SMTPUTF8 message (Q-36).
+    """
     sender = job.reverse_path
     if job.account or job.report in _FOLDERS or sender is None:
         return None
     if not bounces(job, outcome, around.settings):
         return None
-    form = Form.leaving(sender, smtputf8=job.smtputf8)
-    content = _dsn(job, sender, outcome, around, form)
+    content, *others = (
+        _dsn(job, sender, outcome, around, form) for form in Form.leaving(smtputf8=job.smtputf8)
+    )
     new = NewJob(
         account="",
         reverse_path=None,
@@ -132,6 +136,7 @@ def sent_report(job: Job, outcome: Outcome, around: Circumstances) -> tuple[NewJ
         smtputf8=sender.needs_smtputf8,
         require_tls=job.require_tls,
         wishes=_NOTHING,
+        alternative=b"".join(around.sign(other) + other for other in others),
     )
     return new, content
 

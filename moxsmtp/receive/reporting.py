@@ -6,7 +6,7 @@ hear it: whom it did not reach, and whom it did.  RFC 3461, RFC 3464.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.logger import LogLevel
 
@@ -122,7 +122,7 @@ def _composed(
 ) -> tuple[Spooled, NewJob]:
     """
     The report, and where it goes (Q-38): from the postmaster of the first
-    recipient's domain, signed (I-93).
+    recipient's domain, signed (I-93), on an SMTPUTF8 message in UTF-8, too.
     """
     first = reports[0].recipient.domain
     domain = first if isinstance(first, Domain) else house.hostname
@@ -130,33 +130,38 @@ def _composed(
     identifier = new_message_id(house.hostname, token)
     returned = _returned(incoming, mail, reports)
     client, postmaster = incoming.client, house.accounts.postmaster()
-    content = compose_dsn(
-        Dsn(
-            hostname=house.hostname,
-            postmaster=Path("postmaster", domain),
-            sender=sender,
-            date=incoming.received,
-            boundary=token.hex(),
-            message_id=identifier,
-            references=incoming.message_id,
-            arrival=incoming.received,
-            reports=reports,
-            original=returned.octets,
-            full=returned.is_whole,
-            form=Form.leaving(sender, smtputf8=incoming.smtputf8),
-            envelope_id=mail.envelope_id,
-            received_from=client.hello.name if client.hello else None,
-        )
+    dsn = Dsn(
+        hostname=house.hostname,
+        postmaster=Path("postmaster", domain),
+        sender=sender,
+        date=incoming.received,
+        boundary=token.hex(),
+        message_id=identifier,
+        references=incoming.message_id,
+        arrival=incoming.received,
+        reports=reports,
+        original=returned.octets,
+        full=returned.is_whole,
+        envelope_id=mail.envelope_id,
+        received_from=client.hello.name if client.hello else None,
     )
     signers = house.signers().get(domain, ())
+
+    def signature(message: bytes) -> bytes:
+        return signature_of(message, signers, now=house.now(), metrics=house.metrics)
+
+    content, *others = (
+        compose_dsn(replace(dsn, form=form)) for form in Form.leaving(smtputf8=incoming.smtputf8)
+    )
     job = NewJob(
         account=postmaster.name if postmaster else "",
         reverse_path=None,
         forward_path=sender,
-        prefix=signature_of(content, signers, now=house.now(), metrics=house.metrics),
+        prefix=signature(content),
         message_id=identifier,
         smtputf8=sender.needs_smtputf8,
         require_tls=incoming.require_tls,
+        alternative=b"".join(signature(other) + other for other in others),
     )
     spooled = Spooled(
         size=len(content),

@@ -10,6 +10,8 @@ from datetime import timedelta
 from twisted.trial import unittest
 
 from moxsmtp.interfaces import Account, Maildir, RequireTLS
+from moxsmtp.message.delivery_status import status_in
+from moxsmtp.message.structure import parse_structure
 from moxsmtp.names import parse_domain
 from moxsmtp.queue.job import Job, Outcome, Retired, Retry
 from moxsmtp.queue.notification import MAXIMUM_RETURNED, bounces, returns_all
@@ -27,6 +29,13 @@ from tests.queue.test_settle import (
     job,
     settled,
 )
+
+
+def types(message: bytes) -> list[str]:
+    """Of its parts."""
+    parts = email.message_from_bytes(message, policy=email.policy.SMTPUTF8).get_payload()
+    assert isinstance(parts, list)
+    return [part.get_content_type() for part in parts]  # type: ignore[union-attr]  # a list of messages
 
 
 class BounceTests(unittest.SynchronousTestCase):
@@ -103,21 +112,64 @@ class BounceTests(unittest.SynchronousTestCase):
         self.assertIsNotNone(settled(UNREACHED, last).bounce)
         self.assertTrue(bounces(last, UNREACHED, QueueSettings()))
 
-    def test_report_in_ascii(self) -> None:
+    def test_report_in_both_forms(self) -> None:
         """
-        Q-36: a report that leaves is in ASCII, so that every host takes it, unless
-        its reader's address needs SMTPUTF8 anyhow.  RFC 6533 section 6.
+        Q-36: a report that leaves is in ASCII, which every host takes, and on an SMTPUTF8
+        message in UTF-8 beside it, whoever reads it (Q-6); both are the same message, and
+        say the same to programs.  RFC 6533 section 6.
         """
         wide = Path("jürgen", parse_domain("theirs.example"))
-        for sender, is_wide in ((SENDER, False), (wide, True)):
+        for sender in (SENDER, wide):
             one = job(account="", smtputf8=True, forward_path=wide, reverse_path=sender)
             report = settled(PERMANENT, one, account=None).report
             assert report is not None
             new, content = report
+            self.assertEqual(new.smtputf8, sender is wide)
+            self.assertTrue(content.isascii())
+            self.assertFalse(new.alternative.isascii())
             self.assertEqual(
-                (new.smtputf8, content.isascii(), b"message/global" in content),
-                (is_wide, not is_wide, is_wide),
+                [types(content), types(new.alternative)],
+                [
+                    ["text/plain", "message/delivery-status", "text/rfc822-headers"],
+                    ["text/plain", "message/global-delivery-status", "message/global-headers"],
+                ],
             )
+            plain, other = (
+                email.message_from_bytes(octets, policy=email.policy.SMTPUTF8)
+                for octets in (content, new.alternative)
+            )
+            for name in ("Message-Id", "Subject", "Date", "References", "From"):
+                self.assertEqual(plain[name], other[name], name)
+            told = [
+                status_in(octets, parse_structure(octets)) for octets in (content, new.alternative)
+            ]
+            self.assertEqual(told[0], told[1])
+            assert told[0] is not None
+            self.assertEqual((told[0].code, told[0].status), (550, "1.1"))
+
+    def test_report_of_one_form(self) -> None:
+        """A report on an ASCII message has no second form."""
+        report = settled(PERMANENT, job(account=""), account=None).report
+        assert report is not None
+        self.assertEqual((report[0].alternative, report[1].isascii()), (b"", True))
+
+    def test_both_forms_signed(self) -> None:
+        """Each form has a signature of its own, that in UTF-8 within it (Q-6, Q-36)."""
+        signed: list[bytes] = []
+
+        def sign(content: bytes) -> bytes:
+            signed.append(content)
+            return f"DKIM-Signature: {len(signed)}\r\n".encode()
+
+        one = job(account="", smtputf8=True)
+        report = settled(PERMANENT, one, account=None, sign=sign).report
+        assert report is not None
+        new, content = report
+        self.assertEqual(
+            (new.prefix + content, new.alternative),
+            tuple(f"DKIM-Signature: {n}\r\n".encode() + signed[n - 1] for n in (1, 2)),
+        )
+        self.assertIn(b"message/global", new.alternative)
 
     def test_report_on_reports(self) -> None:
         """Q-36: a report asks for no report on itself.  RFC 3461 section 6.1."""

@@ -25,6 +25,7 @@ from moxsmtp.names import Domain, parse_domain
 from moxsmtp.receive.delivery import Delivery
 from moxsmtp.receive.signing import Signature, signature_of, signers_for_host
 from moxsmtp.receive.submission import Submission
+from moxsmtp.smtp.commands import Mail, Rcpt
 from moxsmtp.testing import MemoryResolver
 from tests.receive.houses import CLIENT, NOW, SPF_PASSES, USER, HouseTestCase, path, session_log
 
@@ -306,7 +307,7 @@ class FailureTests(SignedCase):
 class ReportTests(SignedCase):
     """Reports of partial failures."""
 
-    def reported(self, unknown: str) -> NewJob:
+    def reported(self, unknown: str, *, smtputf8: bool = False) -> NewJob:
         """Of a delivery that did not reach C{unknown}."""
         receiver = Delivery(
             self.house,
@@ -318,10 +319,11 @@ class ReportTests(SignedCase):
         )
         content = b"From: <eve@away.example>\r\n\r\nHi\r\n"
         self.checks.spf = SPF_PASSES
-        reply = self.send(
-            receiver, CLIENT, content, "eve@away.example", "alice@ours.example", unknown
-        )
-        self.assertEqual(250, reply.code)
+        self.ask(receiver.mail(CLIENT, Mail(path("eve@away.example"), smtputf8=smtputf8)))
+        for recipient in ("alice@ours.example", unknown):
+            self.ask(receiver.recipient(CLIENT, Rcpt(path(recipient))))
+        spooled = self.spooled(receiver, CLIENT, content)
+        self.assertEqual(250, self.ask(receiver.message(CLIENT, spooled)).code)
         [(job, _)] = self.queue.jobs
         self.assertEqual(path("eve@away.example"), job.forward_path)
         return job
@@ -332,6 +334,13 @@ class ReportTests(SignedCase):
         message = self.message()
         self.assertIn(b"postmaster@ours.example", parse_header(message).raw("From")[0])
         self.assertEqual(BOTH, self.verified(message))
+
+    def test_form_in_utf8(self) -> None:
+        """Its form in UTF-8 is signed, too, by itself (Q-38).  RFC 8616."""
+        job = self.reported("n\u00f6body@ours.example", smtputf8=True)
+        self.assertEqual(BOTH, self.verified(self.message()))
+        self.assertIn("n\u00f6body@ours.example".encode(), job.alternative)
+        self.assertEqual(BOTH, self.verified(job.alternative))
 
     def test_no_keys(self) -> None:
         """Without keys it goes unsigned."""
