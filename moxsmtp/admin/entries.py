@@ -44,6 +44,8 @@ def job_entry(job: Job, *, traces: bool = False) -> dict[str, object]:
         "subject": job.subject,
         "message_id": job.message_id,
         "size": job.size,
+        # Of the form in UTF-8, which only some reports have.
+        "utf8_size": None if job.alternative is None else job.alternative_size,
         "queued": time_text(job.queued),
         "attempts": job.attempts,
         "max_attempts": job.max_attempts,

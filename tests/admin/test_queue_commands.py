@@ -248,6 +248,14 @@ class LookTests(QueueCommandCase):
         }  # fmt: skip
         self.assertEqual({name: entry[name] for name in asked}, asked)
 
+    def test_show_form_in_utf8(self) -> None:
+        """That a job has a form in UTF-8 beside the other is told, with its size (Q-6)."""
+        (entry,), _ = self.run_command("queue.show", numbers=[5])
+        self.assertIsNone(entry["utf8_size"])
+        self.queue.waiting[5] = replace(JOB, id=5, alternative=7, alternative_size=1234)
+        (entry,), _ = self.run_command("queue.show", numbers=[5])
+        self.assertEqual(entry["utf8_size"], 1234)
+
     def test_show(self) -> None:
         """A job is told with all of its attempts, and what each saw; a list is told without."""
         (entry,), _ = self.run_command("queue.show", numbers=[5])
