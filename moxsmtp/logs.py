@@ -115,10 +115,15 @@ def _names_only(pattern: str) -> bool:
 
 
 def _session(event: LogEvent) -> str:
-    """Whose line it is: the connection's number, the time since its last line, the user (S-9)."""
+    """
+    Whose line it is: the connection's number, the client, the time since the last
+    such line, the user (S-9).
+    """
     if "session" not in event:
         return ""
     parts = [f"session {event['session']}"]
+    if "client" in event:
+        parts.append(str(event["client"]))
     if "delta" in event:
         parts.append(f"+{event['delta']:.3f}s")
     if "username" in event:

@@ -82,8 +82,8 @@ class TextTests(unittest.SynchronousTestCase):
     def test_session(self) -> None:
         """S-9: a line of a session names it, the time since its last line, and the user."""
         self.assertEqual(
-            self.text(event("x", session=7, delta=0.0126, username="a\nb"))[25:],
-            "info  x [session 7 +0.013s a\\nb]\n",
+            self.text(event("x", session=7, client="::1", delta=0.0126, username="a\nb"))[25:],
+            "info  x [session 7 ::1 +0.013s a\\nb]\n",
         )
         self.assertEqual(self.text(event("x", session=7))[25:], "info  x [session 7]\n")
 

@@ -16,7 +16,6 @@ from typing import Final, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.interfaces import (
@@ -34,6 +33,7 @@ from moxsmtp.message.addresses import Mailbox, author_of
 from moxsmtp.message.header import Header, message_id, parse_header
 from moxsmtp.names import AddressLiteral, Domain
 from moxsmtp.reachability import Reachability
+from moxsmtp.receive.accepted import tell_delivered, tell_partly_refused
 from moxsmtp.receive.copies import Copy, copies_for, in_order
 from moxsmtp.receive.explaining import explain
 from moxsmtp.receive.form import smtputf8_of
@@ -260,6 +260,7 @@ class Delivery(Receiver):
             await self._store(arrival, authentication, author, copies)
         if refusals and not accepted:
             raise Refused(folded(refusals))
+        tell_partly_refused(self.log, refusals)
         await report(self.house, self.log, arrival, envelope, refusals)
         if not copies and self._intake is not None:
             # All members of an alias have it already: it is nobody's now.
@@ -315,16 +316,10 @@ class Delivery(Receiver):
             for _ in copies:
                 self._count("delivererror")
             raise
-        for message, number in zip(messages, numbers, strict=True):
+        for _ in numbers:
             self._count("delivered")
-            self.log.write(
-                LogLevel.info,
-                "delivered {size} octets to {recipient} as message {number} of {account}",
-                size=arrival.spooled.size,
-                recipient=message.forward_path.unicode,
-                number=number,
-                account=message.account,
-            )
+        size = arrival.spooled.size
+        tell_delivered(self.log, arrival.client, messages, numbers, size=size)
 
     def _check(self, header: Header) -> None:
         """@raise Refused: It goes in circles, or its author cannot be told."""

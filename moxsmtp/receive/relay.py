@@ -137,6 +137,11 @@ class Relay(Submission):
         """That of the configuration; empty: nobody's."""
         return self._relay.account
 
+    def owner_name(self, client: Client) -> str:
+        """The relay, and its account if it has one."""
+        name = f"relay {self._relay.name}"
+        return f"{name}, {super().owner_name(client)}" if self._relay.account else name
+
     def login_result(self, envelope: Envelope, *, smtputf8: bool) -> bytes:  # noqa: ARG002 - the base's form
         """Nobody has logged in."""
         return b""

@@ -15,14 +15,18 @@ _log: Final = Logger()
 
 
 class SessionLog:
-    """Writes lines with the session's number, the seconds since its last line, and the user."""
+    """
+    Writes lines with the session's number, the client's address, the seconds since
+    its last line, and the user.
+    """
 
-    __slots__ = ("_clock", "_last", "_session")
+    __slots__ = ("_address", "_clock", "_last", "_session")
 
     def __init__(self, clock: IReactorTime, session: Session) -> None:
         self._clock = clock
         self._session = session
         self._last = clock.seconds()
+        self._address = ""
 
     def write(self, level: Any, text: str, **fields: object) -> None:
         """
@@ -35,6 +39,8 @@ class SessionLog:
         now = self._clock.seconds()
         client = self._session.client
         fields["session"] = client.session_id
+        self._address = self._address or str(client.address)
+        fields["client"] = self._address
         fields["delta"] = round(now - self._last, 6)
         if client.login is not None:
             fields["username"] = client.login.address

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from moxsmtp.dkim.sign import Signer
@@ -40,6 +39,7 @@ from moxsmtp.queue.job import (
     QueueFull,
     RecipientLimitReached,
 )
+from moxsmtp.receive.accepted import tell_queued
 from moxsmtp.receive.form import smtputf8_of
 from moxsmtp.receive.from_id import IdentifiedSender, identified_senders, wants_from_id
 from moxsmtp.receive.intake import HeaderTaken, Intake
@@ -181,15 +181,8 @@ class Submission(Receiver):
         )
         numbers = await self.queued(client, spooled, jobs)
         self.count("ok")
-        for job, number in zip(jobs, numbers, strict=True):
-            self.log.write(
-                LogLevel.info,
-                "queued {size} octets from {account} for {recipient} as job {number}",
-                size=spooled.size,
-                account=job.account,
-                recipient=job.forward_path.unicode,
-                number=number,
-            )
+        owner = self.owner_name(client)
+        tell_queued(self.log, client, jobs, numbers, owner=owner, size=spooled.size)
         return Reply(250, "2.0", "message queued")
 
     async def queued(
@@ -267,6 +260,10 @@ class Submission(Receiver):
     def account_name(self, client: Client) -> str:
         """In whose name it is sent."""
         return _login(client).account
+
+    def owner_name(self, client: Client) -> str:
+        """The same for the log."""
+        return f"account {self.account_name(client)}"
 
     def _jobs(
         self,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from moxsmtp import spf
@@ -183,7 +183,32 @@ class MessageTests(DeliveryTestCase):
         with capturedLogs() as lines:
             self.deliver(HELLO, "alice@ours.example")
         (line,) = [line for line in lines if "delivered" in str(line["log_format"])]
-        self.assertEqual((7, 0.0), (line["session"], line["delta"]))
+        self.assertEqual((7, 0.0, "192.0.2.7"), (line["session"], line["delta"], line["client"]))
+
+    def test_told(self) -> None:
+        """An operator sees who brought a message, from whom, for whom, and what is not for him."""
+        people = ("alice@ours.example", "a2@ours.example", "mike@ours.example")
+        strangers = [f"s{number}@ours.example" for number in range(7)]
+        with capturedLogs() as lines:
+            self.deliver(HELLO, *people, *strangers)
+        told = [formatEvent(line) for line in lines if line["log_level"] is LogLevel.info]
+        beginning = f"delivered {len(HELLO)} octets from <eve@away.example> by client.example to"
+        end = f"; Message-ID {self.store.messages[0][0].message_id}"
+        self.assertEqual(
+            [f"{beginning} {who}, one of 3, as message {number} of {account}{end}"
+             for who, number, account in zip(people, (1, 2, 3), ("alice", "alice", "mike"),
+                                             strict=True)],
+            told[:3],
+        )  # fmt: skip
+        (partly,) = told[3:]
+        self.assertTrue(
+            partly.startswith(
+                "not taken for 7 more recipients: <s0@ours.example>: 550 5.1.1 no such user here; "
+            )
+        )
+        self.assertTrue(
+            partly.endswith("<s4@ours.example>: 550 5.1.1 no such user here; and others")
+        )
 
     def test_prefix(self) -> None:
         """Our fields stand in front, the last hop first; Received names the recipient (I-74)."""

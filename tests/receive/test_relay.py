@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from moxsmtp import spf
@@ -95,6 +96,20 @@ class InsideTests(RelayCase):
         verifyObject(IReceiver, self.receiver)
         relay = Relay(self.house, session_log(), self.relays, PRINTERS, tls_required=False)
         verifyObject(IReceiver, relay)
+
+    def test_told(self) -> None:
+        """The log names the relay, and its account if it has one."""
+        whose = {
+            "relay printers": PRINTERS,
+            "relay printers, account alice": replace(PRINTERS, account="alice"),
+        }
+        for owner, settings in whose.items():
+            self.serve(settings)
+            with capturedLogs() as lines:
+                self.submit()
+            (line,) = lines
+            self.assertIn(f"by client.example of {owner} for bob@", formatEvent(line))
+            self.assertEqual(settings.account or None, line["account"])
 
     def test_queued(self) -> None:
         """Their mail to anybody is queued, for nobody's account, without any check."""

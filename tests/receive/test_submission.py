@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import InsufficientStorage, IReceiver
@@ -70,6 +71,22 @@ class SubmissionTests(HouseTestCase):
         bare = replace(USER, tls=None)
         codes = self.begin(self.receiver, bare, "alice@ours.example", "bob@away.example")
         self.assertEqual(["250 2.1.0", "530 5.7.0"], codes)
+
+    def test_told(self) -> None:
+        """An operator sees who hands in a message, as whom, for whom, and its numbers."""
+        with capturedLogs() as lines:
+            self.submit(COMPLETE, "bob@away.example", "mike@ours.example")
+        first, second = lines
+        self.assertEqual(
+            f"queued {len(COMPLETE)} octets from <alice@ours.example> by client.example of account"
+            " alice for bob@away.example, one of 2, as job 1; Message-ID <1@ours.example>",
+            formatEvent(first),
+        )
+        expected = {
+            "client": "192.0.2.7", "session": 7, "username": "alice@ours.example",
+            "account": "alice", "recipient": "mike@ours.example", "number": 2,
+        }  # fmt: skip
+        self.assertEqual(expected, {name: second[name] for name in expected})
 
     def test_queued(self) -> None:
         """Each recipient is queued, local ones too, and the reply is 250 (S-99, S-82)."""
