@@ -24,6 +24,7 @@ from moxsmtp.interfaces import (
 from moxsmtp.receive.circumstances import Circumstances
 from moxsmtp.receive.handshake import handshake_failure, handshake_trouble
 from moxsmtp.receive.logins import Logins
+from moxsmtp.receive.refusals import Refusals, verb_of
 from moxsmtp.receive.session_log import SessionLog
 from moxsmtp.smtp.commands import (
     Data,
@@ -42,7 +43,6 @@ from moxsmtp.smtp.commands import (
 )
 from moxsmtp.smtp.events import (
     ENDS,
-    UNANSWERED,
     Challenge,
     ChunkBegin,
     ChunkEnd,
@@ -107,8 +107,8 @@ class Conversation:
     """
 
     __slots__ = (
-        "_begun", "_circumstances", "_receiver", "_session", "_transfer", "deadline", "log",
-        "logins",
+        "_begun", "_circumstances", "_receiver", "_refusals", "_session", "_transfer", "deadline",
+        "log", "logins",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +120,7 @@ class Conversation:
         self._circumstances = circumstances
         self._session = session
         self.log = SessionLog(circumstances.clock, session)
+        self._refusals = Refusals(session, self.log)
         self._receiver = receiver(self.log)
         self.logins = Logins(circumstances, session, self._receiver, self.log)
         self._transfer: Transfer | None = None
@@ -133,15 +134,18 @@ class Conversation:
         if not isinstance(event, ENDS) and self._session.state is not State.EXCHANGE:
             self._begun = self._circumstances.clock.seconds()
         try:
-            return await self._outcome(event)
+            reply = await self._outcome(event)
         except Refused as refused:
-            self._tell_refusal(event, refused)
+            self._refusals.tell(event, refused.reply, refused.reason, is_ours=refused.is_ours)
             return refused.reply
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - a bug costs this command, not the connection
             self.panic("unexpected failure")
             return LOCAL_ERROR
+        if reply.code >= 400:
+            self._refusals.tell(event, reply, _reason(event))
+        return reply
 
     async def keep(self, content: ChunkBegin | Content) -> None:
         """Put content where it belongs; a failure is told at the end of it (S-75)."""
@@ -171,6 +175,7 @@ class Conversation:
         if isinstance(event, ContentEnd):
             self.deadline = None
             self._receiver.reset()
+            self._refusals.forget()
         elif isinstance(event, ChunkEnd):
             if not reply.is_positive:
                 self._reset()
@@ -182,6 +187,7 @@ class Conversation:
                 self._reset()
         elif isinstance(event, Mail):
             self._receiver.reset()
+            self._refusals.forget()
         ended = self._session.ended
         if ended is not None:
             self.logins.count(ended.variant, ended.result)
@@ -198,6 +204,7 @@ class Conversation:
     def abandon(self) -> None:
         """The connection is gone."""
         self._reset()
+        self._refusals.end()
         variant = self._session.exchange
         if variant is not None:
             self.logins.count(variant, LoginResult.ERROR)
@@ -209,6 +216,7 @@ class Conversation:
         if transfer is not None:
             transfer.abort()
         self._receiver.reset()
+        self._refusals.forget()
 
     # -- each of them ------------------------------------------------------------------
 
@@ -217,8 +225,11 @@ class Conversation:
         match event:
             case Mail():
                 reply = await self._receiver.mail(client, event)
+                self._refusals.begin(event)
             case Rcpt():
                 reply = await self._receiver.recipient(client, event)
+                if reply.is_positive:
+                    self._refusals.add(event)
             case Data():
                 reply = await self._data()
             case ChunkEnd():
@@ -314,21 +325,12 @@ class Conversation:
 
     # -- counting and telling ----------------------------------------------------------
 
-    def _tell_refusal(self, event: Event, refused: Refused) -> None:
-        """Loudly only if it is our own trouble (S-112)."""
-        reply = refused.reply
-        self.log.write(
-            LogLevel.warn if refused.is_ours else LogLevel.debug,
-            "refused {verb} with {code}: {reason}",
-            verb=_verb(event), code=reply.code, reason=refused.reason or reply.text,
-        )  # fmt: skip
-
     def _observe(self, event: Event, reply: Reply) -> None:
         """Count a reply and the time since its command; DATA's content is included (S-114)."""
         if reply.code in {334, 354}:
             return
         circumstances = self._circumstances
-        command, code, status = _labels(_verb(event), reply.code, reply.enhanced_status)
+        command, code, status = _labels(verb_of(event), reply.code, reply.enhanced_status)
         circumstances.metrics.observe(
             "mox_smtpserver_command_duration_seconds",
             circumstances.clock.seconds() - self._begun,
@@ -352,5 +354,6 @@ def _labels(verb: Verb | None, code: int, enhanced_status: str | None) -> tuple[
     return "(unknown)" if verb is None else verb.lower(), str(code), enhanced_status or ""
 
 
-def _verb(event: Event) -> Verb | None:
-    return None if isinstance(event, UNANSWERED) else event.verb
+def _reason(event: Event) -> str:
+    """Why the session itself refuses; of who logs in, L{Logins} tells."""
+    return event.reason if isinstance(event, Refusal) and event.exchange is None else ""

@@ -112,7 +112,7 @@ class Logins:
             )
         elif exchange is not None and exchange.result is LoginResult.BAD_CREDENTIALS:
             self._log.write(LogLevel.info, "login failed: {reason}", reason=event.reason)
-        elif event.reason:
+        elif exchange is not None and event.reason:
             self._log.write(
                 LogLevel.debug, "refused {verb}: {reason}", verb=event.verb, reason=event.reason
             )

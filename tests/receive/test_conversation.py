@@ -37,24 +37,28 @@ class TaxonomyTests(ListeningCase):
         return self.speak(b"MAIL FROM:<>\r\n")
 
     def test_of_the_peer(self) -> None:
-        """What the peer does wrong is told to it, and to the log for debugging only (S-112)."""
+        """What the peer does wrong is told to it, and to the log as everyday life (S-112)."""
         said = self.refused(Refused(Reply(550, "7.1", "not yours"), "alice does not own it"))
         self.assertEqual(said, b"550 5.7.1 not yours (id7)\r\n")
-        (line,) = self.logged(LogLevel.debug)
-        self.assertEqual(line, "refused MAIL with 550: alice does not own it")
+        (line,) = self.logged(LogLevel.info)
+        self.assertEqual(
+            line, "refused MAIL with 550 5.7.1: alice does not own it; from <> by x.example"
+        )
         self.assertEqual(len(self.events), 1)
 
     def test_without_reason(self) -> None:
         """Where there is no more to say, the log has what the peer reads (S-112)."""
         self.refused(Refused(Reply(550, "7.1", "not yours")))
-        self.assertEqual(self.logged(LogLevel.debug), ["refused MAIL with 550: not yours"])
+        (line,) = self.logged(LogLevel.info)
+        self.assertEqual(line, "refused MAIL with 550 5.7.1: not yours; from <> by x.example")
 
     def test_of_ours(self) -> None:
         """Trouble of ours is a warning; its cause is for the log only (S-112)."""
         said = self.refused(Refused(NO_SPACE, "quota of sda1 exceeded", is_ours=True))
         self.assertEqual(said, NO_SPACE.encode("id7"))
+        (line,) = self.logged(LogLevel.warn)
         self.assertEqual(
-            self.logged(LogLevel.warn), ["refused MAIL with 452: quota of sda1 exceeded"]
+            line, "refused MAIL with 452 4.3.1: quota of sda1 exceeded; from <> by x.example"
         )
         self.assertEqual(len(self.events), 1)
         self.assertEqual(self.metrics.counts.get('mox_panic_total{pkg="smtpserver"}'), None)
@@ -75,7 +79,7 @@ class TaxonomyTests(ListeningCase):
         self.events.clear()
         said = self.speak(b"MAIL FROM:<> \x1bodd\r\n")
         self.assertNotIn(b"odd", said)
-        (line,) = self.logged(LogLevel.debug)
+        (line,) = self.logged(LogLevel.info)
         self.assertIn(r"\x1bodd", line)
 
 
