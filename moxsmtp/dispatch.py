@@ -165,7 +165,13 @@ class Dispatch(Service):
         database = parts.engine.database
         in_thread = partial(deferToThreadPool, parts.reactor, parts.engine.pool)
         hand_overs = HandOvers(database)
-        self.watch = MaildirWatch(parts.reactor, in_thread, hand_overs, parts.configured_maildirs)
+        self.watch = MaildirWatch(
+            parts.reactor,
+            in_thread,
+            hand_overs,
+            parts.configured_maildirs,
+            unique=lambda: secrets.token_hex(16),
+        )
         self.hand_over = HandOverService(
             parts.reactor,
             in_thread,

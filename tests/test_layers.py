@@ -105,6 +105,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.mailbox.duty": DECISION,
     "moxsmtp.mailbox.handover": SHELL,
     "moxsmtp.mailbox.maildir": SHELL,
+    "moxsmtp.mailbox.marker": SHELL,
     "moxsmtp.mailbox.names": DECISION,
     "moxsmtp.mailbox.rest": SHELL,
     "moxsmtp.mailbox.storage": DECISION,

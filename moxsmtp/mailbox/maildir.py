@@ -60,12 +60,12 @@ class Tree:
     The folders of one Maildir.
 
     @ivar root: Holds C{tmp}, C{new}, C{cur}.
+    @ivar mode: Of folders; files have it without the right to execute.
     """
 
     def __init__(self, root: Path, mode: int) -> None:
-        """@param mode: Of folders; files have it without the right to execute."""
         self.root = root
-        self._mode = mode
+        self.mode = mode
 
     def is_there(self) -> bool:
         """Whether it is a Maildir at all."""
@@ -80,15 +80,15 @@ class Tree:
             self._make_folder(base / name)
         marker = base / "maildirfolder"
         if directory and not marker.exists():
-            marker.touch(self._mode & 0o666)
+            marker.touch(self.mode & 0o666)
 
     def _make_folder(self, path: Path, *, parents: bool = False) -> None:
         if path.is_dir():
             return
         if parents:
-            path.parent.mkdir(mode=self._mode, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=self.mode, parents=True, exist_ok=True)
         path.mkdir(exist_ok=True)
-        path.chmod(self._mode)
+        path.chmod(self.mode)
         sync_folder(path.parent)
 
     def remove_litter(self, now: float) -> None:
@@ -108,7 +108,7 @@ class Tree:
         path = self.root / "tmp" / f"{int(received.timestamp())}.P{os.getpid()}Q{number}.moxsmtp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
-        os.fchmod(descriptor, self._mode & 0o666)
+        os.fchmod(descriptor, self.mode & 0o666)
         return Draft(path, os.fdopen(descriptor, "wb", buffering=0), number, received)
 
     def remove(self, name: str) -> bool:
@@ -154,11 +154,6 @@ class Tree:
                 path = self.root / directory / part
                 marks[f"{directory}/{part}"] = path.stat().st_mtime_ns
         return marks
-
-    def root_identity(self) -> tuple[int, int]:
-        """Tells this folder from another one in its place."""
-        status = self.root.stat()
-        return status.st_dev, status.st_ino
 
     def listing(self) -> Mapping[str, Sequence[Sighting]]:
         """

@@ -55,11 +55,14 @@ class InMaildir:
     @ivar name: Unique in its account's Maildir, without flags.
     @ivar mailbox: The folder, C{Inbox} for the root.
     @ivar flags: Maildir flag letters, sorted.
+    @ivar is_absent: It is not in the folder that is the Maildir now, which is another
+        one than that where it was seen.
     """
 
     name: str
     mailbox: str
     flags: str = ""
+    is_absent: bool = False
 
 
 class IHandOver(Interface):
@@ -96,9 +99,19 @@ class IHandOver(Interface):
 
     def moved(account: str, seen: Sequence[InMaildir]) -> Awaitable[int]:
         """
-        Messages have another folder or other flags now.
+        Messages have another folder or other flags now, or are in the Maildir again.
 
         @return: How many of them were known.
+        """
+
+    def maildir_identity(account: str) -> Awaitable[str]:
+        """Which folder the account's Maildir was when it was last seen; empty: never."""
+
+    def recognized(account: str, identity: str, absent: Sequence[str] = ()) -> Awaitable[None]:
+        """
+        The account's Maildir is this folder from now on.
+
+        @param absent: Names of messages that are not in it, and were in another one.
         """
 
     def expunged(account: str, names: Sequence[str]) -> Awaitable[int]:

@@ -5,8 +5,12 @@ folder, flagged or removed is a moved, flagged or expunged message.
 A Maildir is scanned when the modification times of its folders say that
 something came, went or was renamed.  A file counts as removed once two scans
 in a row have missed it, for a scan may miss one that is being moved.  Nothing
-counts as removed while the Maildir as a whole is not there, cannot be read, or
-is another folder than before in the same place; that is an alarm in the log.
+counts as removed while the Maildir as a whole is not there or cannot be read;
+that is an alarm in the log.
+
+Which folder it is, is kept in the store.  Where another one has taken its
+place, an empty one, say, or a copy from a backup, what is not in that is
+absent, not removed, and is known again when it is seen again.
 
 Scanning costs time in proportion to the size of a Maildir, so each rests for a
 multiple of what its last scan took.
@@ -14,7 +18,7 @@ multiple of what its last scan took.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -22,10 +26,11 @@ from typing import Final
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from moxsmtp.interfaces import InsufficientStorage, StorageUnavailable
 from moxsmtp.mailbox.maildir import Sighting, Tree, Vanished
+from moxsmtp.mailbox.marker import folder_identity
 from moxsmtp.mailbox.rest import Rest
 from moxsmtp.mailbox.storage import IHandOver, InMaildir
 from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
@@ -69,7 +74,8 @@ def changes(
     for name, before in known.items():
         sightings = listing.get(name, [renamed[name]] if name in renamed else [])
         if not sightings:
-            missing.add(name)
+            if not before.is_absent:
+                missing.add(name)
             continue
         seen = [InMaildir(name, one.mailbox, one.flags) for one in sightings]
         here = [one for one in seen if one.mailbox == before.mailbox] or seen
@@ -84,13 +90,13 @@ class _State:
     What the last scan of an account has left.
 
     @ivar marks: L{None}: scan in any case.
-    @ivar identity: Of the root folder.
+    @ivar identity: Of the root folder, as it is recorded; empty: not known yet.
     @ivar missing: Missed by the last scan.
     @ivar rests_until: No scan before.
     """
 
     marks: Mapping[str, int] | None = None
-    identity: tuple[int, int] | None = None
+    identity: str = ""
     missing: frozenset[str] = field(default_factory=frozenset)
     rests_until: float = 0.0
     alarmed: bool = False
@@ -108,16 +114,19 @@ class MaildirWatch(Service):
         store: IHandOver,
         maildirs: Maildirs,
         *,
+        unique: Callable[[], str],
         interval: timedelta = timedelta(seconds=5),
     ) -> None:
         """
         @param clock: Its time has to be that of the file systems, roughly.
+        @param unique: Hexadecimal digits by which a folder is known again.
         @param interval: Between looks at the modification times.
         """
         self._clock = clock
         self._in_thread = in_thread
         self._store = store
         self._maildirs = maildirs
+        self._unique = unique
         self._interval = interval.total_seconds()
         self._states: dict[str, _State] = {}
         self._asked = False
@@ -192,35 +201,61 @@ class MaildirWatch(Service):
         marks = await self._in_thread(tree.marks)
         if marks == state.marks and not state.missing:
             return
-        identity = await self._in_thread(tree.root_identity)
         known = await self._store.maildir_names(account)
-        found = await self._in_thread(_scan, tree, known)
-        await self._record(account, state, found, known, same=state.identity in (None, identity))
-        state.identity = state.identity or identity
+        if known:
+            identity = await self._in_thread(folder_identity, tree.root, tree.mode, self._unique)
+            found = await self._in_thread(_scan, tree, known)
+            if found.moved:
+                await self._moved(account, found.moved)
+            if not await self._is_other(account, state, identity, found, known):
+                await self._record(account, state, found, known)
         is_settled = max(marks.values()) < now - _FRESH
         state.marks = marks if is_settled else None
 
-    async def _record(
+    async def _moved(self, account: str, moved: Sequence[InMaildir]) -> None:
+        await self._store.moved(account, moved)
+        for one in moved:
+            self._log.debug("{name} is in {mailbox} now", name=one.name, mailbox=one.mailbox)
+
+    async def _is_other(
         self,
         account: str,
         state: _State,
+        identity: str,
         found: Changes,
         known: Mapping[str, InMaildir],
-        *,
-        same: bool,
-    ) -> None:
-        """@param same: The root is the folder that it was."""
-        if found.moved:
-            await self._store.moved(account, found.moved)
-        if found.missing and not same:
+    ) -> bool:
+        """
+        Whether the root is another folder than it was, however long ago that was seen.
+        Then what is not in it is no longer looked for.
+        """
+        if identity == state.identity:
+            return False
+        recorded = await self._store.maildir_identity(account)
+        is_other = recorded not in ("", identity)
+        if recorded != identity:
+            absent = sorted(found.missing) if is_other else ()
+            await self._store.recognized(account, identity, absent)
+        state.identity = identity
+        if is_other:
             state.missing = frozenset()
-            raise Vanished(f"another folder has taken the place of the Maildir of {account}")
+            self._log.emit(
+                LogLevel.warn if found.missing else LogLevel.info,
+                "the Maildir of {account} is another folder than before: of {known} messages"
+                " {count} are not in it, none is taken for removed",
+                account=account,
+                known=len(known),
+                count=len(found.missing),
+            )
+        return is_other
+
+    async def _record(
+        self, account: str, state: _State, found: Changes, known: Mapping[str, InMaildir]
+    ) -> None:
         gone = sorted(found.missing & state.missing)
         if gone:
             await self._store.expunged(account, gone)
         state.missing = found.missing.difference(gone)
-        for one in found.moved:
-            self._log.debug("{name} is in {mailbox} now", name=one.name, mailbox=one.mailbox)
         if gone:
             self._log.info(
                 "{count} of {known} messages were removed from the Maildir of {account}",
@@ -250,8 +285,6 @@ class MaildirWatch(Service):
 
 def _scan(tree: Tree, known: Mapping[str, InMaildir]) -> Changes:
     """In a thread."""
-    if not known:
-        return Changes()
     listing = tree.listing()
     unseen = [name for name in known if name not in listing]
     return changes(known, listing, tree.renamed(unseen, listing))

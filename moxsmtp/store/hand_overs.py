@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Executable
 from zope.interface import implementer
 
 from moxsmtp.interfaces import IContent
@@ -13,7 +15,7 @@ from moxsmtp.mailbox.storage import HandOver, IHandOver, InMaildir
 from moxsmtp.store.columns import read_time
 from moxsmtp.store.content import StoredContent, release_content
 from moxsmtp.store.database import Database
-from moxsmtp.store.schema import CHUNK, content, content_chunk, message
+from moxsmtp.store.schema import CHUNK, content, content_chunk, maildir, message
 from moxsmtp.store.transaction import Transaction
 
 __all__ = ["HandOvers"]
@@ -57,7 +59,9 @@ _DONE: Final = (
     .where(message.c.id == bindparam("id"), _waits, message.c.maildir_name.is_not(None))
     .values(content_id=None, hand_over=0, prefix=b"")
 )
-_IN_MAILDIR: Final = select(message.c.maildir_name, message.c.mailbox, message.c.flags).where(
+_IN_MAILDIR: Final = select(
+    message.c.maildir_name, message.c.mailbox, message.c.flags, message.c.absent
+).where(
     message.c.account == bindparam("account"),
     text("maildir_name IS NOT NULL"),
     message.c.hand_over == text("0"),
@@ -68,9 +72,26 @@ _named = (
     message.c.hand_over == text("0"),
 )
 _MOVE: Final = (
-    update(message).where(*_named).values(mailbox=bindparam("mailbox"), flags=bindparam("flags"))
+    update(message)
+    .where(*_named)
+    .values(mailbox=bindparam("mailbox"), flags=bindparam("flags"), absent=0)
 )
+_ABSENT: Final = update(message).where(*_named).values(absent=1)
 _EXPUNGE: Final = delete(message).where(*_named)
+_IDENTITY: Final = select(maildir.c.identity).where(maildir.c.account == bindparam("account"))
+
+
+def _recognizing(insert: sqlite.Insert | postgresql.Insert) -> Executable:
+    row = insert.values(account=bindparam("account"), identity=bindparam("identity"))
+    return row.on_conflict_do_update(
+        index_elements=["account"], set_={"identity": row.excluded.identity}
+    )
+
+
+_RECOGNIZE: Final[Mapping[str, Executable]] = {
+    "sqlite": _recognizing(sqlite.insert(maildir)),
+    "postgresql": _recognizing(postgresql.insert(maildir)),
+}
 
 
 @implementer(IHandOver)
@@ -121,8 +142,8 @@ class HandOvers:
 
         def work(tx: Transaction) -> Mapping[str, InMaildir]:
             return {
-                name: InMaildir(name, mailbox, flags)
-                for name, mailbox, flags in tx.execute(_IN_MAILDIR, {"account": account})
+                name: InMaildir(name, mailbox, flags, is_absent=bool(absent))
+                for name, mailbox, flags, absent in tx.execute(_IN_MAILDIR, {"account": account})
             }
 
         return await self._database.read(work)
@@ -146,6 +167,20 @@ class HandOvers:
             return tx.changed
 
         return await self._database.transact(work)
+
+    async def maildir_identity(self, account: str) -> str:
+        """See L{IHandOver.maildir_identity}."""
+        rows = await self._database.read(lambda tx: tx.execute(_IDENTITY, {"account": account}))
+        return str(rows[0][0]) if rows else ""
+
+    async def recognized(self, account: str, identity: str, absent: Sequence[str] = ()) -> None:
+        """See L{IHandOver.recognized}."""
+
+        def work(tx: Transaction) -> None:
+            tx.execute(_RECOGNIZE[tx.dialect], {"account": account, "identity": identity})
+            tx.execute_many(_ABSENT, [{"account": account, "name": name} for name in absent])
+
+        await self._database.transact(work)
 
     async def expunged(self, account: str, names: Sequence[str]) -> int:
         """See L{IHandOver.expunged}."""

@@ -117,6 +117,8 @@ message: Final = Table(
     #: What DMARC's policy asks for.
     Column("dmarc_policy", Text, nullable=False, server_default=""),
     Column("dmarc_rejects", SmallInteger, nullable=False, server_default="0"),
+    #: 1: it was handed over, and is not in the folder that is the Maildir now.
+    Column("absent", SmallInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 

@@ -95,6 +95,7 @@ class MemoryHandOvers:
     """
     @ivar messages: By number; those handed over have no content any more.
     @ivar known: What is in Maildirs, by account and name.
+    @ivar identities: Which folder the Maildir of an account is.
     @ivar failing: Every call ends in it.
     @ivar mortal: Whose steps each call is one of.
     """
@@ -103,6 +104,7 @@ class MemoryHandOvers:
         self.messages: dict[int, HandOver] = {}
         self.contents: dict[int, MemoryContent] = {}
         self.known: dict[str, dict[str, InMaildir]] = {}
+        self.identities: dict[str, str] = {}
         self.failing: Exception | None = None
         self.mortal = Mortal()
         self.calls: list[str] = []
@@ -191,6 +193,26 @@ class MemoryHandOvers:
             return len(found)
 
         return self._step(move)
+
+    def maildir_identity(self, account: str) -> Awaitable[str]:
+        """What was recorded."""
+
+        def identity() -> str:
+            return self.identities.get(account, "")
+
+        return self._step(identity)
+
+    def recognized(
+        self, account: str, identity: str, absent: Sequence[str] = ()
+    ) -> Awaitable[None]:
+        """Record it."""
+
+        def recognize() -> None:
+            self.identities[account] = identity
+            known = self.known.get(account, {})
+            known.update({name: replace(known[name], is_absent=True) for name in absent})
+
+        return self._step(recognize)
 
     def expunged(self, account: str, names: Sequence[str]) -> Awaitable[int]:
         """Forget them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -14,6 +14,7 @@ from twisted.trial import unittest
 
 from moxsmtp.interfaces import Maildir, StorageUnavailable
 from moxsmtp.mailbox.maildir import Sighting, Tree
+from moxsmtp.mailbox.marker import MARKER
 from moxsmtp.mailbox.storage import InMaildir
 from moxsmtp.mailbox.watch import Changes, MaildirWatch, changes
 from tests.mailbox.doubles import RECEIVED, MemoryHandOvers, inline
@@ -53,6 +54,14 @@ class ChangesTests(unittest.SynchronousTestCase):
             Changes((InMaildir("a", "Junk", ""),)),
         )
 
+    def test_absent(self) -> None:
+        """What is absent does not count as missing, and is known again once it is seen."""
+        known = {"a": InMaildir("a", "Inbox", "S", is_absent=True)}
+        self.assertEqual(changes(known, {}, {}), Changes())
+        self.assertEqual(
+            changes(known, {"a": [seen("", "S")]}, {}), Changes((InMaildir("a", "Inbox", "S"),))
+        )
+
     def test_foreign(self) -> None:
         """What other programs put there is no concern of ours."""
         self.assertEqual(changes({}, {"b": [seen()]}, {}), Changes())
@@ -71,8 +80,26 @@ class WatchTestCase(unittest.SynchronousTestCase):
         self.maildirs = {"alice": Maildir(str(self.root))}
         self.names = [self.deliver(number) for number in range(3)]
         self.listings = 0
-        self.watch = MaildirWatch(self.clock, inline, self.store, lambda: self.maildirs)
+        self.tokens = (f"{number:032x}" for number in count(1))
+        self.watch = self.make_watch()
         self.addCleanup(self.end)
+
+    def make_watch(self) -> MaildirWatch:
+        """As of a process that has just begun."""
+        return MaildirWatch(
+            self.clock,
+            inline,
+            self.store,
+            lambda: self.maildirs,
+            unique=lambda: next(self.tokens),
+        )
+
+    def restart(self) -> None:
+        """Another process takes its place."""
+        if self.watch.running:
+            self.successResultOf(self.watch.stopService())
+        self.watch = self.make_watch()
+        self.watch.startService()
 
     def end(self) -> None:
         """Stop it."""
@@ -237,15 +264,6 @@ class VanishedTests(WatchTestCase):
         self.assertEqual(self.known, [("Inbox", "")] * 3)
         self.assertEqual(len(self.alarms()), 1)
 
-    def test_another_maildir(self) -> None:
-        """Another, empty Maildir in its place, which an IMAP server may make, expunges nothing."""
-        self.watch.startService()
-        self.root.rename(self.root.with_name(self.root.name + "away"))
-        self.tree.make()
-        self.scans(10)
-        self.assertEqual(self.known, [("Inbox", "")] * 3)
-        self.assertEqual(len(self.alarms()), 1)
-
     def test_before_the_scan_that_would_decide(self) -> None:
         """A file missed once does not count as missed when the Maildir vanished in between."""
         self.watch.startService()
@@ -281,6 +299,138 @@ class VanishedTests(WatchTestCase):
         self.watch.startService()
         self.scans(3)
         self.assertEqual(self.alarms(), [])
+
+
+class OtherFolderTests(WatchTestCase):
+    """Another folder in the place of a Maildir, whether anybody watched or not."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.events = self.enterContext(capturedLogs())
+        self.told = 0
+        self.away = self.root.with_name(self.root.name + "away")
+        self.watch.startService()
+        self.scans(2)
+
+    def warnings(self) -> list[str]:
+        """What was logged as a warning."""
+        return [
+            formatEvent(event)
+            for event in self.events[self.told :]
+            if event["log_level"] is LogLevel.warn
+        ]
+
+    def stop(self) -> None:
+        """The server is down."""
+        self.successResultOf(self.watch.stopService())
+
+    def copy(self, *numbers: int) -> None:
+        """A backup of the Maildir is put back, with these messages only."""
+        self.root.rename(self.away)
+        shutil.copytree(self.away, self.root)
+        for number in {0, 1, 2} - set(numbers):
+            (self.root / "new" / self.names[number]).unlink()
+
+    def test_empty(self) -> None:
+        """
+        An empty Maildir in its place, which an IMAP server may make, expunges nothing,
+        whether that befell while the server ran or while it was down.
+        """
+        for is_down in (False, True):
+            if is_down:
+                self.stop()
+            self.root.rename(self.away)
+            self.tree.make()
+            if is_down:
+                self.restart()
+            self.scans(10)
+            self.restart()
+            self.scans(10)
+            self.assertEqual(self.known, [("Inbox", "")] * 3)
+            self.assertEqual(len(self.warnings()), 1)
+            self.assertIn("of 3 messages 3 are not in it", self.warnings()[0])
+            shutil.rmtree(self.root)
+            self.away.rename(self.root)
+            self.scans(3)
+            self.told = len(self.events)
+
+    def test_back_again(self) -> None:
+        """When the folder is back, its messages are as before: seen, moved and removed."""
+        self.stop()
+        self.root.rename(self.away)
+        self.tree.make()
+        self.restart()
+        self.scans(3)
+        shutil.rmtree(self.root)
+        self.away.rename(self.root)
+        self.scans(3)
+        self.move(0, "cur/{}:2,S")
+        (self.root / "new" / self.names[1]).unlink()
+        self.scans(3)
+        self.assertEqual(self.known, [("Inbox", "S"), None, ("Inbox", "")])
+
+    def test_restored(self) -> None:
+        """
+        From a backup: what it lacks is not taken for removed, and what it has is watched
+        like any Maildir, the marker that it brings along notwithstanding.
+        """
+        self.stop()
+        self.copy(0, 1)
+        self.restart()
+        self.scans(5)
+        self.assertEqual(self.known, [("Inbox", "")] * 3)
+        self.assertIn("of 3 messages 1 are not in it", self.warnings()[0])
+        (self.root / "new" / self.names[0]).unlink()
+        self.scans(3)
+        self.assertEqual(self.known, [None, ("Inbox", ""), ("Inbox", "")])
+        self.restart()
+        self.scans(3)
+        self.assertEqual(self.known, [None, ("Inbox", ""), ("Inbox", "")])
+
+    def test_new_mail(self) -> None:
+        """What is handed over to the other folder and removed there is expunged."""
+        self.stop()
+        self.root.rename(self.away)
+        self.tree.make()
+        self.restart()
+        self.scans(2)
+        self.names.append(self.deliver(3))
+        self.scans(2)
+        (self.root / "new" / self.names[3]).unlink()
+        self.scans(3)
+        self.assertEqual(self.known, [*[("Inbox", "")] * 3, None])
+
+    def test_renamed_and_whole(self) -> None:
+        """Nothing is lost where the folder was moved, and removals while it was down count."""
+        self.stop()
+        self.root.rename(self.away)
+        self.maildirs["alice"] = Maildir(str(self.away))
+        (self.away / "new" / self.names[2]).unlink()
+        self.restart()
+        self.scans(3)
+        self.assertEqual(self.known, [("Inbox", ""), ("Inbox", ""), None])
+        self.assertEqual(self.warnings(), [])
+
+    def test_same_after_restart(self) -> None:
+        """The same folder is known again: what was removed while the server was down is gone."""
+        self.stop()
+        for name in self.names:
+            (self.root / "new" / name).unlink()
+        self.restart()
+        self.scans(3)
+        self.assertEqual(self.known, [None, None, None])
+        self.assertEqual(self.warnings(), [])
+
+    def test_marker_lost(self) -> None:
+        """A marker that somebody removes makes it another folder, in which all is found."""
+        (self.root / MARKER).unlink()
+        self.scans(3)
+        self.assertTrue((self.root / MARKER).exists())
+        self.assertFalse(any(one.is_absent for one in self.store.known["alice"].values()))
+        self.assertEqual(self.warnings(), [])
+        (self.root / "new" / self.names[2]).unlink()
+        self.scans(3)
+        self.assertEqual(self.known, [("Inbox", ""), ("Inbox", ""), None])
 
 
 class CostTests(WatchTestCase):

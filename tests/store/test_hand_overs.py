@@ -142,6 +142,39 @@ class HandOversTests(Contract):
         self.assertEqual((two.mailbox, two.flags), ("Archive", "RS"))
         self.assertEqual((one.mailbox, one.flags), ("Inbox", ""))
 
+    def test_recognized(self) -> None:
+        """Which folder a Maildir is, is known from then on, of each account apart."""
+        self.assertEqual(self.identity("ann"), "")
+        for identity in ("t 1", "t 1", "t 2"):
+            self.result(self.hand_overs.recognized("ann", identity))
+            self.assertEqual((self.identity("ann"), self.identity("bob")), (identity, ""))
+
+    def test_absent(self) -> None:
+        """
+        Messages that are not in the folder that is the Maildir now are known as absent,
+        until they are seen again; those of others are not touched.
+        """
+        self.hand_over(2)
+        self.deliver()
+        self.result(self.hand_overs.name_hand_overs({3: "n3"}))
+        self.result(self.hand_overs.recognized("bob", "t 1", ["n2"]))
+        self.result(self.hand_overs.recognized("ann", "t 1", ["n1", "n3", "unknown"]))
+        known = self.result(self.hand_overs.maildir_names("ann"))
+        self.assertEqual({n: one.is_absent for n, one in known.items()}, {"n1": True, "n2": False})
+        self.assertEqual([row["absent"] for row in self.rows("message")], [1, 0, 0])
+        self.result(self.hand_overs.moved("ann", [InMaildir("n1", "Inbox")]))
+        known = self.result(self.hand_overs.maildir_names("ann"))
+        self.assertEqual(known["n1"], InMaildir("n1", "Inbox"))
+
+    def test_recognized_whole(self) -> None:
+        """Another folder and what is not in it are recorded together or not at all."""
+        self.hand_over(2)
+        self.assertAllOrNothing(lambda: self.hand_overs.recognized("ann", "t 1", ["n1", "n2"]))
+
+    def identity(self, account: str) -> str:
+        """As recorded."""
+        return self.result(self.hand_overs.maildir_identity(account))
+
     def test_expunged(self) -> None:
         """A file that was removed is a message that is gone; one not handed over yet is not."""
         self.hand_over(2)

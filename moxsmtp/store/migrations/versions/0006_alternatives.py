@@ -31,6 +31,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("alternative_id IS NOT NULL"),
         postgresql_where=sa.text("alternative_id IS NOT NULL"),
     )
+    op.add_column(
+        "message", sa.Column("absent", sa.SmallInteger(), server_default="0", nullable=False)
+    )
     op.create_table(
         "maildir",
         sa.Column("account", sa.Text(), nullable=False),
