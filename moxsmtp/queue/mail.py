@@ -138,7 +138,7 @@ class MailWork:
             await self._store.take_several(
                 lease,
                 now,
-                lambda job: next_attempt(now, job.attempts, self._settings, self._randint),
+                lambda attempts: next_attempt(now, attempts, self._settings, self._randint),
                 count=supply.size,
                 slots=self._shaper.connections(lease.name),
             )

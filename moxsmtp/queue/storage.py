@@ -60,14 +60,14 @@ class IJobStore(ILeases):
     """The queue of mail."""
 
     def take(
-        lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
+        lease: Lease, now: datetime, next_attempt: Callable[[int], datetime]
     ) -> Awaitable[Batch | None]:
         """
         The leader due first and its co-recipients (Q-16), each marked as begun
         (Q-10): attempts counted, last attempt set, the next one already set.
 
-        @param next_attempt: Called once, with the leader, whose attempts include
-            this one; its answer counts for all, so that they stay together.
+        @param next_attempt: Called once, with the leader's attempts, this one included;
+            its answer counts for all, so that they stay together.
         @return: L{None} if nothing is due.
         @raise LeaseLost: The destination is not ours any more.
         """
@@ -75,7 +75,7 @@ class IJobStore(ILeases):
     def take_several(
         lease: Lease,
         now: datetime,
-        next_attempt: Callable[[Job], datetime],
+        next_attempt: Callable[[int], datetime],
         *,
         count: int,
         slots: int,

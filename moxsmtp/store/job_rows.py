@@ -29,8 +29,17 @@ from moxsmtp.store.schema import job, retired_job
 from moxsmtp.store.transaction import Transaction
 
 __all__ = [
-    "CANCELED", "JOBS", "RetiredJob", "has_failed", "insert_job", "job_destination", "read_job",
-    "read_retired_job", "retire_job", "sender_domain",
+    "CANCELED",
+    "JOBS",
+    "Begun",
+    "RetiredJob",
+    "has_failed",
+    "insert_job",
+    "job_destination",
+    "read_job",
+    "read_retired_job",
+    "retire_job",
+    "sender_domain",
 ]  # fmt: skip
 
 #: The error in the last result of a job that an administrator ended (Q-23).
@@ -154,12 +163,27 @@ def insert_job(
     return int(number)
 
 
-def read_job(row: Any, *, begun: int | None = None) -> Job:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """
+    An attempt that begins, and is not in the row yet.
+
+    @ivar at: By the queue's clock.
+    @ivar next_attempt: When the one after it is due.
+    @ivar is_suppressed: The account's list names the recipient.
+    """
+
+    at: int
+    next_attempt: datetime
+    is_suppressed: bool
+
+
+def read_job(row: Any, *, begun: Begun | None = None) -> Job:
     """
     @param row: All columns of L{job}.
-    @param begun: When the attempt begins that is to be counted, too.
+    @param begun: The attempt that is to be counted, too.
     """
-    last_attempt = row.last_attempt if begun is None else begun
+    last_attempt = row.last_attempt if begun is None else begun.at
     return Job(
         id=row.id,
         base_id=row.base_id,
@@ -167,7 +191,7 @@ def read_job(row: Any, *, begun: int | None = None) -> Job:
         reverse_path=None if row.mail_from is None else read_path(row.mail_from),
         forward_path=read_path(row.rcpt_to),
         queued=read_time(row.queued),
-        next_attempt=read_time(row.next_attempt),
+        next_attempt=read_time(row.next_attempt) if begun is None else begun.next_attempt,
         content=row.content_id,
         size=row.size,
         prefix=row.prefix,
@@ -190,6 +214,7 @@ def read_job(row: Any, *, begun: int | None = None) -> Job:
         report=row.report,
         alternative=row.alternative_id,
         alternative_size=row.alternative_size,
+        suppressed=begun is not None and begun.is_suppressed,
     )
 
 

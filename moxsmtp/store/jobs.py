@@ -36,7 +36,7 @@ from moxsmtp.store.schema import retired_job
 from moxsmtp.store.sending import use_up, within
 from moxsmtp.store.settling import apply, hooked, told
 from moxsmtp.store.spool import Contents
-from moxsmtp.store.taking import put_back, take_due
+from moxsmtp.store.taking import Taken, put_back, take_due
 from moxsmtp.store.transaction import Transaction
 
 __all__ = ["JobStore", "has_failed_before"]
@@ -128,7 +128,7 @@ class JobStore(Leases):
         await self._database.read(work)
 
     async def take(
-        self, lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
+        self, lease: Lease, now: datetime, next_attempt: Callable[[int], datetime]
     ) -> Batch | None:
         """See L{IJobStore.take}."""
         batches = await self.take_several(lease, now, next_attempt, count=1, slots=1)
@@ -138,22 +138,27 @@ class JobStore(Leases):
         self,
         lease: Lease,
         now: datetime,
-        next_attempt: Callable[[Job], datetime],
+        next_attempt: Callable[[int], datetime],
         *,
         count: int,
         slots: int,
     ) -> Sequence[Batch]:
         """See L{IJobStore.take_several}."""
 
-        def work(tx: Transaction) -> tuple[Sequence[Batch], bool]:
+        def work(tx: Transaction) -> tuple[Sequence[Taken], bool, int]:
             hold_fence(tx, self.owner, lease)
             moment = self._clock(tx, now)
-            return take_due(tx, lease, moment, next_attempt, count=count, slots=slots, started=now)
 
-        batches, is_opened = await self._database.transact(work)
+            def following(attempts: int) -> int:
+                return moved(next_attempt(attempts), now, moment)
+
+            taken, is_opened = take_due(tx, lease, moment, following, count=count, slots=slots)
+            return taken, is_opened, moment
+
+        taken, is_opened, moment = await self._database.transact(work)
         if is_opened:
             self._wake()
-        return batches
+        return [each.batch(moment, now) for each in taken]
 
     async def put_back(self, lease: Lease, batches: Sequence[Batch], until: datetime) -> None:
         """See L{IJobStore.put_back}."""

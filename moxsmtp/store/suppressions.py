@@ -9,7 +9,6 @@ from sqlalchemy import Integer, Text, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
-from moxsmtp.queue.job import Job
 from moxsmtp.queue.suppression import Suppression, base_address
 from moxsmtp.smtp.address import Path
 from moxsmtp.store.columns import read_time, write_text, write_time
@@ -53,12 +52,9 @@ _PAGE: Final = (
 )
 
 
-def is_suppressed(tx: Transaction, job: Job) -> bool:
-    """Whether the list of its account names its recipient; the server itself has none."""
-    if not job.account:
-        return False
-    key = {"account": job.account, "base_address": write_text(base_address(job.forward_path))}
-    return bool(tx.execute(_FIND, key))
+def is_suppressed(tx: Transaction, account: str, recipient: Path) -> bool:
+    """Whether the account's list names a recipient; the server itself has none."""
+    return bool(account) and bool(tx.execute(_FIND, _key(account, recipient)))
 
 
 def add_suppression(tx: Transaction, new: Suppression) -> bool:

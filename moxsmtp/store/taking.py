@@ -1,28 +1,29 @@
 """
 Taking jobs that are due, for one lease: several batches at once, each marked as
 begun before anything is sent.  Q-9, Q-10, Q-16, Q-30.
+
+What the transaction takes are rows: they become jobs when others may write again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, exists, select, text, update
 
 from moxsmtp.queue.job import Batch, Job, Lease
-from moxsmtp.store.clock import moved
-from moxsmtp.store.columns import read_time, write_time
+from moxsmtp.store.columns import read_path, read_time
 from moxsmtp.store.due import add_due
-from moxsmtp.store.job_rows import JOBS, read_job
+from moxsmtp.store.job_rows import JOBS, Begun, read_job
 from moxsmtp.store.leases import open_slot
-from moxsmtp.store.schema import content_chunk, job
+from moxsmtp.store.schema import content_chunk, job, suppression
 from moxsmtp.store.suppressions import is_suppressed
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["put_back", "take_due"]
+__all__ = ["Taken", "put_back", "take_due"]
 
 #: Octets of messages that are read along with the jobs: what most mail has.  A
 #: larger one is read when its turn comes.
@@ -45,9 +46,11 @@ _SMALL_BODY: Final = (
     .label("body")
 )
 
+_HAS_LIST: Final = exists().where(suppression.c.account == job.c.account).label("has_list")
+
 # Rows that another worker on the same destination is taking are passed over.
 _LEADERS: Final = (
-    select(job, _SMALL_BODY)
+    select(job, _SMALL_BODY, _HAS_LIST)
     .where(*_free, job.c.next_attempt <= bindparam("now"))
     .order_by(job.c.next_attempt, job.c.id)
     .limit(bindparam("count"))
@@ -91,73 +94,109 @@ _PUT_BACK: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    One batch, as it is in the table.
+
+    @ivar leader: Columns of L{job}, and what small content stands behind the prefix.
+    @ivar rows: Those of all, the leader's first.
+    @ivar next_attempt: One time for all: each with a jitter of its own, they would be
+        parted for good.
+    @ivar suppressed: Jobs whose recipient the account's list names (Q-30).
+    """
+
+    leader: Any
+    rows: Sequence[Any]
+    next_attempt: int
+    suppressed: frozenset[int]
+
+    def batch(self, now: int, started: datetime) -> Batch:
+        """@param now: When the attempt begins, by the queue's clock; C{started} by ours."""
+        next_attempt = read_time(self.next_attempt)
+        jobs = tuple(
+            [
+                read_job(row, begun=Begun(now, next_attempt, row.id in self.suppressed))
+                for row in self.rows
+            ]
+        )
+        return Batch(jobs, started=started, body=_body(self.leader))
+
+
 def take_due(
     tx: Transaction,
     lease: Lease,
     now: int,
-    next_attempt: Callable[[Job], datetime],
+    next_attempt: Callable[[int], int],
     *,
     count: int,
     slots: int,
-    started: datetime,
-) -> tuple[Sequence[Batch], bool]:
+) -> tuple[Sequence[Taken], bool]:
     """
     See L{moxsmtp.queue.storage.IJobStore.take_several}.  The lease is held.
 
-    @return: The batches, and whether a further slot was opened.
+    @param next_attempt: By the attempts begun, this one included, by the queue's clock.
+    @return: What was taken, and whether a further slot was opened.
     """
-    rows = tx.execute(
+    leaders = tx.execute(
         _LEADERS, {"destination": lease.name, "now": now, "count": count + (slots > 1)}
     )
-    batches: list[Batch] = []
-    taken: set[int] = set()
-    for leader in rows[:count]:
-        if leader.id not in taken:
-            begun = _together(tx, leader, taken, now)
-            # One time for all: each with a jitter of its own, they would be parted for good.
-            following = read_time(moved(next_attempt(begun[0]), started, now))
-            jobs = tuple(
-                replace(each, next_attempt=following, suppressed=is_suppressed(tx, each))
-                for each in begun
+    several: list[Taken] = []
+    ids: set[int] = set()
+    for leader in leaders[:count]:
+        if leader.id not in ids:
+            rows = _together(tx, leader, ids)
+            ids.update(row.id for row in rows)
+            several.append(
+                Taken(
+                    leader, rows, next_attempt(leader.attempts + 1), _suppressed(tx, leader, rows)
+                )
             )
-            batches.append(Batch(jobs, started=started, body=_body(leader)))
-    _mark(tx, lease, batches, now)
+    _mark(tx, lease, several, now)
     opened = (
-        len(rows) > count
-        and rows[count].id not in taken
+        len(leaders) > count
+        and leaders[count].id not in ids
         and lease.slot + 1 < slots
         and open_slot(tx, lease, now)
     )
-    return batches, opened
+    return several, opened
 
 
-def _together(tx: Transaction, leader: Any, taken: set[int], now: int) -> Sequence[Job]:
+def _together(tx: Transaction, leader: Any, taken: Set[int]) -> Sequence[Any]:
     """
-    The leader and its co-recipients, this attempt counted (Q-16).  They agree on SMTPUTF8 as well:
+    The leader and its co-recipients (Q-16).  They agree on SMTPUTF8 as well:
     one that needs it must not fail the others at a host without it.
     """
-    rows = [leader]
-    if leader.base_id:
-        agreed = {name: getattr(leader, name) for name in _AGREED}
-        rows += [row for row in tx.execute(_CO_RECIPIENTS, agreed) if row.id not in taken]
-    taken.update(row.id for row in rows)
-    return [read_job(row, begun=now) for row in rows]
+    if not leader.base_id:
+        return (leader,)
+    agreed = {name: getattr(leader, name) for name in _AGREED}
+    others = tx.execute(_CO_RECIPIENTS, agreed)
+    return (leader, *(row for row in others if row.id not in taken))
 
 
-def _mark(tx: Transaction, lease: Lease, batches: Sequence[Batch], now: int) -> None:
+def _suppressed(tx: Transaction, leader: Any, rows: Sequence[Any]) -> frozenset[int]:
+    """All are of one account, and few accounts have such a list."""
+    if not leader.has_list:
+        return frozenset()
+    return frozenset(
+        row.id for row in rows if is_suppressed(tx, row.account, read_path(row.rcpt_to))
+    )
+
+
+def _mark(tx: Transaction, lease: Lease, several: Sequence[Taken], now: int) -> None:
     """All are begun, before anything is sent (Q-10)."""
     tx.execute_many(
         _BEGIN,
         [
             {
-                "id": each.id,
-                "attempts": each.attempts,
+                "id": row.id,
+                "attempts": row.attempts + 1,
                 "now": now,
-                "next_attempt": write_time(each.next_attempt),
+                "next_attempt": taken.next_attempt,
                 "slot": lease.slot,
             }
-            for batch in batches
-            for each in batch.jobs
+            for taken in several
+            for row in taken.rows
         ],
     )
 

@@ -253,7 +253,7 @@ class MemoryJobs(MemoryLeases):
         self.asked: list[int] = []
 
     async def take(
-        self, lease: Lease, now: datetime, next_attempt: Callable[[Job], datetime]
+        self, lease: Lease, now: datetime, next_attempt: Callable[[int], datetime]
     ) -> Batch | None:
         """The next batch."""
         del lease, now
@@ -261,14 +261,14 @@ class MemoryJobs(MemoryLeases):
         if not self.batches:
             return None
         batch = self.batches.pop(0)
-        self.planned.append(next_attempt(batch.leader))
+        self.planned.append(next_attempt(batch.leader.attempts))
         return batch
 
     async def take_several(
         self,
         lease: Lease,
         now: datetime,
-        next_attempt: Callable[[Job], datetime],
+        next_attempt: Callable[[int], datetime],
         *,
         count: int,
         slots: int,
