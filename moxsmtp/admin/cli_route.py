@@ -40,8 +40,9 @@ def route(server: Server, to: str, offline: bool, **given: Any) -> None:
     Say where a message would go now, and why: transport, mail servers, TLS.
 
     ADDRESS may be a domain alone.  Everything is asked that an attempt to deliver asks;
-    nothing is connected to but resolvers and the web server of an MTA-STS policy.  The
-    server that runs is asked; if none does, or with --offline, its configuration is read.
+    nothing is connected to but resolvers and the web server of an MTA-STS policy.  Mail for
+    who reads it here goes the same way; who that is, is told, too.  The server that runs
+    is asked; if none does, or with --offline, its configuration is read.
     """
     sender = given.pop("sender")
     arguments: dict[str, object] = {"to": to, "from": sender, **given}
@@ -91,6 +92,9 @@ def _report(entry: Mapping[str, Any]) -> Iterator[str]:
     yield _line("to", entry["to"])
     account = f" of account {entry['account']}" if entry["account"] else ""
     yield _line("from", (entry["from"] or "<>") + account)
+    if entry.get("local") is not None:
+        yield _line("local", _local(entry["local"]))
+        yield _line("", "it goes by queue and SMTP all the same, like mail to others:")
     transport = entry["transport"]
     if transport is not None:
         yield _line("transport", _transport(transport))
@@ -113,6 +117,20 @@ def _report(entry: Mapping[str, Any]) -> Iterator[str]:
         yield "What was asked:"
     for step in dict.fromkeys(steps):
         yield f"  {step}"
+
+
+def _local(found: Mapping[str, Any]) -> str:
+    """Who reads it."""
+    kind, accounts = found["kind"], ", ".join(found["accounts"])
+    words = {
+        "account": f"account {accounts}",
+        "catch-all": f"account {accounts}, which takes all that is for nobody else in the domain",
+        "default": f"account {accounts}, which takes all that is for nobody else",
+        "alias": f"an alias, whose members are of account {accounts}",
+        "nobody": "nobody: the domain is served here, and RCPT for the address is refused",
+        "domain": "the domain is served here",
+    }
+    return words.get(kind, f"account {accounts}, as {kind}")
 
 
 def _line(word: str, text: str) -> str:

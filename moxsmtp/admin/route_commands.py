@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moxsmtp.admin.control import Command, CommandFailed, Send
+from moxsmtp.admin.local_recipients import local_domain, local_recipient
 from moxsmtp.dns.records import TLSA
 from moxsmtp.interfaces import IAccounts, RequireTLS
 from moxsmtp.names import Host, InvalidName, parse_host
@@ -64,6 +65,7 @@ async def answer(
         "to": wanted.recipient.unicode,
         "from": wanted.sender.unicode if wanted.sender is not None else "",
         "account": wanted.account,
+        "local": _local(accounts, str(arguments["to"])),
         **_entry(found),
     }
 
@@ -100,6 +102,13 @@ def _recipient(text: object) -> Host:
     if domain is None:
         raise ValueError("the recipient has no domain")
     return domain
+
+
+def _local(accounts: IAccounts, to: str) -> dict[str, object] | None:
+    """Who reads it here, if that is so: it leaves by SMTP all the same (Q-8)."""
+    if "@" in to:
+        return local_recipient(accounts, parse_mailbox(to))
+    return local_domain(accounts, parse_host(to))
 
 
 # -- as JSON has it ------------------------------------------------------------------

@@ -99,6 +99,67 @@ class RouteTestCase(CLITestCase):
         return output.splitlines()
 
 
+LOCAL = """
+separator = "+"
+[account.carol]
+addresses = ["@example.org"]
+[account.dave]
+addresses = ["dave@other.example"]
+[domain."other.example"]
+[domain."other.example".alias.all]
+addresses = ["dave@other.example", "alice@example.org"]
+"""
+
+
+class LocalTests(RouteTestCase):
+    """Who reads it here."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        text = LEAST.replace("[account.alice]", f"{LOCAL}[account.alice]")
+        self.config = self.write(text)
+        for domain in ("example.org", "other.example"):
+            self.zone[Question(domain, RRType.MX)] = Answer((MX(10, "mx.x.example"),))
+
+    def test_whose(self) -> None:
+        """
+        An address of ours says how it comes to whose mailbox, and that its mail leaves like
+        that to others (Q-8); an address elsewhere says nothing of that.
+        """
+        catch_all = "account carol, which takes all that is for nobody else in the domain"
+        nobody = "nobody: the domain is served here, and RCPT for the address is refused"
+        expected = {
+            "Alice+x@EXAMPLE.org": "account alice",
+            "who@example.org": catch_all,
+            "all@other.example": "an alias, whose members are of account dave, alice",
+            "nobody@other.example": nobody,
+            "other.example": "the domain is served here",
+        }
+        for to, whose in expected.items():
+            lines = self.lines(to)
+            self.assertEqual(
+                [f"local      {whose}",
+                 "           it goes by queue and SMTP all the same, like mail to others:"],
+                lines[2:4],
+            )  # fmt: skip
+            self.assertTrue(lines[6].startswith("next hop   mx.x.example (MX of "), lines[6])
+        self.assertNotIn("local", " ".join(self.lines("bob@there.example")))
+
+    def test_json(self) -> None:
+        """Kind and accounts are there for programs."""
+        expected = {
+            "alice@example.org": {"kind": "account", "accounts": ["alice"]},
+            "who@example.org": {"kind": "catch-all", "accounts": ["carol"]},
+            "all@other.example": {"kind": "alias", "accounts": ["dave", "alice"]},
+            "postmaster@mx.example.org": {"kind": "postmaster", "accounts": ["carol"]},
+            "bob@there.example": None,
+        }
+        self.zone[Question("mx.example.org", RRType.MX)] = Answer((MX(10, "mx.x.example"),))
+        for to, whose in expected.items():
+            output = self.run_cli("--config", self.config, "--json", "route", to).output
+            self.assertEqual(whose, json.loads(output)["local"])
+
+
 class OfflineTests(RouteTestCase):
     """By the configuration as it stands."""
 
