@@ -20,6 +20,10 @@ __all__ = ["Crew", "Done", "Outcome", "Raised", "Unit", "Work", "Worker"]
 
 _log: Final = Logger()
 
+#: Turns of the reactor that a unit waits for others, and how many others are enough.
+_TURNS: Final = 4
+_MANY: Final = 16
+
 #: Seconds that a thread and the reactor's wait for each other at most.
 _WAY: Final = 0.005
 
@@ -119,10 +123,10 @@ class Crew:
     At most C{bound} units are with the threads; the rest wait here in the
     order they came.  What no thread has begun is dropped by cancelling.
 
-    Where a thread takes several at once, those of one turn of the reactor are
-    handed over together at its end: a commit for all of them writes the pages
-    they share once, and a thread is woken once.  While it does them, the reactor's
-    thread gives way to it.
+    Where a thread takes several at once, those of a few turns of the reactor are
+    handed over together: a commit for all of them writes the pages they share
+    once, and a thread is woken once.  While it does them, the reactor's thread
+    gives way to it.
     """
 
     def __init__(
@@ -206,8 +210,18 @@ class Crew:
             self._queue.put((unit,))
             return
         if not self._gathered:
-            self._reactor.callLater(0, self._hand_gathered)
+            self._reactor.callLater(0, self._await_others, _TURNS)
         self._gathered.append(unit)
+
+    def _await_others(self, turns: int) -> None:
+        """
+        A commit costs as much as six units in it, a turn of the reactor next to
+        nothing; and under load each of them brings more units.
+        """
+        if turns and 0 < len(self._gathered) < _MANY:
+            self._reactor.callLater(0, self._await_others, turns - 1)
+        else:
+            self._hand_gathered()
 
     def _hand_gathered(self) -> None:
         units, self._gathered = self._gathered, []

@@ -11,6 +11,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,11 +83,16 @@ class CountingReactor:
         self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._soon: list[Callable[[], object]] = []
 
-    def callLater(self, delay: float, callable: Callable[[], object]) -> None:  # noqa: A002  # as below
+    def callLater(
+        self,
+        delay: float,
+        callable: Callable[..., object],  # noqa: A002  # as below
+        *args: object,
+    ) -> None:
         """See L{IReactorTime.callLater}; for what is due in the next turn."""
         if delay:
             raise ValueError("no time passes here")
-        self._soon.append(callable)
+        self._soon.append(partial(callable, *args))
 
     def callFromThread(
         self,
@@ -99,10 +105,10 @@ class CountingReactor:
 
     def wait(self, deferred: Deferred[Any]) -> None:
         """Until it has a result; an engine that never answers is an error."""
-        self.turn()
+        self.turns()
         while not deferred.called:
             self.next_call()()
-            self.turn()
+            self.turns()
 
     def next_call(self) -> Callable[[], object]:
         """What a thread asked for next."""
@@ -114,6 +120,11 @@ class CountingReactor:
         soon, self._soon = self._soon, []
         for each in soon:
             each()
+
+    def turns(self) -> None:
+        """As many as there is something left for."""
+        while self._soon:
+            self.turn()
 
 
 class EngineCase(SynchronousTestCase):
@@ -166,7 +177,7 @@ class EngineCase(SynchronousTestCase):
             ended.wait(60)
 
         held = self.database.transact(work)
-        self.reactor.turn()
+        self.reactor.turns()
         begun.wait(60)
         self.addCleanup(ended.set)
 
@@ -292,7 +303,7 @@ class DatabaseContract(EngineCase):
             add("a")(tx)
 
         unit = self.database.transact(work, settled=settled.append)
-        self.reactor.turn()
+        self.reactor.turns()
         begun.wait(60)
         unit.cancel()
         self.failureResultOf(unit, CancelledError)

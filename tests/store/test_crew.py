@@ -124,10 +124,10 @@ class CrewTests(SynchronousTestCase):
         crew = self.crew(bound=100, batch=10)
         done: list[str] = []
         first = crew.submit(lambda _: done.append("first"))
-        self.reactor.turn()
+        self.reactor.turns()
         cancelled = crew.submit(lambda _: done.append("cancelled"))
         last = crew.submit(lambda _: done.append("last"))
-        self.reactor.turn()
+        self.reactor.turns()
         cancelled.cancel()
         self.failureResultOf(cancelled)
         self.go_on.set()
@@ -135,6 +135,22 @@ class CrewTests(SynchronousTestCase):
             self.result(unit)
         self.assertEqual(done, ["first", "last"])
         self.assertEqual(self.groups, [2])
+
+    def test_gathers(self) -> None:
+        """Units of a few turns of the reactor are handed over together, and many at once."""
+        crew = self.crew(bound=100, batch=100)
+        self.go_on.set()
+        early = crew.submit(lambda _: None)
+        self.reactor.turn()
+        late = crew.submit(lambda _: None)
+        self.result(early)
+        self.result(late)
+        self.assertEqual(self.groups, [2])
+        many = [crew.submit(lambda _: None) for _ in range(20)]
+        self.reactor.turn()
+        self.reactor.next_call()()
+        self.result(many[-1])
+        self.assertEqual(self.groups, [2, 20])
 
     def test_gives_way(self) -> None:
         """
@@ -146,7 +162,7 @@ class CrewTests(SynchronousTestCase):
         self.go_on.set()
         done: list[int] = []
         crew.submit(lambda _: done.append(1))  # type: ignore[unused-awaitable]  # seen by what it does
-        self.reactor.turn()
+        self.reactor.turns()
         give_way = self.reactor.next_call()
         last = crew.submit(lambda _: done.append(2))
         give_way()
@@ -167,7 +183,7 @@ class CrewTests(SynchronousTestCase):
             return goes_on.wait(60)
 
         unit = crew.submit(takes_long)
-        self.reactor.turn()
+        self.reactor.turns()
         # Nobody has given way yet.
         self.assertTrue(begun.wait(60))
         self.reactor.next_call()()

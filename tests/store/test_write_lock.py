@@ -175,7 +175,7 @@ class SharedTests(SQLiteCase):
         thread = threading.Thread(target=look)
         thread.start()
         unit = first.transact(doom)
-        self.reactor.turn()
+        self.reactor.turns()
         thread.join(30)
         self.result(unit)
         self.assertEqual(seen, [False])
