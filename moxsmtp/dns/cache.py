@@ -74,6 +74,8 @@ class Cache:
 def _is_large(question: Question, outcome: Answer | str) -> bool:
     if isinstance(outcome, str):
         return len(question.name) + len(outcome) > _LARGEST
-    # A record that is no text is about as large as a name.
-    octets = (len(r) if isinstance(r, str | bytes) else 64 for r in outcome.records)
-    return sum(octets) + 64 * len(outcome.records) > _LARGEST
+    room = _LARGEST
+    for record in outcome.records:
+        # One that is no text is about as large as a name.
+        room -= 64 + (len(record) if isinstance(record, str | bytes) else 64)
+    return room < 0

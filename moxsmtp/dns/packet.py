@@ -105,13 +105,28 @@ class _Names:
 
     __slots__ = ("_known", "packet")
 
-    def __init__(self, packet: bytes) -> None:
+    def __init__(self, packet: bytes, asked: str | None) -> None:
+        """@param asked: The name behind the header, if it is known."""
         self.packet = packet
         #: Text and length of the names that were read, by where they begin.
         self._known: dict[int, tuple[str, int]] = {}
+        if asked:
+            self._known[_HEADER.size] = asked, len(asked) + 2
 
     def read(self, start: int) -> tuple[str, int]:
         """The name at C{start}, in lower case without a dot at the end, and the place behind it."""
+        packet = self.packet
+        octet = packet[start]
+        if octet == 0:
+            return "", start + 1
+        if octet >= _POINTER:
+            # Nearly all owners are the name that was asked for.
+            at = (octet & 0x3F) << 8 | packet[start + 1]
+            if at < start and at in self._known:
+                return self._known[at][0], start + 2
+        return self._read(start)
+
+    def _read(self, start: int) -> tuple[str, int]:
         packet = self.packet
         places: list[int] = []
         at = bound = start
@@ -161,28 +176,35 @@ def _label(octets: bytes) -> str:
     ).lower()
 
 
-def read(packet: bytes, type_: RRType) -> Reply:
+def read(packet: bytes, type_: RRType, asked: str | None = None) -> Reply:
     """
     Read a reply with one question.
 
     @param type_: Records of other types are passed over, CNAMEs apart.
+    @param asked: The name in the question, if that was looked at before: as an
+        owner is written, and not that of the root.
     @raise NotAReply: It cannot be read.
     """
     try:
-        return _read(packet, type_)
+        return _read(packet, type_, asked)
     except (IndexError, struct.error):
         raise NotAReply("it ends too early") from None
 
 
-def _read(packet: bytes, type_: RRType) -> Reply:
+def _read(packet: bytes, type_: RRType, asked: str | None) -> Reply:
     _, flags, _, answers, authorities, more = _HEADER.unpack_from(packet)
-    names = _Names(packet)
-    name, at = names.read(_HEADER.size)
+    names = _Names(packet, asked)
+    if asked:
+        name, at = asked, _HEADER.size + len(asked) + 2
+    else:
+        name, at = names.read(_HEADER.size)
     _PAIR.unpack_from(packet, at)
     reply = Reply(name, flags & 0xF, {}, {}, {}, {}, ())
     at = _answers(reply, names, at + _PAIR.size, answers, type_)
-    at = _authorities(reply, names, at, authorities)
-    _additional(reply, names, at, more)
+    if authorities:
+        at = _authorities(reply, names, at, authorities)
+    if more:
+        _additional(reply, names, at, more)
     return reply
 
 
@@ -201,8 +223,13 @@ def _answers(reply: Reply, names: _Names, at: int, count: int, type_: RRType) ->
         if ttl > _LARGEST_TTL:
             ttl = 0
         if rtype == number:
-            reply.records.setdefault(owner, []).append(reader(names, start, at))
-            reply.ttls[owner] = min(ttl, reply.ttls.get(owner, ttl))
+            record = reader(names, start, at)
+            if owner in reply.records:
+                reply.records[owner].append(record)
+                reply.ttls[owner] = min(ttl, reply.ttls[owner])
+            else:
+                reply.records[owner] = [record]
+                reply.ttls[owner] = ttl
         elif rtype == _CNAME and owner not in reply.aliases:
             reply.aliases[owner] = _name(names, start, at), ttl
     return at
@@ -232,7 +259,9 @@ def _additional(reply: Reply, names: _Names, at: int, count: int) -> None:
             raise NotAReply("a record is cut")
         if rtype == _OPT:
             reply.rcode |= flags >> 24 << 4
-            reply.extended_errors = tuple(_extended_errors(names.packet, at - size, at))
+            # The last of several counts.
+            errors = _extended_errors(names.packet, at - size, at) if size else ()
+            reply.extended_errors = tuple(errors)
 
 
 def _extended_errors(packet: bytes, at: int, end: int) -> list[str]:

@@ -8,9 +8,9 @@ RFC 1035 section 5.3.1, RFC 4035 section 4.9.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.defer import (
     CancelledError,
@@ -26,11 +26,13 @@ from zope.interface import implementer
 from moxsmtp.dns.cache import Cache
 from moxsmtp.dns.records import Answer, LookupFailed, Question
 from moxsmtp.dns.settings import ResolverSettings, Upstream
+from moxsmtp.dns.sharing import Shared
 from moxsmtp.dns.turns import Turns, site_of
 from moxsmtp.dns.upstream import Reactor, Server
 from moxsmtp.dns.wire import MOST_ALIASES, Response, question_section
 from moxsmtp.interfaces import IOwnResolver
 from moxsmtp.names import MAXIMUM_DOMAIN, Domain
+from moxsmtp.time_limit import TimeLimit
 
 __all__ = ["StubResolver"]
 
@@ -50,16 +52,6 @@ _STREAMS_SHARE: Final = 16
 
 #: Seconds for which a server that kept silent is asked after the others.
 _SILENCE: Final = 30.0
-
-
-class _Shared:
-    """A look-up under way, and everybody who waits for it."""
-
-    __slots__ = ("asking", "waiters")
-
-    def __init__(self) -> None:
-        self.asking: Deferred[Answer] | None = None
-        self.waiters: list[Deferred[Answer]] = []
 
 
 class _Failed(Exception):
@@ -100,6 +92,7 @@ class StubResolver:
         self._reactor = reactor
         self._servers = [Server(upstream, reactor, randbelow) for upstream in servers]
         self._limit = settings.time_limit.total_seconds()
+        self._limits = TimeLimit[Shared](reactor, self._limit, self._too_late)
         self._attempts = max(1, settings.attempts)
         self._cache = Cache(settings.cache)
         self._turns = Turns(reactor, most=_MOST_LOOKUPS, share=_SHARE, seconds=self._limit)
@@ -107,26 +100,24 @@ class StubResolver:
             reactor, most=_MOST_STREAMS, share=_STREAMS_SHARE, seconds=self._limit
         )
         self._is_public_suffix = is_public_suffix
-        self._under_way: dict[Question, _Shared] = {}
+        self._under_way: dict[Question, Shared] = {}
         self._silent_until: dict[Server, float] = {}
         self._closed = False
 
     def lookup(self, question: Question) -> Deferred[Answer]:
         """See L{IResolver.lookup}."""
-        known = self._cache.get(question, self._reactor.seconds())
+        now = self._reactor.seconds()
+        known = self._cache.get(question, now)
         if known is not None:
             return fail(LookupFailed(known)) if isinstance(known, str) else succeed(known)
         if self._closed:
             return fail(LookupFailed("the resolver is closed"))
         shared = self._under_way.get(question)
-        is_first = shared is None
-        if shared is None:
-            shared = self._under_way[question] = _Shared()
-        waiter: Deferred[Answer] = Deferred(lambda waiter: self._leave(question, shared, waiter))
-        shared.waiters.append(waiter)
-        if is_first:
-            shared.asking = Deferred.fromCoroutine(self._ask(question))
-            _ = shared.asking.addBoth(self._finish, question, shared)
+        if shared is not None:
+            return shared.waiter()
+        shared = self._under_way[question] = Shared(self, question)
+        waiter = shared.waiter()
+        self._begin(shared, now)
         return waiter
 
     def close(self) -> Deferred[None]:
@@ -138,59 +129,141 @@ class StubResolver:
         self._closed = True
         self._cache.clear()
         for shared in list(self._under_way.values()):
-            if shared.asking is not None:
-                shared.asking.cancel()
+            self._stop(shared)
+            self._finish(None, shared)
+        self._limits.close()
         closing = [closed for server in self._servers for closed in server.close()]
         return DeferredList(closing, consumeErrors=True).addCallback(lambda _: None)
 
     # -- who waits --
 
-    def _leave(self, question: Question, shared: _Shared, waiter: Deferred[Answer]) -> None:
-        # Even while the others are being told: nobody is told after having left.
-        shared.waiters.remove(waiter)
-        if self._under_way.get(question) is not shared or shared.waiters:
-            return
-        del self._under_way[question]
-        if shared.asking is not None:
-            shared.asking.cancel()
+    def left(self, shared: Shared) -> None:
+        """Nobody waits for it any more."""
+        if self._under_way.get(shared.question) is shared:
+            del self._under_way[shared.question]
+            self._stop(shared)
 
-    def _finish(self, outcome: Answer | Failure, question: Question, shared: _Shared) -> None:
-        """Tell all who wait, each by itself; whatever happened, nobody is left waiting."""
+    def _stop(self, shared: Shared) -> None:
+        asking, shared.asking = shared.asking, None
+        if asking is not None:
+            asking.cancel()
+        elif shared.socket is not None:
+            self._limits.end(shared)
+            shared.drop()
+            self._turns.give(shared.site)
+
+    def _finish(self, outcome: Answer | str | None, shared: Shared) -> None:
+        """
+        Tell all who wait, each by itself; whatever happened, nobody is left waiting.
+
+        @param outcome: Why there is no answer, if there is none; L{None}: closed.
+        """
+        question = shared.question
         if self._under_way.get(question) is shared:
             del self._under_way[question]
-        error = ""
-        if isinstance(outcome, Failure):
-            error = self._explain(outcome)
-        if not self._closed and not (
-            isinstance(outcome, Failure) and outcome.check(CancelledError)
-        ):
-            kept = error if isinstance(outcome, Failure) else outcome
-            self._cache.put(question, kept, self._reactor.seconds())
+        if outcome is not None and not self._closed:
+            self._cache.put(question, outcome, self._reactor.seconds())
         while shared.waiters:
             waiter = shared.waiters.pop(0)
-            if isinstance(outcome, Failure):
-                waiter.errback(LookupFailed(error))
-            else:
+            if isinstance(outcome, Answer):
                 waiter.callback(outcome)
+            else:
+                waiter.errback(LookupFailed(outcome or "the resolver is closed"))
 
-    def _explain(self, failure: Failure) -> str:
+    def _ended(self, outcome: Answer | Failure, shared: Shared) -> None:
+        """What comes after the first query is over."""
+        if not isinstance(outcome, Failure):
+            self._finish(outcome, shared)
+        elif outcome.check(CancelledError):
+            # Closed, or nobody waits: that is nothing to be kept.
+            self._finish(None, shared)
+        else:
+            self._finish(self._explained(outcome), shared)
+
+    def _explained(self, failure: Failure) -> str:
         if failure.check(LookupFailed):
             return failure.getErrorMessage()
-        if failure.check(CancelledError):
-            return "the resolver is closed"
         self._log.failure("a look-up went wrong", failure)
         return "internal error"
 
-    # -- asking --
+    # -- the first query --
 
-    async def _ask(self, question: Question) -> Answer:
-        site = self._site(question)
-        await self._turns.take(site)
+    def _begin(self, shared: Shared, now: float) -> None:
+        question = shared.question
         try:
-            answer, is_partial = await self._ask_servers(question)
+            shared.section = question_section(question)
+        except ValueError as error:
+            self._finish(_impossible(question, error), shared)
+            return
+        shared.site = self._site(question)
+        shared.servers = self._in_order(now)
+        if not shared.servers:
+            self._finish(f"{question.type} of {question.name}: no DNS server", shared)
+        elif self._turns.taken(shared.site):
+            self._limits.begin(shared, now)
+            shared.servers[0].send(shared)
+        else:
+            self._await(shared, self._ask_in_turn(shared))
+
+    def heard(self, shared: Shared, said: Response) -> None:
+        """The first server answered."""
+        answer = said.answer
+        if answer is None or said.is_partial:
+            self._go_on(shared, succeed(said))
+            return
+        self._limits.end(shared)
+        if self._silent_until:
+            self._silent_until.pop(shared.servers[0], None)
+        self._turns.give(shared.site)
+        self._finish(answer, shared)
+
+    def unheard(self, shared: Shared, why: str) -> None:
+        """The first server does not answer."""
+        self._go_on(shared, fail(LookupFailed(why)))
+
+    def _too_late(self, shared: Shared) -> None:
+        shared.drop()
+        self.unheard(shared, f"no answer within {self._limit:g} s")
+
+    def _go_on(self, shared: Shared, first: Deferred[Response]) -> None:
+        self._limits.end(shared)
+        self._await(shared, self._ask(shared, shared.servers, first))
+
+    def _await(self, shared: Shared, rest: Coroutine[Deferred[Any], Any, Answer]) -> None:
+        shared.asking = Deferred.fromCoroutine(rest)
+        _ = shared.asking.addBoth(self._ended, shared)
+
+    # -- what comes after it --
+
+    async def _ask_in_turn(self, shared: Shared) -> Answer:
+        await self._turns.take(shared.site)
+        return await self._ask(shared, self._in_order(self._reactor.seconds()))
+
+    async def _ask(
+        self,
+        shared: Shared,
+        servers: Sequence[Server],
+        first: Deferred[Response] | None = None,
+    ) -> Answer:
+        """
+        Ask on.  Whoever calls has a turn, which is given back.
+
+        @param first: What the first server said.
+        """
+        question = shared.question
+        try:
+            asked = self._ask_servers(question, shared.section, servers, first)
+            answer, is_partial = await asked
             return await self._follow(question, answer) if is_partial else answer
         finally:
-            self._turns.give(site)
+            self._turns.give(shared.site)
+
+    def _in_order(self, now: float) -> Sequence[Server]:
+        """The servers; those that kept silent of late come last."""
+        silent = self._silent_until
+        if not silent:
+            return self._servers
+        return sorted(self._servers, key=lambda server: silent.get(server, 0.0) > now)
 
     def _site(self, question: Question) -> str:
         # What is longer than a name may be ends like one.
@@ -206,7 +279,13 @@ class StubResolver:
             if name in names or len(names) > MOST_ALIASES:
                 raise LookupFailed(f"{question.type} of {question.name}: CNAME chain too long")
             names.append(name)
-            answer, is_partial = await self._ask_servers(Question(name, question.type))
+            following = Question(name, question.type)
+            try:
+                section = question_section(following)
+            except ValueError as error:
+                raise LookupFailed(_impossible(following, error)) from None
+            servers = self._in_order(self._reactor.seconds())
+            answer, is_partial = await self._ask_servers(following, section, servers)
             told.append(answer)
         return replace(
             answer,
@@ -215,31 +294,32 @@ class StubResolver:
             extended_errors=tuple(error for answer in told for error in answer.extended_errors),
         )
 
-    async def _ask_servers(self, question: Question) -> tuple[Answer, bool]:
+    async def _ask_servers(
+        self,
+        question: Question,
+        section: bytes,
+        servers: Sequence[Server],
+        first: Deferred[Response] | None = None,
+    ) -> tuple[Answer, bool]:
         """What one of them says, and whether that ends with a CNAME."""
-        try:
-            section = question_section(question)
-        except ValueError as error:
-            name = question.name[:255]
-            raise LookupFailed(f"{name} cannot be looked up: {error}") from None
-        now = self._reactor.seconds()
-        left = sorted(self._servers, key=lambda server: self._silent_until.get(server, 0.0) > now)
+        left = list(servers)
         errors: dict[str, str] = {}
         for _ in range(self._attempts):
             for server in tuple(left):
+                asked, first = first or server.ask(question, section), None
                 try:
-                    return await self._ask_server(server, question, section)
+                    return await self._ask_server(server, question, section, asked)
                 except _Failed as failed:
                     errors[server.name] = str(failed)
                     if not failed.silent:
                         left.remove(server)
         told = "; ".join(f"{error} ({name})" for name, error in errors.items())
-        raise LookupFailed(f"{question.type} of {question.name}: {told or 'no DNS server'}")
+        raise LookupFailed(f"{question.type} of {question.name}: {told}")
 
     async def _ask_server(
-        self, server: Server, question: Question, section: bytes
+        self, server: Server, question: Question, section: bytes, asked: Deferred[Response]
     ) -> tuple[Answer, bool]:
-        said = await self._within(server, server.ask(question, section))
+        said = await self._within(server, asked)
         if said.truncated:
             site = self._site(question)
             await self._streams.take(site)
@@ -279,3 +359,7 @@ class StubResolver:
 
     def _mark_silent(self, server: Server) -> None:
         self._silent_until[server] = self._reactor.seconds() + _SILENCE
+
+
+def _impossible(question: Question, error: ValueError) -> str:
+    return f"{question.name[:255]} cannot be looked up: {error}"

@@ -47,13 +47,16 @@ def site_of(name: str, is_public_suffix: Callable[[Domain], bool]) -> str:
 
     @param name: Lower case, no dot at the end; anything may stand in it.
     """
-    for zone, labels in _NETWORKS.items():
-        if name.endswith(zone):
-            return ".".join(name.rsplit(".", labels)[-labels:])
+    if name.endswith(".arpa"):
+        for zone, labels in _NETWORKS.items():
+            if name.endswith(zone):
+                return ".".join(name.rsplit(".", labels)[-labels:])
     for labels in range(2, _MOST_LABELS):
         parts = name.rsplit(".", labels)
-        site = ".".join(parts[-labels:])
-        if len(parts) <= labels or not is_public_suffix(Domain(site)):
+        if len(parts) <= labels:
+            return name
+        site = ".".join(parts[1:])
+        if not is_public_suffix(Domain(site)):
             return site
     return ".".join(name.rsplit(".", _MOST_LABELS)[-_MOST_LABELS:])
 
@@ -76,14 +79,22 @@ class Turns:
         self._held: dict[str, int] = {}
         self._waiting: OrderedDict[str, OrderedDict[Deferred[None], IDelayedCall]] = OrderedDict()
 
+    def taken(self, site: str) -> bool:
+        """Take a turn if there is one at once; then L{give} it back."""
+        held = self._held.get(site, 0)
+        if self._taken >= self._most or held >= self._share:
+            return False
+        self._taken += 1
+        self._held[site] = held + 1
+        return True
+
     async def take(self, site: str) -> None:
         """
         Wait for a turn; then L{give} it back.
 
         @raise LookupFailed: There was none in time, or too many of the site wait.
         """
-        if self._taken < self._most and self._held.get(site, 0) < self._share:
-            self._grant(site)
+        if self.taken(site):
             return
         queue = self._waiting.setdefault(site, OrderedDict())
         if len(queue) >= self._share * _PATIENCE:
@@ -106,9 +117,9 @@ class Turns:
 
     def _release(self, site: str) -> None:
         self._taken -= 1
-        self._held[site] -= 1
-        if not self._held[site]:
-            del self._held[site]
+        held = self._held.pop(site)
+        if held > 1:
+            self._held[site] = held - 1
         # Only the few that hold their share are passed over.
         for waiting in self._waiting:
             if self._held.get(waiting, 0) < self._share:

@@ -8,6 +8,7 @@ several, a forger has to guess both.  RFC 5452 section 9.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -21,17 +22,23 @@ from twisted.python.failure import Failure
 from moxsmtp.dns.records import LookupFailed, Question
 from moxsmtp.dns.settings import Upstream
 from moxsmtp.dns.system import believes_ad
-from moxsmtp.dns.wire import NotAReply, Response, query, response
+from moxsmtp.dns.wire import NotAReply, Response, response
+from moxsmtp.dns.wire import query as packet
 
-__all__ = ["Reactor", "Server"]
+__all__ = ["Query", "Reactor", "Server"]
 
-#: UDP sockets to one server.
+#: UDP sockets to one server, a power of two.
 _SOCKETS: Final = 64
 
 #: Queries after which a socket is replaced.
 _QUERIES_PER_SOCKET: Final = 300
 
-_IDENTITIES: Final = 65_536
+#: Bits of a number that was drawn: above those of the identity stands the socket's place.
+_IDENTITY: Final = 0xFFFF
+_PLACE: Final = 16
+
+#: Numbers that are drawn at once.
+_DRAW: Final = struct.Struct("!64I")
 
 
 class Reactor(Protocol):
@@ -52,20 +59,72 @@ class Reactor(Protocol):
         """See C{IReactorTCP}."""
 
 
-class _Question:
-    """A query under way: what is asked, and who waits for the answer."""
+class Query:
+    """
+    A question under way to a server over UDP.  Nothing limits the time.
 
-    __slots__ = ("answered", "question", "section", "trust_ad")
+    @ivar section: The question as it stands in a packet.
+    @ivar socket: Where an answer is waited for, by its C{identity}; L{None}: nowhere.
+    """
 
-    def __init__(self, question: Question, section: bytes, *, trust_ad: bool) -> None:
+    __slots__ = ("identity", "question", "section", "socket")
+
+    def __init__(self, question: Question, section: bytes = b"") -> None:
+        """@param section: To be set before it is sent."""
         self.question = question
         self.section = section
-        self.trust_ad = trust_ad
-        self.answered: Deferred[Response] = Deferred()
+        self.socket: _Socket | None = None
+        self.identity = 0
 
-    def read(self, packet: bytes) -> Response:
-        """@raise NotAReply: It is none to this."""
-        return response(packet, self.section, self.question, trust_ad=self.trust_ad)
+    def said(self, response: Response) -> None:
+        """The server did."""
+        raise NotImplementedError
+
+    def failed(self, why: str) -> None:
+        """Nothing will be said."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Nobody wants to know any more.  May be repeated, and come after the end."""
+        socket, self.socket = self.socket, None
+        if socket is not None:
+            socket.forget(self.identity)
+
+
+class _Awaited(Query):
+    """One whose answer is a L{Deferred}'s."""
+
+    __slots__ = ("answered",)
+
+    def __init__(self, question: Question, section: bytes) -> None:
+        super().__init__(question, section)
+        self.answered: Deferred[Response] = Deferred(lambda _: self.drop())
+
+    def said(self, response: Response) -> None:
+        self.answered.callback(response)
+
+    def failed(self, why: str) -> None:
+        self.answered.errback(LookupFailed(why))
+
+
+class _Draws:
+    """
+    Where each query leaves from, and its identity: as unpredictable as the numbers
+    that they are taken from, many at once.
+    """
+
+    __slots__ = ("_drawn", "_randbelow")
+
+    def __init__(self, randbelow: Callable[[int], int]) -> None:
+        self._randbelow = randbelow
+        self._drawn: list[int] = []
+
+    def draw(self) -> int:
+        """A number below 2**32; no two have anything to do with each other."""
+        if not self._drawn:
+            octets = self._randbelow(1 << 8 * _DRAW.size).to_bytes(_DRAW.size, "big")
+            self._drawn += _DRAW.unpack(octets)
+        return self._drawn.pop()
 
 
 class _Socket(DatagramProtocol):
@@ -75,72 +134,100 @@ class _Socket(DatagramProtocol):
     noisy = False
     transport: Any  # an IUDPTransport, whose write() wants no address once connected
 
-    def __init__(self, upstream: Upstream, randbelow: Callable[[int], int]) -> None:
+    def __init__(self, upstream: Upstream, draws: _Draws) -> None:
         self._upstream = upstream
-        self._randbelow = randbelow
-        self._pending: dict[int, _Question] = {}
+        self._trust_ad = believes_ad(upstream)
+        self._draws = draws
+        self._pending: dict[int, Query] = {}
         self._queries = 0
+        #: It takes no more queries.
+        self.is_spent = False
         self.closed = False
-
-    @property
-    def is_spent(self) -> bool:
-        """It takes no more queries."""
-        return self.closed or self._queries >= _QUERIES_PER_SOCKET
 
     def startProtocol(self) -> None:
         self.transport.connect(str(self._upstream.address), self._upstream.port)
+        # Twisted would ask for a second packet after each, which has hardly ever come;
+        # one that has makes the reactor call again.
+        self.transport.maxThroughput = 1
 
-    def ask(self, asked: _Question) -> None:
-        """Send it; C{asked.answered} fires, or is cancelled by who waits."""
-        identity = self._randbelow(_IDENTITIES)
+    def ask(self, query: Query, identity: int) -> None:
+        """
+        Send it; then it is told the answer, a failure, or drops it.
+
+        @param identity: If it is free; else another is drawn.
+        """
         while identity in self._pending:
-            identity = self._randbelow(_IDENTITIES)
+            identity = self._draws.draw() & _IDENTITY
         self._queries += 1
-        self._pending[identity] = asked
-        asked.answered = Deferred(lambda _: self._forget(identity))
+        if self._queries >= _QUERIES_PER_SOCKET:
+            self.is_spent = True
+        self._pending[identity] = query
+        query.socket, query.identity = self, identity
         try:
-            self.transport.write(query(identity, asked.section))
+            self.transport.write(packet(identity, query.section))
         except (OSError, MessageLengthError) as error:
-            self._forget(identity)
-            asked.answered.errback(LookupFailed(f"cannot send: {error}"))
+            self.forget(identity)
+            query.socket = None
+            query.failed(f"cannot send: {error}")
 
-    def _forget(self, identity: int) -> None:
+    def forget(self, identity: int) -> None:
+        """What is said to it does not matter any more."""
         self._pending.pop(identity, None)
-        if not self._pending and self.is_spent:
+        if self.is_spent and not self._pending:
             self.close()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:  # noqa: ARG002 -- Twisted's
         identity = int.from_bytes(datagram[:2], "big")
-        asked = self._pending.get(identity)
-        if asked is None:
+        query = self._pending.get(identity)
+        if query is None:
             return
         try:
-            answer = asked.read(datagram)
+            answer = response(datagram, query.section, query.question, trust_ad=self._trust_ad)
         except NotAReply:
             return  # perhaps forged: the true one may follow
-        self._forget(identity)
-        asked.answered.callback(answer)
+        self.forget(identity)
+        query.socket = None
+        query.said(answer)
 
     def connectionRefused(self) -> None:
         self._refuse()
 
     def stopProtocol(self) -> None:
         # A refusal by ICMP closes the socket, and this is all we hear of it.
-        self.closed = True
+        self.closed = self.is_spent = True
         self._refuse()
 
     def _refuse(self) -> None:
-        pending, self._pending = self._pending, {}
-        for asked in pending.values():
-            asked.answered.errback(LookupFailed("connection refused"))
+        for identity, query in list(self._pending.items()):
+            # One that fails may have others dropped.
+            if self._pending.get(identity) is query:
+                self.forget(identity)
+                query.socket = None
+                query.failed("connection refused")
 
     def close(self) -> Deferred[None] | None:
         """No more of it; whoever still waits is refused."""
         if self.closed:
             return None
-        self.closed = True
+        self.closed = self.is_spent = True
         stopped: Deferred[None] | None = self.transport.stopListening()
         return stopped
+
+
+class _Asked:
+    """A question over TCP, and who waits for the answer."""
+
+    __slots__ = ("answered", "question", "section", "trust_ad")
+
+    def __init__(self, question: Question, section: bytes, *, trust_ad: bool) -> None:
+        self.question = question
+        self.section = section
+        self.trust_ad = trust_ad
+        self.answered: Deferred[Response] = Deferred()
+
+    def read(self, octets: bytes) -> Response:
+        """@raise NotAReply: It is none to this."""
+        return response(octets, self.section, self.question, trust_ad=self.trust_ad)
 
 
 class _Stream(StreamProtocol):
@@ -148,14 +235,14 @@ class _Stream(StreamProtocol):
 
     transport: Any  # an ITCPTransport, which Twisted's Protocol does not promise
 
-    def __init__(self, asked: _Question, identity: int) -> None:
+    def __init__(self, asked: _Asked, identity: int) -> None:
         self._asked = asked
         self._identity = identity
         self._buffer = bytearray()
 
     def connectionMade(self) -> None:
-        packet = query(self._identity, self._asked.section)
-        self.transport.write(len(packet).to_bytes(2, "big") + packet)
+        octets = packet(self._identity, self._asked.section)
+        self.transport.write(len(octets).to_bytes(2, "big") + octets)
 
     def dataReceived(self, data: bytes) -> None:
         buffer = self._buffer
@@ -183,7 +270,7 @@ class _Stream(StreamProtocol):
 class _StreamFactory(ClientFactory):
     noisy = False
 
-    def __init__(self, asked: _Question, identity: int) -> None:
+    def __init__(self, asked: _Asked, identity: int) -> None:
         self._asked = asked
         self._identity = identity
 
@@ -194,7 +281,7 @@ class _StreamFactory(ClientFactory):
         _fail(self._asked, reason)
 
 
-def _fail(asked: _Question, reason: Failure) -> None:
+def _fail(asked: _Asked, reason: Failure) -> None:
     if not asked.answered.called:
         asked.answered.errback(LookupFailed(f"over TCP: {reason.getErrorMessage()}"))
 
@@ -214,9 +301,21 @@ class Server:
         self._upstream = upstream
         self._trust_ad = believes_ad(upstream)
         self._reactor = reactor
-        self._randbelow = randbelow
+        self._draws = _Draws(randbelow)
         self._sockets: list[_Socket | None] = [None] * _SOCKETS
         self._retired: list[_Socket] = []
+
+    def send(self, query: Query) -> None:
+        """Ask over UDP.  The query hears of everything, even before this returns."""
+        drawn = self._draws.draw()
+        socket = self._sockets[place := drawn >> _PLACE & _SOCKETS - 1]
+        if socket is None or socket.is_spent:
+            try:
+                socket = self._fresh(place)
+            except (OSError, CannotListenError) as error:
+                query.failed(f"no socket: {error}")
+                return
+        socket.ask(query, drawn & _IDENTITY)
 
     def ask(self, question: Question, section: bytes) -> Deferred[Response]:
         """
@@ -224,12 +323,9 @@ class Server:
 
         @raise LookupFailed: The server cannot be sent to (through the Deferred).
         """
-        asked = _Question(question, section, trust_ad=self._trust_ad)
-        try:
-            self._socket().ask(asked)
-        except (OSError, CannotListenError) as error:
-            asked.answered.errback(LookupFailed(f"no socket: {error}"))
-        return asked.answered
+        query = _Awaited(question, section)
+        self.send(query)
+        return query.answered
 
     def ask_stream(self, question: Question, section: bytes, seconds: float) -> Deferred[Response]:
         """
@@ -239,25 +335,22 @@ class Server:
         @raise LookupFailed: The server cannot be reached, or answered nothing
             readable (through the Deferred).
         """
-        asked = _Question(question, section, trust_ad=self._trust_ad)
+        asked = _Asked(question, section, trust_ad=self._trust_ad)
         connector: Any = None
         asked.answered = Deferred(lambda _: connector and connector.disconnect())
         connector = self._reactor.connectTCP(
             str(self._upstream.address),
             self._upstream.port,
-            _StreamFactory(asked, self._randbelow(_IDENTITIES)),
+            _StreamFactory(asked, self._draws.draw() & _IDENTITY),
             timeout=seconds,
         )
         return asked.answered
 
-    def _socket(self) -> _Socket:
-        place = self._randbelow(_SOCKETS)
-        socket = self._sockets[place]
-        if socket is not None and not socket.is_spent:
-            return socket
-        if socket is not None and not socket.closed:
-            self._retired = [old for old in self._retired if not old.closed] + [socket]
-        fresh = _Socket(self._upstream, self._randbelow)
+    def _fresh(self, place: int) -> _Socket:
+        old = self._sockets[place]
+        if old is not None and not old.closed:
+            self._retired = [one for one in self._retired if not one.closed] + [old]
+        fresh = _Socket(self._upstream, self._draws)
         interface = "::" if self._upstream.address.version == 6 else ""
         self._reactor.listenUDP(0, fresh, interface=interface)
         self._sockets[place] = fresh

@@ -7,6 +7,7 @@ octets; here is what they mean.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,12 @@ _NXDOMAIN: Final = int(dns.rcode.NXDOMAIN)
 
 _HEADER: Final = struct.Struct("!6H")
 
+#: Each size that a label may have, as an octet.
+_SIZES: Final = [bytes([size]) for size in range(64)]
+
+# Names that are read as they were written.
+_PLAIN: Final = re.compile(r"[a-z0-9._-]+")
+
 #: Type and class at the end of a question.
 _KINDS: Final = {kind: struct.pack("!HH", number, 1) for kind, number in NUMBERS.items()}
 
@@ -78,17 +85,13 @@ def question_section(question: Question) -> bytes:
         raise ValueError("a label has an escaped octet")
     if not question.name.isascii():
         raise ValueError("a label is not in ASCII")
-    wire = bytearray()
-    if question.name:
-        for label in question.name.encode("ascii").split(b"."):
-            if not 0 < len(label) < 64:
-                raise ValueError("a label is empty or too long")
-            wire.append(len(label))
-            wire += label
-    wire.append(0)
-    if len(wire) > _LONGEST_NAME:
+    labels = question.name.encode("ascii").split(b".") if question.name else []
+    if not all(labels) or (labels and len(max(labels, key=len)) > 63):
+        raise ValueError("a label is empty or too long")
+    wire = b"".join([_SIZES[len(label)] + label for label in labels])
+    if len(wire) >= _LONGEST_NAME:
         raise ValueError("the name is too long")
-    return bytes(wire) + _KINDS[question.type]
+    return b"%b\0%b" % (wire, _KINDS[question.type])
 
 
 def query(identity: int, section: bytes) -> bytes:
@@ -108,7 +111,9 @@ def response(packet: bytes, section: bytes, question: Question, *, trust_ad: boo
         raise NotAReply("the reply to another question")
     if packet[2] & 0x02:
         return Response(truncated=True)
-    reply = read(packet, question.type)
+    # These octets have just been compared.
+    asked = question.name if _PLAIN.fullmatch(question.name) else None
+    reply = read(packet, question.type, asked)
     if reply.rcode not in {_NOERROR, _NXDOMAIN}:
         return Response(failure=_failure(reply))
     if reply.rcode == _NOERROR and reply.name not in reply.records:
@@ -161,7 +166,7 @@ def _response(reply: Reply, *, authentic: bool) -> Response:
             # Without an SOA nothing says how long that may be believed.
             ttl = min(ttl, denied or 0, _LONGEST_NEGATIVE_TTL)
     answer = Answer(
-        records=tuple(dict.fromkeys(records)),
+        records=tuple(records if len(records) == 1 else dict.fromkeys(records)),
         authentic=authentic,
         exists=exists,
         canonical_name=name,

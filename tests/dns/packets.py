@@ -142,11 +142,17 @@ class Net(CrowdedClock):
 
 
 def counter() -> Callable[[int], int]:
-    """Numbers that are all but random: one after the other."""
+    """
+    Numbers that are all but random: one after the other.  A large one is made of
+    many, so that each 32 bits of it are another.
+    """
     state: dict[str, Any] = {"next": 0}
 
     def below(bound: int) -> int:
-        state["next"] += 1
-        return int(state["next"]) % bound
+        number = 0
+        for _ in range(bound.bit_length() // 32 or 1):
+            state["next"] += 1
+            number = number << 32 | int(state["next"]) * 0x20001 % (1 << 32)
+        return number % bound
 
     return below

@@ -48,6 +48,11 @@ class ResolverTestCase(SynchronousTestCase):
         """The text of the failure."""
         return str(self.failureResultOf(asking, LookupFailed).value)
 
+    def assert_quiet(self) -> None:
+        """No timer is left, once the one is up that all look-ups share."""
+        self.net.advance(5)
+        self.assertEqual(self.net.getDelayedCalls(), [])
+
     def servers_asked(self) -> list[str]:
         """The address that each packet went to."""
         return [port.address[0] for port, _ in self.net.sent]
@@ -69,7 +74,7 @@ class AskingTests(ResolverTestCase):
             self.successResultOf(asking),
             Answer(("192.0.2.1",), authentic=True, canonical_name="a.example", ttl=300),
         )
-        self.assertEqual(self.net.getDelayedCalls(), [])
+        self.assert_quiet()
 
     def test_authentic_only_from_trusted(self) -> None:
         """AD from a server elsewhere means nothing (Q-48)."""
@@ -126,6 +131,55 @@ class AskingTests(ResolverTestCase):
         self.assertLessEqual(sum(port.open for port in self.net.ports), first)
         self.assertGreater(len(self.net.ports), first)
 
+    def test_unpredictable(self) -> None:
+        """Each query has its own part of the numbers drawn for identity and socket (Q-48)."""
+        drawn = [number * 0x9E3779B1 % (1 << 32) for number in range(1, 257)]
+        left = iter(drawn)
+
+        def below(bound: int) -> int:
+            self.assertEqual(bound & bound - 1, 0)
+            octets = (bound.bit_length() - 1) // 8
+            return int.from_bytes(
+                b"".join(next(left).to_bytes(4, "big") for _ in range(octets // 4)), "big"
+            )
+
+        self.resolver = StubResolver(
+            reactor=self.net,
+            servers=at("127.0.0.1"),
+            settings=ResolverSettings(),
+            randbelow=below,
+        )
+        for number in range(256):
+            _ = self.ask(f"n{number}.example").addErrback(lambda _: None)
+        sent = [(self.net.ports.index(port), packet[:2]) for port, packet in self.net.sent]
+        self.assertEqual(
+            sorted(identity for _, identity in sent),
+            sorted((one & 0xFFFF).to_bytes(2, "big") for one in drawn),
+        )
+        self.assertEqual(len({place for place, _ in sent}), len({one >> 16 & 63 for one in drawn}))
+
+    def test_refused_while_others_leave(self) -> None:
+        """Who is given up because another was refused is not asked for again."""
+        self.resolver = self.made("127.0.0.1", attempts=1)
+        asking = [self.ask(f"n{number}.example") for number in range(300)]
+        port = next(one for one, _ in self.net.sent if sum(p is one for p, _ in self.net.sent) > 1)
+        mine = [place for place, (one, _) in enumerate(self.net.sent) if one is port]
+        ended: list[int] = []
+
+        def cancel_all(_: Failure, place: int) -> None:
+            ended.append(place)
+            for one in asking:
+                one.cancel()
+
+        for place in mine:
+            _ = asking[place].addErrback(cancel_all, place)
+        port.protocol.connectionRefused()
+        self.assertEqual(sorted(ended), mine)
+        self.assertEqual(len(self.net.sent), 300)
+        for one in asking:
+            _ = one.addErrback(lambda _: None)
+        self.assert_quiet()
+
     def test_no_server(self) -> None:
         """Without servers everything fails, in words."""
         self.resolver = self.made()
@@ -144,7 +198,7 @@ class TimeTests(ResolverTestCase):
         self.assertEqual(len(self.net.sent), 2)
         self.net.advance(5)
         self.assertEqual(self.failed(asking), "A of a.example: no answer within 5 s (127.0.0.1)")
-        self.assertEqual(self.net.getDelayedCalls(), [])
+        self.assert_quiet()
 
     def test_late_reply(self) -> None:
         """The reply to a query that was given up is dropped."""
@@ -259,7 +313,7 @@ class StreamTests(ResolverTestCase):
             self.assertEqual(self.successResultOf(asking).records, ("192.0.2.1",))
             self.assertTrue(stream.transport.disconnecting)
             protocol.connectionLost(Failure(ConnectionDone()))
-            self.assertEqual(self.net.getDelayedCalls(), [])
+            self.assert_quiet()
 
     def test_still_truncated(self) -> None:
         """Truncated over TCP is a failure, and no circle."""
@@ -294,7 +348,7 @@ class StreamTests(ResolverTestCase):
                     bad = bytes([good[0] ^ 1]) + good[1:]
                     protocol.dataReceived(len(bad).to_bytes(2, "big") + bad)
             self.assertIn("A of a.example: ", self.failed(asking))
-            self.assertEqual(self.net.getDelayedCalls(), [])
+            self.assert_quiet()
 
 
 class FollowingTests(ResolverTestCase):
@@ -378,7 +432,7 @@ class FollowingTests(ResolverTestCase):
         self.say("a.example. 300 IN CNAME b.example.")
         asking.cancel()
         self.failureResultOf(asking, CancelledError)
-        self.assertEqual(self.net.getDelayedCalls(), [])
+        self.assert_quiet()
 
     def test_extended_errors(self) -> None:
         """What servers tell of each part is kept."""
@@ -423,7 +477,7 @@ class SharingTests(ResolverTestCase):
         for asking in askings:
             asking.cancel()
             self.failureResultOf(asking, CancelledError)
-        self.assertEqual(self.net.getDelayedCalls(), [])
+        self.assert_quiet()
         again = self.ask()
         self.assertEqual(len(self.net.sent), 2)
         self.net.answer(lambda packet: reply(packet, (A,)))
