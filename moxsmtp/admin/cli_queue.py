@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 
 from moxsmtp.admin import display
-from moxsmtp.admin.cli_base import Server, command, print_json
+from moxsmtp.admin.cli_base import Server, Trouble, command, print_json
 from moxsmtp.admin.cli_chosen import (
     BY_ACTIVITY,
     BY_NEXT,
@@ -25,6 +26,7 @@ from moxsmtp.admin.cli_chosen import (
     with_options,
 )
 from moxsmtp.admin.cli_table import Columns, print_table
+from moxsmtp.names import InvalidName, parse_host
 
 __all__ = ["hold_rule", "queue", "retired"]
 
@@ -197,15 +199,24 @@ _RULE_COLUMNS: Final[Columns] = {
 }
 
 
+#: What C{CHOSEN} has.
+_DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Show which, and do nothing.")
+
+
 @command(hold_rule, "add", "moxsmtp hold-rule add --to-domain example.org")
 @click.option("--account", default="", metavar="ACCOUNT", help="Sent by this one.")
 @click.option("--from-domain", default="", metavar="DOMAIN", help="With a sender there.")
 @click.option("--to-domain", default="", metavar="DOMAIN", help="With a recipient there.")
 @click.option("--all", "everything", is_flag=True, help="Without conditions.")
-def hold_rule_add(server: Server, *, everything: bool, **given: str) -> None:
+@_DRY_RUN
+def hold_rule_add(server: Server, *, everything: bool, dry_run: bool, **given: str) -> None:
     """
     Put on hold what waits and what will be queued, if it meets all conditions.
     """
+    if dry_run:
+        entries = server.call("queue.hold", _waiting_for(given, everything=everything))
+        do_work(server, entries, _COLUMNS, noun="job", done="put on hold", dry_run=True)
+        return
     for entry in server.call("hold-rule.add", {**given, "all": everything}):
         if server.as_json:
             print_json(entry)
@@ -213,6 +224,23 @@ def hold_rule_add(server: Server, *, everything: bool, **given: str) -> None:
             click.echo(
                 f"hold rule {entry['id']} added, {counted('job', entry['held'])} put on hold"
             )
+
+
+def _waiting_for(given: Mapping[str, str], *, everything: bool) -> dict[str, object]:
+    """The jobs that wait now and that a rule would hold, as C{queue hold} is told them."""
+    wanted: dict[str, object] = {"hold": False, "dry_run": True}
+    if given["account"]:
+        wanted["account"] = given["account"]
+    for option_name, name in (("from_domain", "sender"), ("to_domain", "recipient")):
+        if given[option_name]:
+            try:
+                wanted[name] = f"@{parse_host(given[option_name])}"
+            except InvalidName as error:
+                text = f"{given[option_name]} is not a domain: {error}"
+                raise Trouble(text) from None
+    if not everything and not any(given.values()):
+        raise Trouble("without a condition it holds the whole queue; say so")
+    return wanted
 
 
 @command(hold_rule, "list", "moxsmtp hold-rule list")
@@ -223,8 +251,15 @@ def hold_rule_list(server: Server) -> None:
 
 @command(hold_rule, "remove", "moxsmtp hold-rule remove 1")
 @click.argument("number", metavar="ID", type=int)
-def hold_rule_remove(server: Server, number: int) -> None:
+@_DRY_RUN
+def hold_rule_remove(server: Server, number: int, *, dry_run: bool) -> None:
     """Remove hold rule ID.  What it has held stays on hold: see queue release."""
+    if dry_run:
+        rules = [each for each in server.call("hold-rule.list", {}) if each["id"] == number]
+        if not rules:
+            raise Trouble(f"there is no hold rule {number}")
+        do_work(server, iter(rules), _RULE_COLUMNS, noun="rule", done="removed", dry_run=True)
+        return
     for entry in server.call("hold-rule.remove", {"numbers": [number]}):
         if server.as_json:
             print_json(entry)

@@ -210,6 +210,41 @@ class HoldRuleTests(CLITestCase):
             ),
         )
 
+    def test_dry_add(self) -> None:
+        """A rule that is not made shows what it would hold: by its conditions, not on hold yet."""
+        self.answer = [JOB]
+        words = ("--account", "alice", "--from-domain", "B\u00fccher.example", "--dry-run")
+        text = self.run_cli("hold-rule", "add", *words).stdout
+        self.assertIn("b@example.net", text)
+        self.assertTrue(text.endswith("1 job would be put on hold\n"), text)
+        self.run_cli("hold-rule", "add", "--to-domain", "[192.0.2.1]", "--dry-run")
+        self.run_cli("hold-rule", "add", "--all", "--dry-run")
+        common = {"hold": False, "dry_run": True}
+        self.assertEqual(
+            [call[1:3] for call in self.calls],
+            [
+                ("queue.hold", {"account": "alice", "sender": "@b\u00fccher.example", **common}),
+                ("queue.hold", {"recipient": "@[192.0.2.1]", **common}),
+                ("queue.hold", common),
+            ],
+        )
+
+    def test_dry_wrong(self) -> None:
+        """What would be refused is refused when it is tried, too."""
+        for words in ((), ("--to-domain", "a b")):
+            self.run_cli("hold-rule", "add", "--dry-run", *words, status=1)
+        self.answer = [RULE]
+        self.run_cli("hold-rule", "remove", "2", "--dry-run", status=1)
+        self.assertEqual(["hold-rule.list"], [call[1] for call in self.calls])
+
+    def test_dry_remove(self) -> None:
+        """So does one that stays."""
+        self.answer = [RULE, {**RULE, "id": 2}]
+        text = self.run_cli("hold-rule", "remove", "1", "--dry-run").stdout
+        self.assertIn("1 rule would be removed\n", text)
+        self.assertEqual(len(text.splitlines()), 3)
+        self.assertEqual(self.calls[0][1], "hold-rule.list")
+
     def test_list(self) -> None:
         """Conditions that are none are shown so."""
         self.answer = [RULE]

@@ -41,6 +41,11 @@ class QueueCommandTests(ServerTestCase):
         number = str(self.waiting(self.server)["id"])
         chosen = ("--to", "@there.test", "--account", "alice")
         self.assertIn("1 job would be put on hold", self.say("queue", "hold", *chosen, "--dry-run"))
+        for words in (("release",), ("schedule", "--at", "now"), ("transport", "nowhere"),
+                      ("requiretls", "yes"), ("fail",), ("drop",)):  # fmt: skip
+            before = self.server.queue()
+            self.assertIn("1 job would be", self.say("queue", *words, *chosen, "--dry-run"))
+            self.assertEqual(before, self.server.queue())
         self.assertFalse(self.server.queue()[0]["hold"])
         self.assertEqual(self.say("queue", "hold", *chosen), "1 job put on hold\n")
         self.assertTrue(self.server.queue()[0]["hold"])
@@ -71,11 +76,20 @@ class QueueCommandTests(ServerTestCase):
         """A rule holds what waits and what is queued later (Q-20)."""
         self.server.submit("user@there.test")
         self.waiting(self.server)
+        for words in (("--to-domain", "there.test"), ("--all",), ("--account", "alice")):
+            self.assertIn(
+                "1 job would be put on hold", self.say("hold-rule", "add", *words, "--dry-run")
+            )
+        self.assertIn("0 jobs would", self.say("hold-rule", "add", "--to-domain", "here.test",
+                                               "--dry-run"))  # fmt: skip
+        self.assertEqual(self.say("hold-rule", "list"), "no hold rules\n")
+        self.assertFalse(self.server.queue()[0]["hold"])
         added = self.say("hold-rule", "add", "--to-domain", "there.test")
         self.assertEqual(added, "hold rule 1 added, 1 job put on hold\n")
         self.server.submit("other@there.test")
         self.assertEqual([entry["hold"] for entry in self.server.queue()], [True, True])
         self.assertIn("there.test", self.say("hold-rule", "list"))
+        self.assertIn("1 rule would be removed", self.say("hold-rule", "remove", "1", "--dry-run"))
         self.say("hold-rule", "remove", "1")
         self.assertEqual([entry["hold"] for entry in self.server.queue()], [True, True])
         self.assertEqual(self.say("queue", "drop", "--on-hold"), "2 jobs dropped\n")
