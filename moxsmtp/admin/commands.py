@@ -119,6 +119,7 @@ def _message(message: StoredMessage) -> dict[str, object]:
         "subject": message.subject,
         "message_id": message.message_id,
         "is_dsn": message.is_dsn,
+        "absent": message.is_absent,
         "remote_ip": str(message.remote_address or ""),
         "hello": message.hello,
         "tls": f"{message.tls.version} {message.tls.cipher}" if message.tls else "",

@@ -73,6 +73,7 @@ class StoredMessage:
     @ivar content: Key of the content; L{None} where it is in the Maildir only.
     @ivar maildir_name: Its name there, if it was handed over or is about to be.
     @ivar provenance: What is known of its sender.
+    @ivar is_absent: It was handed over, and is not in the folder that is the Maildir now.
     """
 
     id: int
@@ -93,6 +94,7 @@ class StoredMessage:
     content: int | None = None
     maildir_name: str | None = None
     provenance: Provenance = UNCHECKED
+    is_absent: bool = False
 
 
 def read_message(row: Any) -> StoredMessage:
@@ -116,6 +118,7 @@ def read_message(row: Any) -> StoredMessage:
         content=row.content_id,
         maildir_name=row.maildir_name,
         provenance=_read_provenance(row),
+        is_absent=bool(row.absent),
     )
 
 

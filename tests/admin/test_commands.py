@@ -180,6 +180,7 @@ class CommandTests(unittest.SynchronousTestCase):
                 "subject": "hello",
                 "message_id": "",
                 "is_dsn": False,
+                "absent": False,
                 "remote_ip": "192.0.2.1",
                 "hello": "",
                 "tls": "TLS1.3 TLS_AES_128_GCM_SHA256",

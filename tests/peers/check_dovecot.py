@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import imaplib
+import shutil
+import time
 from pathlib import Path
 
 from tests.peers.dovecot import Dovecot
@@ -110,6 +112,42 @@ class DovecotTests(ServerTestCase):
             lambda: "F" in self.server.mail()[0]["flags"],
             within=60,
             what="the flag is noticed",
+            log=self.server.log,
+        )
+
+    def test_replaced_while_down(self) -> None:
+        """
+        Another Maildir in its place, which Dovecot makes while our server is down, is not
+        taken for the one from which everything was removed; back again, all is as before.
+        """
+        self.server.deliver(subject="precious")
+        self.handed_over()
+        marker = self.maildir / "moxsmtp-maildir"
+        until(marker.exists, within=30, what="it is looked at", log=self.server.log)
+        self.assertEqual(self.server.end(), 0)
+        elsewhere = self.maildir.with_name("elsewhere")
+        self.maildir.rename(elsewhere)
+        self.maildir.mkdir()
+        shutil.chown(self.maildir, READER, elsewhere.stat().st_gid)
+        self.maildir.chmod(0o770)
+        self.assertEqual(self.imap().select("INBOX"), ("OK", [b"0"]))
+        self.server.restart()
+        self.server.wait_until_up()
+        until(
+            lambda: "another folder than before" in self.server.log(),
+            within=60,
+            what="the warning",
+            log=self.server.log,
+        )
+        time.sleep(12)
+        (entry,) = self.server.mail()
+        self.assertEqual((entry["subject"], entry["absent"]), ("precious", True))
+        shutil.rmtree(self.maildir)
+        elsewhere.rename(self.maildir)
+        until(
+            lambda: not self.server.mail()[0]["absent"],
+            within=60,
+            what="it is seen again",
             log=self.server.log,
         )
 
