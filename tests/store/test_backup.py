@@ -7,16 +7,26 @@ import os
 import shutil
 import sqlite3
 import stat
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from pathlib import Path as FilePath
 
-from moxsmtp.interfaces import Spooled
+from sqlalchemy import select
+from twisted.internet.defer import Deferred
+
+from moxsmtp.interfaces import NewJob, Spooled
+from moxsmtp.names import parse_domain
+from moxsmtp.smtp.address import Path
 from moxsmtp.store import backup
 from moxsmtp.store.backup import BackedUp, back_up
 from moxsmtp.store.content import StoredContent, insert_content, release_content
 from moxsmtp.store.errors import FolderUnusable
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.folder import DataFolder
+from moxsmtp.store.job_rows import read_job
+from moxsmtp.store.queueing import insert_all
+from moxsmtp.store.schema import job
 from moxsmtp.store.sqlite import SQLiteDatabase
+from moxsmtp.store.sweep import sweep
 from moxsmtp.store.upgrade import copy_database, prepare_sqlite
 from tests.store.engine import SQLiteCase, add, names
 
@@ -56,6 +66,33 @@ class BackUpTests(SQLiteCase):
         stored = StoredContent(copy, self.key, 6)
         self.assertEqual(self.result(stored.read(0, 10)), b"octets")
 
+    def test_both_forms(self) -> None:
+        """The copy has both forms of a message that waits, and what cleans up leaves them (Q-6)."""
+        wide = b"w\xc3\xb6rter\r\n" * 30_000
+        path = Path("bob", parse_domain("example.org"))
+        new = NewJob("", None, path, b"", "<1@mx.example>", alternative=wide)
+        spooled = Spooled(7, b"", has_8bit=False, inline=b"plain\r\n")
+        self.result(self.database.transact(lambda tx: insert_all(tx, spooled, [new], 0)))
+        self.back_up()
+        copy = self.open_copy()
+        ((row),) = self.result(copy.read(lambda tx: tx.execute(select(job))))
+        now = datetime(2026, 3, 1, tzinfo=UTC)
+        swept = sweep(copy, now, timedelta())
+        # Of the content that nobody refers to, the one that every test here has.
+        self.assertEqual(self.result(Deferred.fromCoroutine(swept)).rows, 1)
+        found = read_job(row)
+        assert found.alternative is not None
+        stored = StoredContent(copy, found.alternative, found.alternative_size)
+        self.assertEqual(self.whole(stored), wide)
+        self.assertEqual(self.whole(StoredContent(copy, found.content, found.size)), b"plain\r\n")
+
+    def whole(self, stored: StoredContent) -> bytes:
+        """Its octets."""
+        read = b""
+        while piece := self.result(stored.read(len(read), 100_000)):
+            read += piece
+        return read
+
     def test_independent(self) -> None:
         """What is removed or added afterwards changes nothing in it."""
         self.back_up()
@@ -75,7 +112,7 @@ class BackUpTests(SQLiteCase):
         """
         copied = copy_database
 
-        def copy_and_remove(driver: sqlite3.Connection, target: Path, *, pages: int) -> None:
+        def copy_and_remove(driver: sqlite3.Connection, target: FilePath, *, pages: int) -> None:
             copied(driver, target, pages=pages)
             self.result(self.database.transact(lambda tx: release_content(tx, self.key)))
             self.result(self.database.transact(add("b")))
