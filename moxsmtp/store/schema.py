@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from moxsmtp.store.schema_accounts import credential, sent, tls_public_key
+from moxsmtp.store.schema_accounts import credential, maildir, sent, tls_public_key
 from moxsmtp.store.schema_base import ID, metadata
 from moxsmtp.store.schema_outbound import (
     hold_rule,
@@ -137,14 +137,6 @@ Index(
     postgresql_where=text("maildir_name IS NOT NULL"),
 )
 Index("message_content", message.c.content_id)
-
-#: Which folder an account's Maildir is, so that another one in its place is known.
-maildir: Final = Table(
-    "maildir",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("identity", Text, nullable=False),
-)
 
 #: What queued work is for, and who works on it.
 destination: Final = Table(

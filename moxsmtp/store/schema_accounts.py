@@ -1,5 +1,6 @@
 """
-The tables of what accounts log in with, and how much they have sent; a part of
+The tables of what accounts log in with, how much they have sent, and which folder
+their Maildir is; a part of
 L{moxsmtp.store.schema}, which tells how values are kept.
 """
 
@@ -11,7 +12,7 @@ from sqlalchemy import BigInteger, Column, Index, SmallInteger, Table, Text, tex
 
 from moxsmtp.store.schema_base import ID, metadata
 
-__all__ = ["credential", "sent", "tls_public_key"]
+__all__ = ["credential", "maildir", "sent", "tls_public_key"]
 
 credential: Final = Table(
     "credential",
@@ -65,4 +66,12 @@ Index(
     sent.c.at,
     sqlite_where=text("is_first = 0"),
     postgresql_where=text("is_first = 0"),
+)
+
+#: Which folder an account's Maildir is, so that another one in its place is known.
+maildir: Final = Table(
+    "maildir",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("identity", Text, nullable=False),
 )
