@@ -1,7 +1,6 @@
 """
 The tables of what accounts log in with, how much they have sent, and which folder
-their Maildir is; a part of
-L{moxsmtp.store.schema}, which tells how values are kept.
+their Maildir is; a part of L{moxsmtp.store.schema}, which tells how values are kept.
 """
 
 from __future__ import annotations
