@@ -2,14 +2,15 @@
 A check under way: it ends with a value whatever happens to it.
 
 Most checks find all they ask for in the resolver's cache and end before they
-have begun to wait; those cost neither a C{Deferred} nor a timer.
+have begun to wait; those cost no timer.  One that waits is resumed here, which
+costs a third of what a C{Deferred} round it does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,7 +18,6 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from moxsmtp.interfaces import IMetrics
-from moxsmtp.receive.begin import rest
 from moxsmtp.receive.checks import Work
 from moxsmtp.receive.session_log import SessionLog
 
@@ -74,8 +74,8 @@ class Running(Generic[T]):
     """
 
     __slots__ = (
-        "_begun", "_deferred", "_is_over", "_kind", "_site", "_timer", "_waiters", "is_broken",
-        "value",
+        "_begun", "_is_over", "_kind", "_site", "_timer", "_waiters", "_waiting", "_work",
+        "is_broken", "value",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +85,8 @@ class Running(Generic[T]):
         self._site = site
         self._kind = kind
         self._begun = site.clock.seconds()
-        self._deferred: Deferred[None] | None = None
+        self._work: Work[T] | None = None
+        self._waiting: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
         self._waiters: list[Deferred[None]] = []
         self._is_over = False
@@ -100,8 +101,31 @@ class Running(Generic[T]):
             self._break(Failure())
         else:
             self._timer = site.clock.callLater(LIMIT, self._too_late)
-            running = Deferred.fromCoroutine(rest(work, waiting))
-            self._deferred = running.addCallbacks(self._found, self._break)
+            self._work = work
+            self._wait(waiting)
+
+    def _wait(self, waiting: Deferred[Any]) -> None:
+        """What it awaits takes it on, whatever comes of that."""
+        self._waiting = waiting
+        _ = waiting.addBoth(self._resume)
+
+    def _resume(self, outcome: object) -> None:
+        self._waiting = None
+        work = self._work
+        assert work is not None  # noqa: S101 - it has begun to wait
+        try:
+            if isinstance(outcome, Failure):
+                waiting = outcome.throwExceptionIntoGenerator(work)
+            else:
+                waiting = work.send(outcome)
+        except StopIteration as end:
+            self._work = None
+            self._found(end.value)
+        except BaseException:  # noqa: BLE001 - a bug in a check costs its value, not the message
+            self._work = None
+            self._break(Failure())
+        else:
+            self._wait(waiting)
 
     async def result(self) -> T:
         """What it finds; being cancelled here leaves it running."""
@@ -160,6 +184,5 @@ class Running(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deferred, self._deferred = self._deferred, None
-        if deferred is not None:
-            deferred.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
