@@ -31,6 +31,7 @@ from moxsmtp.receive.settings import (
 )
 from moxsmtp.smtp.sasl import Terms
 from moxsmtp.sockets import PassedSockets, Socket
+from moxsmtp.steady_timers import steady_clock
 from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import CertificateError, Manners, ServerTLS
 
@@ -279,7 +280,8 @@ class Entrances:
             connections=self._connections[listener.name],
             session_ids=hall.session_ids,
             reply_id=hall.reply_id,
-            clock=hall.reactor,
+            clock=steady_clock(hall.reactor),
+            wall_clock=hall.reactor,
             metrics=hall.metrics,
             offers_require_tls=role.is_submission or not listener.smtp.no_require_tls,
             limiters=hall.limiters,

@@ -34,6 +34,7 @@ from moxsmtp.receive.settings import (
     UnknownName,
 )
 from moxsmtp.receive.tracing import Tracing
+from moxsmtp.steady_timers import SteadyTimers
 from moxsmtp.testing import MemoryMetrics
 from moxsmtp.tls.ciphers import tls_info
 from moxsmtp.tls.server import CertificateError
@@ -155,6 +156,14 @@ class ServiceTests(EntrancesCase):
         for number, pedantic in enumerate((False, True)):
             self.served(self.settings(listeners=(self.listener(),), pedantic=pedantic))
             self.assertEqual(pedantic, self.entrance(3 * number).station.pedantic)
+
+    def test_clocks(self) -> None:
+        """A clock that nobody sets tells how long things take, the other one what time it is."""
+        SteadyTimers(self.reactor, steady=lambda: 7.0, is_at_home=lambda: True)
+        self.opened(self.listener())
+        entrance, before = self.entrance(0), self.reactor.seconds()
+        self.reactor.rightNow += 86_400
+        self.assertEqual((before, before + 86_400), (entrance.clock.seconds(), entrance.wall()))
 
     def test_size(self) -> None:
         """SIZE is the listener's, or 104857600 if it sets none (S-3)."""

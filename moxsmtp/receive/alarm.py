@@ -20,23 +20,30 @@ class Alarm:
     with every command.
     """
 
-    __slots__ = ("_clock", "_heard", "_timer")
+    __slots__ = ("_clock", "_heard", "_moment", "_timer")
 
     def __init__(self, clock: IReactorTime, heard: Callable[[], None]) -> None:
         self._clock = clock
         self._heard = heard
         self._timer: IDelayedCall | None = None
+        #: When it rings.  The timer's own time is by another clock, which may be set.
+        self._moment = 0.0
 
     def rings_by(self, moment: float) -> bool:
         """Whether it will have rung at that time of the clock: then it need not be set."""
-        return self._timer is not None and self._timer.getTime() <= moment
+        return self._timer is not None and self._moment <= moment
 
     def set(self, seconds: float) -> None:
         """Ring after so many seconds, or before."""
+        seconds = max(0.0, seconds)
+        moment = self._clock.seconds() + seconds
         if self._timer is None:
-            self._timer = self._clock.callLater(max(0.0, seconds), self._ring)
-        elif self._timer.getTime() > self._clock.seconds() + seconds:
-            self._timer.reset(max(0.0, seconds))
+            self._timer = self._clock.callLater(seconds, self._ring)
+        elif self._moment > moment:
+            self._timer.reset(seconds)
+        else:
+            return
+        self._moment = moment
 
     def set_anew(self, seconds: float) -> None:
         """Ring after so many seconds, not before."""

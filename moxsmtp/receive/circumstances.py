@@ -19,6 +19,8 @@ class Circumstances:
     What all conversations of a socket share.
 
     @ivar kind: C{smtp} or C{submission}: a label of the metrics.
+    @ivar clock: For how long things take.
+    @ivar wall: What time it is: seconds since 1970.
     @ivar authentication_delay: Seconds, for each failure too many (S-42).
     @ivar objection: What is known at once against the key of a client's certificate;
         empty: nothing (S-37).
@@ -28,6 +30,7 @@ class Circumstances:
 
     kind: str
     clock: IReactorTime
+    wall: Callable[[], float]
     metrics: IMetrics
     authentication_delay: float
     data_limit: float

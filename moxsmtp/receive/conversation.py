@@ -119,7 +119,7 @@ class Conversation:
     ) -> None:
         self._circumstances = circumstances
         self._session = session
-        self.log = SessionLog(circumstances.clock, session)
+        self.log = SessionLog(circumstances.clock, session, circumstances.wall)
         self._refusals = Refusals(session, self.log)
         self._receiver = receiver(self.log)
         self.logins = Logins(circumstances, session, self._receiver, self.log)

@@ -41,6 +41,8 @@ class Entrance:
     @ivar connections: Shared with the listener's other sockets.
     @ivar session_ids: Shared by all sockets of the server (S-9).
     @ivar reply_id: A session's number in its opaque form (S-10).
+    @ivar clock: For how long things take; nobody sets it.
+    @ivar wall_clock: Knows what time it is; L{None}: the other one does.
     @ivar offers_require_tls: REQUIRETLS can be obeyed (S-4).
     @ivar limiters: Shared by all sockets of the server (S-12).
     @ivar authentication_delay: For each failure too many (S-42).
@@ -78,6 +80,12 @@ class Entrance:
     objection: Callable[[str], str] = lambda _: ""
     terms: Terms | None = None
     pedantic: bool = False
+    wall_clock: IReactorTime | None = None
+
+    @property
+    def wall(self) -> Callable[[], float]:
+        """Seconds since 1970."""
+        return (self.wall_clock or self.clock).seconds
 
     @property
     def station(self) -> Station:
@@ -89,7 +97,7 @@ class Entrance:
             clear_passwords=self.clear_passwords,
             reply_id=self.reply_id,
             offers_require_tls=self.offers_require_tls,
-            now=lambda: datetime.fromtimestamp(self.clock.seconds(), UTC),
+            now=lambda: datetime.fromtimestamp(self.wall(), UTC),
             terms=self.terms,
             pedantic=self.pedantic,
         )
@@ -100,6 +108,7 @@ class Entrance:
         return Circumstances(
             kind="submission" if self.role.is_submission else "smtp",
             clock=self.clock,
+            wall=self.wall,
             metrics=self.metrics,
             authentication_delay=self.authentication_delay.total_seconds(),
             data_limit=self.limits.data.total_seconds(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -20,10 +21,17 @@ class SessionLog:
     its last line, and the user.
     """
 
-    __slots__ = ("_address", "_clock", "_last", "_session")
+    __slots__ = ("_address", "_clock", "_last", "_session", "_wall")
 
-    def __init__(self, clock: IReactorTime, session: Session) -> None:
+    def __init__(
+        self, clock: IReactorTime, session: Session, wall: Callable[[], float] | None = None
+    ) -> None:
+        """
+        @param clock: For the seconds between two lines.
+        @param wall: What time it is; L{None}: C{clock} knows.
+        """
         self._clock = clock
+        self._wall = clock.seconds if wall is None else wall
         self._session = session
         self._last = clock.seconds()
         self._address = ""
@@ -52,6 +60,6 @@ class SessionLog:
             log_namespace=_log.namespace,
             log_source=None,
             log_format=text,
-            log_time=now,
+            log_time=self._wall(),
         )
         _log.observer(fields)
