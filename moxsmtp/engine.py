@@ -21,6 +21,11 @@ from moxsmtp.store.upgrade import prepare_sqlite
 
 __all__ = ["Engine", "join_engine", "open_engine"]
 
+#: Seconds from one group of writes to the next.  In a process with workers clients wait for
+#: what those write, and nobody for what it writes itself, which is the more at once.
+_AT_ONCE: Final = 0.0
+_AT_LEISURE: Final = 0.03
+
 _log: Final = Logger()
 
 
@@ -80,7 +85,7 @@ def open_engine(
             copy = prepare_sqlite(folder.database)
             if copy is not None:
                 _log.info("the database was upgraded; as it was before, it is in {copy}", copy=copy)
-        return _engine(folder, settings, reactor, workers)
+        return _engine(folder, settings, reactor, workers, _AT_LEISURE)
     except BaseException:
         folder.close()
         raise
@@ -92,16 +97,24 @@ def join_engine(directory: str, settings: StoreSettings, reactor: Any, *, worker
 
     @raise DriverMissing: What the parent has is missing here.
     """
-    return _engine(DataFolder(Path(directory)), settings, reactor, workers)
+    return _engine(DataFolder(Path(directory)), settings, reactor, workers, _AT_ONCE)
 
 
-def _engine(folder: DataFolder, settings: StoreSettings, reactor: Any, workers: int) -> Engine:
+def _engine(
+    folder: DataFolder,
+    settings: StoreSettings,
+    reactor: Any,
+    workers: int,
+    interval: float,
+) -> Engine:
     files = ContentFiles(folder.content, shared=workers > 1)
     database: Database
     if settings.url:
         database = PostgreSQLDatabase(reactor, settings.url, files)
     else:
-        database = SQLiteDatabase(reactor, folder.database, files, shared=workers > 1)
+        database = SQLiteDatabase(
+            reactor, folder.database, files, interval=interval if workers > 1 else None
+        )
     # Beside the workers, their parent writes messages too: DSNs.
     processes = 1 if workers == 1 else workers + 1
     pool = ThreadPool(minthreads=0, maxthreads=8, name="moxsmtp")

@@ -362,17 +362,20 @@ class SQLiteDatabase(Database):
         bound: int = 1024,
         lock_patience: float = LOCK_PATIENCE,
         idle: float = 0.5,
-        shared: bool = False,
+        interval: float | None = None,
     ) -> None:
         """
         @param bound: Units that may be with the threads; more wait before them.
         @param lock_patience: Seconds to wait for another process' lock.
-        @param shared: Other processes of this server write, too.
+        @param interval: Seconds from one of our groups to the next, at least, where other
+            processes of this server write, too; L{None}: none does.
         @param idle: Seconds without work after which free space is given back.
         """
         self.path = path
         self.files = files
-        lock = WriteLock(path.parent, patience=lock_patience) if shared else None
+        lock = None
+        if interval is not None:
+            lock = WriteLock(path.parent, patience=lock_patience, interval=interval)
         write = partial(Writer, path, files, lock_patience, idle, lock)
         read = partial(_Reader, path, files, lock_patience, write=False)
         self._writer = Crew(reactor, "store-writer", [write], batch=GROUP, bound=bound)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -32,13 +33,28 @@ class WriteLock:
     @ivar is_held: By us.
     """
 
-    def __init__(self, folder: Path, *, patience: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        patience: float,
+        interval: float = 0.0,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """
         @param folder: Both files are made there.
         @param patience: Seconds to wait at most.
+        @param interval: Seconds from one turn of ours to the next, at least: for a
+            process that others need not wait for.
+        @param now: Seconds of a clock that nobody sets.
         """
         self._paths = (folder / "write.turn", folder / "write.lock")
         self._patience = patience
+        self._interval = interval
+        self._now = now
+        self._sleep = sleep
+        self._next_turn = now()
         self._files: tuple[int, int] | None = None
         self.is_held = False
 
@@ -53,13 +69,32 @@ class WriteLock:
             turn, lock = (_opened(path) for path in self._paths)
             self._files = turn, lock
         turn, lock = self._files
-        due = time.monotonic() + (self._patience if patience is None else patience)
-        _take(turn, due)
+        early = self._next_turn - self._now()
+        if early > 0:
+            self._sleep(early)
+        began = self._now()
+        self._next_turn = began + self._interval
+        due = began + (self._patience if patience is None else patience)
+        self._take(turn, due)
         try:
-            _take(lock, due)
+            self._take(lock, due)
             self.is_held = True
         finally:
             fcntl.flock(turn, fcntl.LOCK_UN)
+
+    def _take(self, file: int, due: float) -> None:
+        """A system call that waits could not be given up."""
+        pause = _FIRST
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._now() >= due:
+                    raise DatabaseUnavailable("the database is locked by another process") from None
+                self._sleep(pause)
+                pause = min(2 * pause, _MOST)
+            else:
+                return
 
     def release(self) -> None:
         """Let the next one have it."""
@@ -77,18 +112,3 @@ class WriteLock:
 
 def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _take(file: int, due: float) -> None:
-    """A system call that waits could not be given up."""
-    pause = _FIRST
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= due:
-                raise DatabaseUnavailable("the database is locked by another process") from None
-            time.sleep(pause)
-            pause = min(2 * pause, _MOST)
-        else:
-            return

@@ -50,6 +50,29 @@ class WriteLockTests(SynchronousTestCase):
         one.close()
         other.acquire(0)
 
+    def test_interval(self) -> None:
+        """Who has to leave time to others begins no turn before it is over, if it has begun one."""
+        seconds, slept = [100.0], list[float]()
+
+        def sleep(pause: float) -> None:
+            slept.append(pause)
+            seconds[0] += pause
+
+        lock = WriteLock(
+            self.folder, patience=30, interval=0.5, now=lambda: seconds[0], sleep=sleep
+        )
+        self.addCleanup(lock.close)
+        lock.acquire()
+        lock.release()
+        self.assertEqual(slept, [])
+        seconds[0] += 0.125
+        lock.acquire()
+        lock.release()
+        self.assertEqual(slept, [0.375])
+        seconds[0] += 0.625
+        lock.acquire()
+        self.assertEqual(slept, [0.375])
+
     def test_gave_up(self) -> None:
         """Who gave up waiting is in nobody's way."""
         one, other, third = self.lock(), self.lock(), self.lock()
@@ -105,7 +128,7 @@ class SharedTests(SQLiteCase):
             self.files,
             lock_patience=patience,
             idle=3600,
-            shared=True,
+            interval=0.0,
         )
         self.addCleanup(lambda: self.result(database.stop()))
         return database
