@@ -25,7 +25,7 @@ from moxsmtp.store.errors import FolderUnusable
 from moxsmtp.store.files import ContentFiles, fsync_folder
 from moxsmtp.store.folder import DataFolder
 from moxsmtp.store.schema import content
-from moxsmtp.store.sqlite import connect
+from moxsmtp.store.sqlite_connection import connect
 from moxsmtp.store.sqlite_errors import in_one_line
 from moxsmtp.store.upgrade import copy_database
 

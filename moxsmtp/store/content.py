@@ -9,7 +9,8 @@ every node reads it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -20,10 +21,13 @@ from moxsmtp.interfaces import IContent, Spooled
 from moxsmtp.store.database import Database
 from moxsmtp.store.errors import ContentMissing
 from moxsmtp.store.files import header_end
+from moxsmtp.store.listed import listed, listing
 from moxsmtp.store.schema import CHUNK, content, content_chunk
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["StoredContent", "add_refs", "content_header", "insert_content", "release_content"]
+__all__ = [
+    "StoredContent", "content_header", "insert_content", "release_contents",
+]  # fmt: skip
 
 _INSERT: Final = (
     insert(content)
@@ -45,8 +49,20 @@ _COUNT_FILE: Final = (
     .values(refs=content.c.refs + bindparam("count"))
     .returning(content.c.refs)
 )
-_DELETE: Final = delete(content).where(content.c.id == bindparam("key"))
-_DELETE_CHUNKS: Final = delete(content_chunk).where(content_chunk.c.content_id == bindparam("key"))
+_DISCOUNT: Final = {
+    dialect: update(content)
+    .where(condition)
+    .values(refs=content.c.refs - bindparam("count"))
+    .returning(content.c.id, content.c.refs, content.c.file)
+    for dialect, condition in listed(content.c.id).items()
+}
+_DELETE: Final = {
+    dialect: delete(content).where(condition) for dialect, condition in listed(content.c.id).items()
+}
+_DELETE_CHUNKS: Final = {
+    dialect: delete(content_chunk).where(condition)
+    for dialect, condition in listed(content_chunk.c.content_id).items()
+}
 _WHERE: Final = select(content.c.size, content.c.file).where(content.c.id == bindparam("key"))
 _READ: Final = select(
     func.substr(content_chunk.c.data, bindparam("start"), bindparam("length"))
@@ -123,32 +139,27 @@ def _read_full(descriptor: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
-def add_refs(tx: Transaction, content_id: int, count: int = 1) -> None:
+def release_contents(tx: Transaction, numbers: Iterable[int]) -> None:
     """
-    More rows refer to it.
-
-    @raise ContentMissing: It is gone.
+    One row fewer refers to each, for each time that it is listed; those rows have been
+    removed or changed before.  What nobody refers to any more is removed, its file
+    after the commit.
     """
-    if not tx.execute(_COUNT, {"key": content_id, "count": count}):
-        raise ContentMissing(f"content {content_id} is gone")
-
-
-def release_content(tx: Transaction, content_id: int, count: int = 1) -> str | None:
-    """
-    Fewer rows refer to it; the last one has been removed or changed before.
-
-    @return: The file that is unlinked after the commit, without more being
-        done about it; L{None} if there is none, or others refer to it.
-    """
-    rows = tx.execute(_COUNT, {"key": content_id, "count": -count})
-    if not rows or rows[0].refs > 0:
-        return None
-    file: str | None = rows[0].file
-    tx.execute(_DELETE_CHUNKS, {"key": content_id})
-    tx.execute(_DELETE, {"key": content_id})
-    if file is not None:
-        tx.doom(file)
-    return file
+    by_count: dict[int, list[int]] = {}
+    for number, count in sorted(Counter(numbers).items()):
+        by_count.setdefault(count, []).append(number)
+    unused = []
+    for count, equal in by_count.items():
+        rows = tx.execute(_DISCOUNT[tx.dialect], {**listing(equal), "count": count})
+        unused += [row for row in rows if row.refs <= 0]
+    if not unused:
+        return
+    gone = listing(row.id for row in unused)
+    tx.execute(_DELETE_CHUNKS[tx.dialect], gone)
+    tx.execute(_DELETE[tx.dialect], gone)
+    for row in unused:
+        if row.file is not None:
+            tx.doom(row.file)
 
 
 def _piece(tx: Transaction, content_id: int, offset: int, length: int) -> bytes:

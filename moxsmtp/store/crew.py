@@ -94,12 +94,15 @@ class Worker(Protocol):
 
     patience: float | None
 
-    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
+    def run(
+        self, begin: Callable[[], Sequence[Work]], worked: Callable[[], None]
+    ) -> Sequence[Outcome]:
         """
         Do all, each for itself; never raises.
 
         @param begin: Gives what there is to do; to be called once, when it can be
             done: what comes while the worker waits for others is done with it.
+        @param worked: May be called when there is only the disk to wait for.
         """
 
     def tidy(self) -> None:
@@ -277,7 +280,7 @@ class Crew:
         while pile.wait(worker):
             taken: list[Unit] = []
             way = _Way()
-            outcomes = worker.run(partial(self._begin, pile, taken, way))
+            outcomes = worker.run(partial(self._begin, pile, taken, way), way.leave)
             way.leave()
             answered = list(zip((unit for unit in taken if unit.started), outcomes, strict=True))
             self._reactor.callFromThread(self._answer, len(taken), answered)
@@ -298,11 +301,7 @@ class Crew:
         with self._lock:
             for unit in taken:
                 unit.started = not unit.dropped
-        works = [unit.work for unit in taken if unit.started]
-        if works:
-            # Behind the last there is only the disk to wait for.
-            works[-1] = way.leaving(works[-1])
-        return works
+        return [unit.work for unit in taken if unit.started]
 
 
 class _Way:
@@ -333,17 +332,6 @@ class _Way:
     def leave(self) -> None:
         """The reactor may go on.  May be repeated."""
         self._is_over.set()
-
-    def leaving(self, work: Work) -> Work:
-        """C{work}, at the end of which the reactor may go on."""
-
-        def done(tx: Transaction) -> Any:
-            try:
-                return work(tx)
-            finally:
-                self.leave()
-
-        return done
 
 
 class _Pile:

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from moxsmtp.interfaces import IContent
 from moxsmtp.mailbox.storage import HandOver, IHandOver, InMaildir
 from moxsmtp.store.columns import read_time
-from moxsmtp.store.content import StoredContent, release_content
+from moxsmtp.store.content import StoredContent, release_contents
 from moxsmtp.store.database import Database
 from moxsmtp.store.schema import CHUNK, content, content_chunk, maildir, message
 from moxsmtp.store.transaction import Transaction
@@ -130,10 +130,12 @@ class HandOvers:
         """See L{IHandOver.handed_over}."""
 
         def work(tx: Transaction) -> None:
+            released = []
             for each in sorted(done, key=lambda each: each.id):
                 tx.execute(_DONE, {"id": each.id})
                 if tx.changed:
-                    release_content(tx, each.content)
+                    released.append(each.content)
+            release_contents(tx, released)
 
         await self._database.transact(work)
 

@@ -7,7 +7,8 @@ administrators ask is in L{moxsmtp.store.queue_admin}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,12 +17,14 @@ from sqlalchemy.exc import IntegrityError
 from zope.interface import implementer
 
 from moxsmtp.interfaces import Allowance, IContent, IQueue, NewJob, Spooled
-from moxsmtp.queue.job import Batch, FromIdInUse, Job, Lease, Settlement
+from moxsmtp.queue.job import Batch, FromIdInUse, Job, Lease, LeaseLost, Settlement
 from moxsmtp.queue.storage import IJobStore
 from moxsmtp.smtp.address import Path
+from moxsmtp.store.alike import Alike
 from moxsmtp.store.clock import Clock, database_clock, moved
 from moxsmtp.store.columns import write_path, write_time
 from moxsmtp.store.content import StoredContent
+from moxsmtp.store.crew import Done, Outcome, Raised
 from moxsmtp.store.database import Database
 from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, has_failed, job_destination
@@ -52,6 +55,20 @@ _LAST_TWO: Final = (
     .order_by(retired_job.c.last_activity.desc(), retired_job.c.id.desc())
     .limit(_TWO)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """
+    What became of the jobs of a lease.
+
+    @ivar keep: How long the history of webhooks stays, by account.
+    """
+
+    lease: Lease
+    settlements: Sequence[Settlement]
+    now: datetime
+    keep: Mapping[str, timedelta]
 
 
 @implementer(IJobStore, IQueue)
@@ -177,14 +194,8 @@ class JobStore(Leases):
         See L{IJobStore.settle}.  A job that an administrator dropped while its
         attempt was under way is past settling: nothing is done for it.
         """
-        now = self._now()
-        keep = {account: self._keep_hooks(account) for account in hooked(settlements)}
         to_tell = told(settlements)
-
-        def work(tx: Transaction) -> None:
-            hold_fence(tx, self.owner, lease)
-            due = self._clock(tx, now) if has_reports else write_time(now)
-            apply(tx, settlements, now=write_time(now), due=due, keep=keep)
+        has_reports = any(each.report is not None for each in settlements)
 
         def settled(committed: bool) -> None:
             if committed and to_tell:
@@ -192,8 +203,35 @@ class JobStore(Leases):
             if committed and has_reports:
                 self._wake()
 
-        has_reports = any(each.report is not None for each in settlements)
-        await self._database.transact(work, settled=settled)
+        results = _Results(
+            lease,
+            settlements,
+            now=self._now(),
+            keep={account: self._keep_hooks(account) for account in hooked(settlements)},
+        )
+        await self._database.transact(Alike(self._settle, results), settled=settled)
+
+    def _settle(self, tx: Transaction, several: Sequence[_Results]) -> Sequence[Outcome]:
+        """What leases that are ours have is written."""
+        lost = {}
+        for lease in dict.fromkeys(each.lease for each in several):
+            try:
+                hold_fence(tx, self.owner, lease)
+            except LeaseLost as error:
+                lost[lease] = Raised(error)
+        held = [each for each in several if each.lease not in lost]
+        if held:
+            now = max(each.now for each in held)
+            settlements = [one for each in held for one in each.settlements]
+            has_reports = any(one.report is not None for one in settlements)
+            apply(
+                tx,
+                settlements,
+                now=write_time(now),
+                due=self._clock(tx, now) if has_reports else write_time(now),
+                keep={account: keep for each in held for account, keep in each.keep.items()},
+            )
+        return [lost.get(each.lease, Done(None)) for each in several]
 
     async def failed_before(self, job: Job) -> bool:
         """

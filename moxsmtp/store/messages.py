@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from moxsmtp.interfaces import IContent, IMailStore, ISpool, NewMessage, Spooled
 from moxsmtp.store.columns import write_time
-from moxsmtp.store.content import StoredContent, insert_content, release_content
+from moxsmtp.store.content import StoredContent, insert_content, release_contents
 from moxsmtp.store.database import Database
 from moxsmtp.store.echoes import matched
 from moxsmtp.store.message_rows import (
@@ -177,13 +177,13 @@ class MailStore:
         """
 
         def work(tx: Transaction) -> Sequence[StoredMessage]:
-            gone = []
-            for number in sorted(set(numbers)):
-                for row in tx.execute(_DELETE, {"id": number, "account": account}):
-                    gone.append(read_message(row))
-                    if row.content_id is not None:
-                        release_content(tx, row.content_id)
-            return gone
+            gone = [
+                row
+                for number in sorted(set(numbers))
+                for row in tx.execute(_DELETE, {"id": number, "account": account})
+            ]
+            release_contents(tx, [row.content_id for row in gone if row.content_id is not None])
+            return [read_message(row) for row in gone]
 
         return await self._database.transact(work)
 

@@ -97,7 +97,11 @@ class _Worker:
         self._tx: Transaction | None = None
         self._wait = threading.Event()
 
-    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
+    def run(
+        self,
+        begin: Callable[[], Sequence[Work]],
+        worked: Callable[[], None],  # noqa: ARG002 - the protocol's form
+    ) -> Sequence[Outcome]:
         """See L{Worker.run}."""
         return [self._persist(work) for work in begin()]
 

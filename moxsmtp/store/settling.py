@@ -10,12 +10,13 @@ from sqlalchemy import bindparam, delete, text, update
 
 from moxsmtp.interfaces import NewJob
 from moxsmtp.names import IPAddress
-from moxsmtp.queue.job import Job, Result, Retired, Retry, Settlement
+from moxsmtp.queue.job import Retired, Retry, Settlement
 from moxsmtp.store.columns import write_addresses, write_results, write_time
-from moxsmtp.store.content import release_content
+from moxsmtp.store.content import release_contents
 from moxsmtp.store.due import add_due
 from moxsmtp.store.hook_rows import add_hooks
 from moxsmtp.store.job_rows import JOBS, job_destination, retire_job
+from moxsmtp.store.listed import listed, listing
 from moxsmtp.store.queueing import composed, insert_all, store_bounce
 from moxsmtp.store.schema import job
 from moxsmtp.store.suppressions import add_suppression
@@ -36,9 +37,12 @@ _AGAIN: Final = (
         repeated=0,
     )
 )
-_DELETE: Final = (
-    delete(job).where(job.c.id == bindparam("id")).returning(job.c.content_id, job.c.alternative_id)
-)
+_DELETE: Final = {
+    dialect: delete(job)
+    .where(condition)
+    .returning(job.c.id, job.c.content_id, job.c.alternative_id)
+    for dialect, condition in listed(job.c.id).items()
+}
 
 
 def apply(
@@ -56,7 +60,8 @@ def apply(
     @param keep: How long the history of webhooks stays, by account.
     """
     # Jobs first, then the rest: rows are locked in one order everywhere.
-    applied = [each for each in settlements if _applied(tx, each)]
+    there = _removed(tx, settlements) | _put_off(tx, settlements)
+    applied = [each for each in settlements if each.job.id in there]
     for each in applied:
         if each.suppress is not None:
             add_suppression(tx, each.suppress)
@@ -79,39 +84,48 @@ def hooked(settlements: Sequence[Settlement]) -> frozenset[str]:
     return frozenset(each.hook.account for each in settlements if each.hook is not None)
 
 
-def _applied(tx: Transaction, settlement: Settlement) -> bool:
-    """@return: False: the job is gone."""
-    job = settlement.job
-    results = (*job.results, settlement.result)
-    match settlement.fate:
-        case Retired() as fate:
-            return _removed(tx, job, results, fate)
-        case Retry(next_attempt=next_attempt):
+def _removed(tx: Transaction, settlements: Sequence[Settlement]) -> frozenset[int]:
+    """
+    Take out of the queue what is done with, into the history if it is to be kept (Q-77).
+
+    @return: What was there.
+    """
+    done = []
+    for each in settlements:
+        if isinstance(each.fate, Retired):
+            retire_job(tx, each.job.id, (*each.job.results, each.result), each.fate)
+            done.append(each.job.id)
+    if not done:
+        return frozenset()
+    rows = tx.execute(_DELETE[tx.dialect], listing(done))
+    contents = [row.content_id for row in rows]
+    alternatives = [row.alternative_id for row in rows if row.alternative_id is not None]
+    release_contents(tx, contents + alternatives)
+    return frozenset(row.id for row in rows)
+
+
+def _put_off(tx: Transaction, settlements: Sequence[Settlement]) -> frozenset[int]:
+    """
+    Let those wait that are tried again.
+
+    @return: What was there.
+    """
+    there = []
+    for each in settlements:
+        if isinstance(each.fate, Retry):
+            waiting = each.job
             tx.execute(
                 _AGAIN,
                 {
-                    "id": job.id,
-                    "next_attempt": write_time(next_attempt),
-                    "results": write_results(results),
-                    "dialed": write_addresses(_joined(job.dialed, settlement.dialed)),
+                    "id": waiting.id,
+                    "next_attempt": write_time(each.fate.next_attempt),
+                    "results": write_results((*waiting.results, each.result)),
+                    "dialed": write_addresses(_joined(waiting.dialed, each.dialed)),
                 },
             )
-            return tx.changed > 0
-
-
-def _removed(tx: Transaction, job: Job, results: tuple[Result, ...], fate: Retired) -> bool:
-    """
-    Take a job out of the queue, into the history if it is to be kept (Q-77).
-
-    @return: Whether it was there.
-    """
-    retire_job(tx, job.id, results, fate)
-    for content, alternative in tx.execute(_DELETE, {"id": job.id}):
-        release_content(tx, content)
-        if alternative is not None:
-            release_content(tx, alternative)
-        return True
-    return False
+            if tx.changed:
+                there.append(waiting.id)
+    return frozenset(there)
 
 
 def _joined(

@@ -16,31 +16,26 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy.dialects.sqlite import pysqlite
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from moxsmtp.store.alike import bundled
 from moxsmtp.store.crew import Crew, Done, Outcome, Raised, Work
 from moxsmtp.store.database import Database
 from moxsmtp.store.errors import DatabaseUnavailable, TransactionLost
 from moxsmtp.store.files import ContentFiles
+from moxsmtp.store.sqlite_connection import LOCK_PATIENCE, Core, connect
 from moxsmtp.store.sqlite_errors import translated
-from moxsmtp.store.transaction import Statements, Transaction
+from moxsmtp.store.transaction import Transaction
 from moxsmtp.store.write_lock import WriteLock
 
-__all__ = ["SQLiteDatabase", "Writer", "connect"]
+__all__ = ["SQLiteDatabase", "Writer"]
 
 T = TypeVar("T")
 
 #: Units in one commit at most.
 GROUP: Final = 256
-
-#: Seconds to wait for a lock that another process holds.
-LOCK_PATIENCE: Final = 30.0
-
-#: What the write-ahead log keeps of its size after a checkpoint.
-JOURNAL_LIMIT: Final = 32 * 1024 * 1024
 
 #: Free pages given back to the disk in one step.
 VACUUM_STEP: Final = 256
@@ -51,53 +46,6 @@ VACUUM_KEEP: Final = 256
 _log: Final = Logger()
 
 
-def connect(path: Path, *, patience: float = LOCK_PATIENCE, write: bool) -> sqlite3.Connection:
-    """
-    Open a database of ours in the calling thread.
-
-    @param patience: Seconds to wait for another process' lock.
-    """
-    driver = sqlite3.connect(path, timeout=patience, isolation_level=None, cached_statements=512)
-    try:
-        if write:
-            (pages,) = driver.execute("PRAGMA page_count").fetchone()
-            if not pages:
-                # Has to come before the first table; later it would write for nothing.
-                driver.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            driver.execute("PRAGMA journal_mode = WAL")
-            driver.execute("PRAGMA synchronous = FULL")
-            driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
-        else:
-            # SQLite before 3.51.3 can damage a log that two connections reset,
-            # so only the writer checkpoints.
-            driver.execute("PRAGMA wal_autocheckpoint = 0")
-            driver.execute("PRAGMA query_only = ON")
-        driver.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        driver.close()
-        raise
-    return driver
-
-
-class _Core:
-    """A connection, and what units see of it."""
-
-    def __init__(self, driver: sqlite3.Connection, files: ContentFiles) -> None:
-        self.driver = driver
-        statements = Statements(pysqlite.dialect(paramstyle="named"), sqlite3.Error)
-        self.tx = Transaction(driver, statements, files, self.check)
-
-    def check(self) -> None:
-        """A unit that swallowed the engine's rollback must not go on without a transaction."""
-        if not self.driver.in_transaction:
-            raise TransactionLost("the transaction was rolled back")
-
-    def rollback(self) -> None:
-        """Whatever stands."""
-        if self.driver.in_transaction:
-            self.driver.execute("ROLLBACK")
-
-
 class _Worker:
     """What writer and readers share: a connection that is opened when it is needed."""
 
@@ -106,19 +54,19 @@ class _Worker:
         self._files = files
         self._lock_patience = patience
         self._write = write
-        self._open: _Core | None = None
+        self._open: Core | None = None
 
-    def _core(self) -> _Core:
+    def _core(self) -> Core:
         if self._open is None:
             if not self._path.exists():
                 raise DatabaseUnavailable(f"there is no database {self._path}")
             driver = connect(self._path, patience=self._lock_patience, write=self._write)
-            self._open = _Core(driver, self._files)
+            self._open = Core(driver, self._files)
         return self._open
 
-    def _alone(self, work: Work, begin: str) -> Outcome:
+    def _alone(self, work: Work, begin: str, worked: Callable[[], None]) -> Outcome:
         """One unit in a transaction of its own."""
-        core: _Core | None = None
+        core: Core | None = None
         doomed = 0
         try:
             core = self._core()
@@ -127,12 +75,13 @@ class _Worker:
             core.tx.error = None
             value = work(core.tx)
             core.check()
+            worked()
             core.driver.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001  # whatever it is, the caller is told
             return Raised(self._undone(core, error, doomed))
         return Done(value)
 
-    def _undone(self, core: _Core | None, error: BaseException, doomed: int = 0) -> BaseException:
+    def _undone(self, core: Core | None, error: BaseException, doomed: int = 0) -> BaseException:
         """
         Leave no transaction behind.
 
@@ -148,7 +97,7 @@ class _Worker:
             return translated(worse, self._path)
         return self._translated(core, error)
 
-    def _translated(self, core: _Core | None, error: BaseException) -> BaseException:
+    def _translated(self, core: Core | None, error: BaseException) -> BaseException:
         """C{error} in our words; where the engine ended the transaction, why it did so."""
         if isinstance(error, TransactionLost) and core is not None and core.tx.error is not None:
             error = core.tx.error
@@ -177,9 +126,11 @@ class _Reader(_Worker):
 
     patience: float | None = None
 
-    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
+    def run(
+        self, begin: Callable[[], Sequence[Work]], worked: Callable[[], None]
+    ) -> Sequence[Outcome]:
         """See L{Worker.run}."""
-        return [self._alone(work, "BEGIN") for work in begin()]
+        return [self._alone(work, "BEGIN", worked) for work in begin()]
 
     def rest(self) -> bool:
         """See L{Worker.rest}."""
@@ -202,59 +153,67 @@ class Writer(_Worker):
         self.patience: float | None = idle
         self._lock = lock
 
-    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
+    def run(
+        self, begin: Callable[[], Sequence[Work]], worked: Callable[[], None]
+    ) -> Sequence[Outcome]:
         """See L{Worker.run}."""
         if self._lock is None:
-            return self._run(begin())
+            return self._run(begin(), worked)
         try:
             self._lock.acquire()
         except (DatabaseUnavailable, OSError) as error:
             return [Raised(translated(error, self._path))] * len(begin())
         try:
             # Not before: what came while others wrote is one commit with the rest.
-            outcomes = self._run(begin())
+            outcomes = self._run(begin(), worked)
             # Before another process may refer to these files again.
             self.tidy()
         finally:
             self._lock.release()
         return outcomes
 
-    def _run(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def _run(self, works: Sequence[Work], worked: Callable[[], None]) -> Sequence[Outcome]:
         if len(works) > 1:
-            outcomes = self._plainly(works)
-            return self._saved_each(works) if outcomes is None else outcomes
-        return [self._alone(work, "BEGIN IMMEDIATE") for work in works]
+            outcomes = self._plainly(works, worked)
+            return self._saved_each(works, worked) if outcomes is None else outcomes
+        return [self._alone(work, "BEGIN IMMEDIATE", worked) for work in works]
 
-    def _plainly(self, works: Sequence[Work]) -> Sequence[Outcome] | None:
+    def _plainly(
+        self, works: Sequence[Work], worked: Callable[[], None]
+    ) -> Sequence[Outcome] | None:
         """
-        A group without savepoints.
+        A group without savepoints, those of one kind at once.
 
         @return: L{None}: one failed that had changed something; nothing was done.
         """
-        outcomes: list[Outcome] = []
-        core: _Core | None = None
+        outcomes: dict[int, Outcome] = {}
+        core: Core | None = None
         try:
             core = self._core()
             driver = core.driver
             driver.execute("BEGIN IMMEDIATE")
-            for work in works:
+            for places, work in bundled(works):
                 before = driver.total_changes
                 outcome = self._outcome(core, work)
-                outcomes.append(outcome)
+                if isinstance(outcome, Done):
+                    outcomes.update(zip(places, outcome.value, strict=True))
+                    continue
                 is_intact = driver.in_transaction and driver.total_changes == before
-                if isinstance(outcome, Raised) and not is_intact:
+                if len(places) > 1 or not is_intact:
                     core.tx.spare()
                     core.rollback()
                     return None
+                outcomes[places[0]] = outcome
+            worked()
             driver.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001  # whatever it is, the callers are told
             return [Raised(self._undone(core, error))] * len(works)
-        return outcomes
+        return [outcomes[place] for place in range(len(works))]
 
-    def _saved_each(self, works: Sequence[Work]) -> Sequence[Outcome]:
+    def _saved_each(self, works: Sequence[Work], worked: Callable[[], None]) -> Sequence[Outcome]:
         """A group with savepoints."""
         outcomes: list[Outcome] = []
-        core: _Core | None = None
+        core: Core | None = None
         try:
             core = self._core()
             core.driver.execute("BEGIN IMMEDIATE")
@@ -270,11 +229,11 @@ class Writer(_Worker):
         guilty = len(outcomes) - 1
         core.tx.spare()
         return [
-            outcomes[guilty] if number == guilty else self._alone(work, "BEGIN IMMEDIATE")
+            outcomes[guilty] if number == guilty else self._alone(work, "BEGIN IMMEDIATE", worked)
             for number, work in enumerate(works)
         ]
 
-    def _saved(self, core: _Core, work: Work) -> Outcome:
+    def _saved(self, core: Core, work: Work) -> Outcome:
         """One unit of a group.  The transaction may be gone after it."""
         core.driver.execute("SAVEPOINT unit")
         outcome = self._outcome(core, work)
@@ -284,7 +243,7 @@ class Writer(_Worker):
             core.driver.execute("RELEASE unit")
         return outcome
 
-    def _outcome(self, core: _Core, work: Work) -> Outcome:
+    def _outcome(self, core: Core, work: Work) -> Outcome:
         """What a unit gives; what it has changed stands."""
         core.tx.error = None
         doomed = len(core.tx.doomed)

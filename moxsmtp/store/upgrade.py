@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from moxsmtp.store.errors import StoreDamaged, StoreTooNew
 from moxsmtp.store.files import fsync_folder
 from moxsmtp.store.schema import metadata
-from moxsmtp.store.sqlite import connect
+from moxsmtp.store.sqlite_connection import connect
 from moxsmtp.store.sqlite_errors import in_one_line
 
 __all__ = ["HEAD", "check_known", "copy_database", "migrate", "prepare_sqlite"]

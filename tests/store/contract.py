@@ -84,6 +84,8 @@ class FailingDatabase(Database):
         *,
         settled: Callable[[bool], None] | None = None,
     ) -> Deferred[T]:
+        if self.succeed is None:
+            return self._database.transact(work, settled=settled)
         return self._database.transact(
             lambda tx: work(cast("Transaction", _FailingTransaction(tx, self))), settled=settled
         )

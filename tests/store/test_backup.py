@@ -18,7 +18,7 @@ from moxsmtp.names import parse_domain
 from moxsmtp.smtp.address import Path
 from moxsmtp.store import backup
 from moxsmtp.store.backup import BackedUp, back_up
-from moxsmtp.store.content import StoredContent, insert_content, release_content
+from moxsmtp.store.content import StoredContent, insert_content, release_contents
 from moxsmtp.store.errors import FolderUnusable
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.folder import DataFolder
@@ -97,7 +97,7 @@ class BackUpTests(SQLiteCase):
         """What is removed or added afterwards changes nothing in it."""
         self.back_up()
         self.result(self.database.transact(add("b")))
-        self.result(self.database.transact(lambda tx: release_content(tx, self.key)))
+        self.result(self.database.transact(lambda tx: release_contents(tx, [self.key])))
         self.result(self.database.transact(add("c")))
         self.assertFalse(self.files.path(self.name).exists())
         copy = self.open_copy()
@@ -114,7 +114,7 @@ class BackUpTests(SQLiteCase):
 
         def copy_and_remove(driver: sqlite3.Connection, target: FilePath, *, pages: int) -> None:
             copied(driver, target, pages=pages)
-            self.result(self.database.transact(lambda tx: release_content(tx, self.key)))
+            self.result(self.database.transact(lambda tx: release_contents(tx, [self.key])))
             self.result(self.database.transact(add("b")))
 
         self.patch(backup, "copy_database", copy_and_remove)
@@ -206,7 +206,7 @@ class BackUpTests(SQLiteCase):
         self.assertEqual(str(why), f"there is no room for {self.target}")
         self.assertEqual(list(self.target.iterdir()), [])
         # and files are unlinked again
-        self.result(self.database.transact(lambda tx: release_content(tx, self.key)))
+        self.result(self.database.transact(lambda tx: release_contents(tx, [self.key])))
         self.result(self.database.transact(lambda _: None))
         self.assertFalse(self.files.path(self.name).exists())
 

@@ -24,12 +24,16 @@ class Worker:
         self.go_on = go_on
         self.groups = groups
 
-    def run(self, begin: Callable[[], Sequence[Work]]) -> Sequence[Outcome]:
+    def run(
+        self, begin: Callable[[], Sequence[Work]], worked: Callable[[], None]
+    ) -> Sequence[Outcome]:
         """See L{moxsmtp.store.crew.Worker.run}."""
         self.go_on.wait(60)
         works = begin()
         self.groups.append(len(works))
-        return [Done(work(cast("Transaction", None))) for work in works]
+        outcomes = [Done(work(cast("Transaction", None))) for work in works]
+        worked()
+        return outcomes
 
     def tidy(self) -> None:
         """Nothing."""

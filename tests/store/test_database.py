@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,13 @@ from twisted.internet.defer import Deferred
 
 from moxsmtp.interfaces import InsufficientStorage
 from moxsmtp.store import sqlite
-from moxsmtp.store.crew import Done, Raised
+from moxsmtp.store.alike import Alike
+from moxsmtp.store.crew import Done, Outcome, Raised
 from moxsmtp.store.database import Transaction
 from moxsmtp.store.errors import DatabaseUnavailable, StoreDamaged
 from moxsmtp.store.schema import content_chunk, identity
 from moxsmtp.store.sqlite import SQLiteDatabase, Writer
+from moxsmtp.store.sqlite_connection import connect
 from tests.store import engine
 from tests.store.engine import SQLiteCase, add, names
 
@@ -42,6 +44,10 @@ def limit_pages(more: int) -> Any:
 def add_much(tx: Transaction) -> None:
     """More than fits."""
     tx.execute(_ADD, {"name": "much", "value": bytes(10**6)})
+
+
+def _nothing() -> None:
+    """For whoever does not ask."""
 
 
 def _fail(tx: Transaction) -> None:
@@ -107,7 +113,7 @@ class GroupTests(SQLiteCase):
                 return self.real.execute(statement, *values)
 
         self.result(self.database.stop())
-        connect, made = sqlite.connect, list[Full]()
+        made = list[Full]()
 
         def connected(*arguments: Any, **named: Any) -> Any:
             made.append(Full(connect(*arguments, **named)))
@@ -116,14 +122,14 @@ class GroupTests(SQLiteCase):
         self.patch(sqlite, "connect", connected)
         worker = Writer(self.folder.database, self.files, 1.0, 0.0)
         self.addCleanup(worker.close)
-        self.assertEqual(worker.run(lambda: [add("a")]), [Done("a")])
+        self.assertEqual(worker.run(lambda: [add("a")], _nothing), [Done("a")])
         made[0].room = False
         for units in ([add("b")], [add("c"), add("d")]):
-            for outcome in worker.run(partial(list, units)):
+            for outcome in worker.run(partial(list, units), _nothing):
                 assert isinstance(outcome, Raised)
                 self.assertIsInstance(outcome.error, InsufficientStorage)
         made[0].room = True
-        self.assertEqual(worker.run(lambda: [names]), [Done(["a"])])
+        self.assertEqual(worker.run(lambda: [names], _nothing), [Done(["a"])])
 
     def test_full_alone(self) -> None:
         """The same without others (S-112)."""
@@ -192,6 +198,62 @@ class GroupTests(SQLiteCase):
         self.result(units[2])
         self.assertEqual(self.names(), ["b", "counted"])
         return len(runs)
+
+    def test_disk_alone(self) -> None:
+        """The reactor is told to go on before the disk is waited for, also if one failed."""
+        self.result(self.database.stop())
+        worker = Writer(self.folder.database, self.files, 1.0, 0.0)
+        self.addCleanup(worker.close)
+        other = connect(self.folder.database, write=False)
+        self.addCleanup(other.close)
+
+        def worked() -> None:
+            seen.append([name for (name,) in other.execute("SELECT name FROM identity")])
+
+        for units in ([add("a")], [add("b"), add("c")], [add("d"), _fail]):
+            seen = list[list[str]]()
+            before = [name for (name,) in other.execute("SELECT name FROM identity")]
+            worker.run(partial(list, units), worked)
+            self.assertEqual(seen, [before])
+
+    def test_alike(self) -> None:
+        """Units of one kind are done at once, and each has its own answer."""
+        groups: list[Sequence[str]] = []
+
+        def do(tx: Transaction, parts: Sequence[str]) -> Sequence[Outcome]:
+            groups.append(parts)
+            return [Raised(LookupError()) if part == "x" else Done(add(part)(tx)) for part in parts]
+
+        release = self.hold()
+        units: list[Deferred[Any]] = [
+            self.database.transact(work)
+            for work in (Alike(do, "a"), add("b"), Alike(do, "x"), Alike(do, "c"))
+        ]
+        release()
+        self.assertEqual(self.result(units[0]), "a")
+        self.assertEqual(self.result(units[1]), "b")
+        self.failure(units[2], LookupError)
+        self.assertEqual(self.result(units[3]), "c")
+        self.assertEqual(groups, [("a", "x", "c")])
+        self.assertEqual(self.names(), ["a", "b", "c"])
+        self.assertEqual(self.result(self.database.transact(Alike(do, "d"))), "d")
+        self.failure(self.database.transact(Alike(do, "x")), LookupError)
+
+    def test_alike_apart(self) -> None:
+        """Where one of a kind harms the others, each is done by itself."""
+
+        def do(tx: Transaction, parts: Sequence[str]) -> Sequence[Outcome]:
+            if "x" in parts:
+                _fail(tx)
+            return [Done(add(part)(tx)) for part in parts]
+
+        release = self.hold()
+        units: list[Deferred[Any]] = [self.database.transact(Alike(do, name)) for name in "axc"]
+        release()
+        self.assertEqual(self.result(units[0]), "a")
+        self.failure(units[1], ZeroDivisionError)
+        self.assertEqual(self.result(units[2]), "c")
+        self.assertEqual(self.names(), ["a", "c"])
 
     def test_caught(self) -> None:
         """A unit may catch an error that leaves its transaction whole."""
@@ -324,11 +386,11 @@ class FileTests(SQLiteCase):
         self.result(self.database.stop())
         worker = Writer(self.folder.database, self.files, 1.0, 0.0)
         many = [{"name": f"{number}", "value": bytes(50_000)} for number in range(200)]
-        (outcome,) = worker.run(lambda: [lambda tx: tx.execute_many(_ADD, many)])
+        (outcome,) = worker.run(lambda: [lambda tx: tx.execute_many(_ADD, many)], _nothing)
         self.assertIsInstance(outcome, Done)
         self.assertFalse(worker.rest())
         large = self.folder.database.stat().st_size
-        worker.run(lambda: [lambda tx: tx.execute(text("DELETE FROM identity"))])
+        worker.run(lambda: [lambda tx: tx.execute(text("DELETE FROM identity"))], _nothing)
         steps = 0
         while worker.rest():
             steps += 1
@@ -343,8 +405,8 @@ class FileTests(SQLiteCase):
         self.result(self.database.stop())
         worker = Writer(self.folder.database, self.files, 10.0**6, 0.0)
         many = [{"name": f"{number}", "value": bytes(50_000)} for number in range(50)]
-        worker.run(lambda: [lambda tx: tx.execute_many(_ADD, many)])
-        worker.run(lambda: [lambda tx: tx.execute(text("DELETE FROM identity"))])
+        worker.run(lambda: [lambda tx: tx.execute_many(_ADD, many)], _nothing)
+        worker.run(lambda: [lambda tx: tx.execute(text("DELETE FROM identity"))], _nothing)
         other = sqlite3.connect(self.folder.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         self.assertFalse(worker.rest())
@@ -375,7 +437,7 @@ class FileTests(SQLiteCase):
         def ends(_: Transaction) -> None:
             raise SystemExit
 
-        first, second = worker.run(lambda: [ends, add("a")])
+        first, second = worker.run(lambda: [ends, add("a")], _nothing)
         self.assertIsInstance(first, Raised)
         self.assertEqual(second, Done("a"))
         worker.close()

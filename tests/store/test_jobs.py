@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
 from sqlalchemy import update
+from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import IQueue, OutgoingEvent, RequireTLS
-from moxsmtp.queue.job import FromIdInUse, Retired, Retry, Settlement
+from moxsmtp.queue.job import FromIdInUse, LeaseLost, Retired, Retry, Settlement
 from moxsmtp.queue.schedule import next_attempt
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue.storage import IJobStore
@@ -349,6 +351,32 @@ class SettleTests(Contract):
         self.settle(lease, Settlement(one, DELIVERED, result()))
         self.assertEqual(self.octets(self.jobs.content(two)), b"\r\nhello\r\n")
         self.settle(lease, Settlement(two, DELIVERED, result()))
+        self.assertEqual(len(self.rows("content")), 1)
+
+    def test_together(self) -> None:
+        """
+        Results of several destinations that come at the same time are all recorded, but
+        for those of a lease that was lost; content of which two go is gone (Q-2).
+        """
+        self.add(*(new_job(f"b@{name}.test") for name in ("one", "two", "three")))
+        leases = self.claim()
+        jobs = {lease: self.take(lease)[0] for lease in leases}
+        stale = replace(leases[0], fence=leases[0].fence - 1)
+        settling = [
+            self.jobs.settle(lease, [Settlement(jobs[lease], DELIVERED, result())])
+            for lease in leases[1:]
+        ]
+        lost = self.jobs.settle(stale, [Settlement(jobs[leases[0]], DELIVERED, result())])
+        put_off = Settlement(self.job, Retry(self.time + MINUTE), result())
+        settling.append(self.jobs.settle(self.lease, [put_off]))
+        waiting = [Deferred.fromCoroutine(each) for each in settling]
+        self.failure(Deferred.fromCoroutine(lost), LeaseLost)
+        for each in waiting:
+            self.result(each)
+        left = {row["id"]: row["in_flight"] for row in self.rows("job")}
+        self.assertEqual(left, {self.job.id: 0, jobs[leases[0]].id: 1})
+        self.assertEqual(sorted(row["refs"] for row in self.rows("content")), [1, 1])
+        self.settle(leases[0], Settlement(jobs[leases[0]], DELIVERED, result()))
         self.assertEqual(len(self.rows("content")), 1)
 
     def test_report(self) -> None:

@@ -388,6 +388,6 @@ class FirstTests(UpgradeCase):
 
 
 def _impatient(path: Path, *, write: bool) -> sqlite3.Connection:
-    from moxsmtp.store.sqlite import connect
+    from moxsmtp.store.sqlite_connection import connect
 
     return connect(path, patience=0.01, write=write)
