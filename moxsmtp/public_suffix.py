@@ -20,9 +20,15 @@ __all__ = ["PublicSuffixes"]
 _REMEMBERED: Final = 8192
 
 
+@functools.cache
+def _read() -> PublicSuffixList:
+    return PublicSuffixList(only_icann=True)
+
+
 class PublicSuffixes:
     """
-    The list, read when it is asked for the first time, which takes some 30 ms.
+    The list.  The first one of a process reads it, which takes some 30 ms: it is made at
+    the start, not when a message waits for it.
 
     Only its ICANN section counts: who lets others use names below a domain of
     his own is still one organization.  A top-level domain that the list does
@@ -30,11 +36,8 @@ class PublicSuffixes:
     """
 
     def __init__(self) -> None:
+        self._list = _read()
         self._remembered = functools.lru_cache(maxsize=_REMEMBERED)(self._registered)
-
-    @functools.cached_property
-    def _list(self) -> PublicSuffixList:
-        return PublicSuffixList(only_icann=True)
 
     def organizational_domain(self, domain: Domain) -> Domain:
         """The suffix and one label more; a domain at or above a suffix is its own."""
