@@ -126,6 +126,7 @@ class Dispatch(Service):
             is_waiting=self._way_out.is_waiting,
             report_failed=lambda: parts.metrics.count("mox_queue_dmarcreport_failure_total"),
         )
+        parts.withdraw = work.withdraw
         self.mail = Runner(
             reactor,
             parts.job_store,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -69,6 +69,8 @@ class Parts:
     @ivar list_health: Which lists of addresses can be believed (I-73).
     @ivar told: Who sends what is queued and stored here; L{None}: nobody does yet, and
         whoever begins to will look for it.
+    @ivar withdraw: Keeps these jobs, which an administrator has changed, from being sent
+        as they were; replaced by who sends.
     @ivar owner: Names this process among all that use the database.
     """
 
@@ -82,6 +84,7 @@ class Parts:
     ) -> None:
         """@param told: See above."""
         self.told = told
+        self.withdraw: Callable[[Set[int]], None] = lambda _: None
         self.settings = settings
         self.surroundings = surroundings
         self.engine = engine
@@ -140,6 +143,7 @@ class Parts:
             wake=self._wake_mail,
             stored=self._stored,
             keep_hooks=self.keep_hooks,
+            changed=self._changed,
         )
         self.queue_operations = QueueOperations(
             self.queue_admin,
@@ -151,7 +155,7 @@ class Parts:
             unique=lambda: secrets.token_hex(16),
             sign=self.signature_of_host,
         )
-        self.hold_rules = HoldRules(engine.database, now=self.now)
+        self.hold_rules = HoldRules(engine.database, now=self.now, changed=self._changed)
         self.suppressions = Suppressions(engine.database)
 
     def obey(self, settings: Settings) -> None:
@@ -180,6 +184,9 @@ class Parts:
     def _wake_mail(self) -> None:
         if self.told is not None:
             self.told.queued()
+
+    def _changed(self, numbers: Set[int]) -> None:
+        self.withdraw(numbers)
 
     def _stored(self, accounts: frozenset[str]) -> None:
         """Mail or webhook calls of these accounts were stored."""

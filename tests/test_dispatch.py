@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,9 @@ from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import Host
 from moxsmtp.outbound.settings import OutboundSettings
 from moxsmtp.parts import Parts
+from moxsmtp.queue.change import Change
+from moxsmtp.queue.filter import JobFilter
+from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.settings import TLSSettings
@@ -93,6 +96,20 @@ class QueueTests(DispatchCase):
         self.add(parts, *(f"a@d{number}.example" for number in range(12)))
         self.start(dispatch.mail)
         self.reactor.until(self.dialed(12))
+
+    def test_withdrawn(self) -> None:
+        """What an administrator changes, ends or holds by a rule is not begun as it was (Q-23)."""
+        heard: list[Set[int]] = []
+        self.patch(MailWork, "withdraw", lambda _, numbers: heard.append(numbers))
+        parts, _ = self.dispatch(self.settings())
+        numbers = self.add(parts, *(f"a@d{number}.example" for number in range(3)))
+        operations, everything = parts.queue_operations, JobFilter()
+        self.result(operations.change(numbers[:1], everything, Change(transport="x")))
+        self.result(operations.drop(numbers[:1], everything))
+        self.result(operations.fail(numbers[1:2], everything))
+        self.result(parts.hold_rules.add())
+        first, second, *rest = ({number} for number in numbers)
+        self.assertEqual([first, first, second, *rest], heard)
 
     def test_after_crash(self) -> None:
         """Whoever alone uses a store takes over at once what a dead process began (Q-10)."""

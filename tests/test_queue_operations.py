@@ -6,10 +6,14 @@ import json
 from datetime import timedelta
 
 from sqlalchemy import delete
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from moxsmtp.interfaces import Account, HookTarget, OutgoingEvent
 from moxsmtp.names import parse_domain
+from moxsmtp.queue.change import Change
 from moxsmtp.queue.filter import EVERYTHING, JobFilter
+from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.notification import MAXIMUM_RETURNED
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.queue_operations import QueueOperations
@@ -54,6 +58,21 @@ class QueueOperationsTests(Contract):
             settings=QueueSettings(),
             hostname=parse_domain("mx.example"),
             now=self.now,
+            unique=lambda: "unique",
+        )
+
+    def work(self) -> MailWork:
+        """Mail that a runner would take."""
+        clock = Clock()
+        clock.advance(NOW.timestamp())
+        return MailWork(
+            clock,
+            self.jobs,
+            lambda _: Deferred(),
+            Accounts(),  # type: ignore[arg-type]  # no more of it is asked
+            settings=QueueSettings(),
+            hostname=parse_domain("mx.example"),
+            randint=lambda low, high: min(max(0, low), high),
             unique=lambda: "unique",
         )
 
@@ -141,6 +160,32 @@ class QueueOperationsTests(Contract):
         (bounce,) = self.bounces()
         self.assertIn(b"Subject: precious", bounce)
         self.assertFalse(b"yyyy" in bounce)
+
+    def test_taken_ahead(self) -> None:
+        """
+        What was taken ahead and is dropped before its turn is not sent; what was taken along
+        with it goes back uncounted, and so does what is changed (Q-23).
+        """
+        for _ in range(7):
+            self.add()
+        work = self.work()
+        (lease,) = self.claim()
+        # One, two, then four at once.
+        for number in range(1, 5):
+            batch = self.result(work.take(lease))
+            self.assertEqual(batch and batch.leader.id, number)
+        self.result(self.operations.drop([6], EVERYTHING))
+        self.result(self.operations.change([7], EVERYTHING, Change(transport="other")))
+        for numbers in self.changed:
+            work.withdraw(numbers)
+        self.assertIsNone(self.result(work.take(lease)))
+        self.result(work.leave(lease))
+        self.assertEqual(
+            [(row["id"], row["in_flight"], row["attempts"]) for row in self.rows("job")],
+            [*((number, 1, 1) for number in range(1, 5)), (5, 0, 0), (7, 0, 0)],
+        )
+        taken = self.result(work.take(lease)), self.result(work.take(lease))
+        self.assertEqual([5, 7], [batch.leader.id for batch in taken if batch is not None])
 
     def test_no_suppression(self) -> None:
         """What an administrator ends suppresses no address, however often (Q-23, Q-31)."""

@@ -5,7 +5,7 @@ deliver it, settle what became of each recipient.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -160,6 +160,14 @@ class MailWork:
     def forget(self, lease: Lease) -> None:
         """What was taken ahead stays under way until the lease has run out."""
         self._supplies.pop(lease, None)
+
+    def withdraw(self, numbers: Set[int]) -> None:
+        """
+        These jobs are not what they were, or are gone (Q-23): none that was taken
+        ahead is begun before it has been back in the store.
+        """
+        for supply in self._supplies.values():
+            supply.withdraw(numbers)
 
     async def attempt(self, task: Batch) -> Attempt:
         """Try, as one of those under way at the destination."""

@@ -90,7 +90,7 @@ class IJobStore(ILeases):
     def put_back(lease: Lease, batches: Sequence[Batch], until: datetime) -> Awaitable[None]:
         """
         They were taken and not tried: the attempt does not count, and they are
-        due at C{until}.
+        due at C{until}, or when an administrator has said meanwhile.
 
         @raise LeaseLost: The destination is not ours any more.
         """

@@ -5,20 +5,23 @@ How many are taken at once doubles with each that went well, from one; what was
 taken ahead and is not tried goes back uncounted.  Where a store had fewer than were
 asked for, the destination is known to have had no more: it is not asked at once
 whether that has changed, as each answer costs a transaction.
+
+What somebody changes meanwhile is not begun as it was: all that was taken ahead
+along with it goes back, and is taken again as it is then.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 from moxsmtp.queue.job import Batch
 
 __all__ = ["Supply"]
 
-#: Jobs taken ahead are under way to everybody else: an administrator who drops
-#: one is late.  Few enough for a second's work.
+#: Jobs taken ahead are under way to everybody else, and are tried once more if this
+#: process dies.  Few enough for a second's work.
 _MOST: Final = 16
 
 
@@ -29,6 +32,7 @@ class Supply:
         self._batches: deque[Batch] = deque()
         self._size = 1
         self._was_emptied = False
+        self._is_over = False
 
     @property
     def size(self) -> int:
@@ -42,12 +46,17 @@ class Supply:
 
     def next(self) -> Batch | None:
         """The one longest due."""
-        return self._batches.popleft() if self._batches else None
+        return self._batches.popleft() if self._batches and not self._is_over else None
 
     def is_emptied(self) -> bool:
-        """Whether there was no more to be had, a moment ago; told once."""
+        """Whether there was no more to be had, a moment ago; told once, unless it is over."""
         was_emptied, self._was_emptied = self._was_emptied, False
-        return was_emptied
+        return was_emptied or self._is_over
+
+    def withdraw(self, numbers: Set[int]) -> None:
+        """If any of these jobs is there, nothing is begun any more: all is left over."""
+        if any(job.id in numbers for batch in self._batches for job in batch.jobs):
+            self._is_over = True
 
     def went_well(self) -> None:
         """An attempt did, and did not last."""

@@ -8,7 +8,7 @@ rule waits for those that are about to commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final
 
@@ -85,9 +85,17 @@ def hold_new(tx: Transaction, jobs: Sequence[tuple[int, str, str, str]]) -> None
 class HoldRules:
     """The rules, for people."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime],
+        changed: Callable[[Set[int]], None] = lambda _: None,
+    ) -> None:
+        """@param changed: Called after the commit with numbers of jobs that were held."""
         self._database = database
         self._now = now
+        self._changed = changed
 
     async def all(self) -> Sequence[HoldRule]:
         """In the order in which they were made."""
@@ -140,7 +148,11 @@ class HoldRules:
             tx.execute_many(_HOLD, [{"id": number} for number in numbers])
             return tx.changed
 
-        return await self._database.transact(work)
+        def settled(committed: bool) -> None:
+            if committed:
+                self._changed(frozenset(numbers))
+
+        return await self._database.transact(work, settled=settled)
 
     async def remove(self, number: int) -> HoldRule | None:
         """

@@ -8,7 +8,7 @@ ago may have changed, so that the conditions are looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -64,6 +64,7 @@ class QueueAdmin(QueuePages):
         stored: Callable[[frozenset[str]], None],
         keep_hooks: Callable[[str], timedelta],
         clock: Clock = database_clock,
+        changed: Callable[[Set[int]], None] = lambda _: None,
     ) -> None:
         """
         @param wake: Called after a commit by which something may be due.
@@ -71,6 +72,8 @@ class QueueAdmin(QueuePages):
             or a webhook call.
         @param keep_hooks: How long an account's history of webhooks stays; a
             pure function.
+        @param changed: Called after the commit with numbers of jobs that may be
+            others than they were, or gone.
         """
         super().__init__(database)
         self._now = now
@@ -78,6 +81,7 @@ class QueueAdmin(QueuePages):
         self._stored = stored
         self._keep_hooks = keep_hooks
         self._clock = clock
+        self._changed = changed
 
     async def change(
         self, numbers: Sequence[int], change: Change, wanted: JobFilter = EVERYTHING
@@ -106,7 +110,7 @@ class QueueAdmin(QueuePages):
             add_all_due(tx, JOBS.kind, due, moment)
             return [each.id for each in changed]
 
-        changed = await self._database.transact(work)
+        changed = await self._database.transact(work, settled=self._settled(numbers))
         if changed:
             self._wake()
         return changed
@@ -143,12 +147,22 @@ class QueueAdmin(QueuePages):
             apply(tx, ended, now=write_time(now), due=self._clock(tx, now), keep=keep)
             return ended, told(ended)
 
-        ended, accounts = await self._database.transact(work)
+        settled = self._settled(numbers)
+        ended, accounts = await self._database.transact(work, settled=settled)
         if accounts:
             self._stored(accounts)
         if any(each.report is not None for each in ended):
             self._wake()
         return [each.job.id for each in ended]
+
+    def _settled(self, numbers: Sequence[int]) -> Callable[[bool], None]:
+        """Whoever asked may be gone by the commit."""
+
+        def settled(committed: bool) -> None:
+            if committed:
+                self._changed(frozenset(numbers))
+
+        return settled
 
 
 def _bring_forward(tx: Transaction, numbers: Sequence[int], change: Change, now: int) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, exists, select, text, update
+from sqlalchemy import BigInteger, bindparam, case, exists, select, text, update
 
 from moxsmtp.queue.job import Batch, Job, Lease
-from moxsmtp.store.columns import read_path, read_time
+from moxsmtp.store.columns import read_path, read_time, write_time
 from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, Begun, read_job
 from moxsmtp.store.leases import open_slot
@@ -87,10 +87,18 @@ _BEGIN: Final = (
         slot=bindparam("slot"),
     )
 )
+# Another time than was set with the mark is an administrator's.
 _PUT_BACK: Final = (
     update(job)
     .where(job.c.id == bindparam("id"), job.c.in_flight == text("1"))
-    .values(in_flight=0, attempts=job.c.attempts - 1, next_attempt=bindparam("next_attempt"))
+    .values(
+        in_flight=0,
+        attempts=job.c.attempts - 1,
+        next_attempt=case(
+            (job.c.next_attempt == bindparam("planned"), bindparam("until", type_=BigInteger)),
+            else_=job.c.next_attempt,
+        ),
+    )
 )
 
 
@@ -211,5 +219,6 @@ def _body(leader: Any) -> bytes | None:
 def put_back(tx: Transaction, lease: Lease, jobs: Sequence[Job], until: int, now: int) -> None:
     """See L{moxsmtp.queue.storage.IJobStore.put_back}.  The lease is held."""
     for each in sorted(jobs, key=lambda each: each.id):
-        tx.execute(_PUT_BACK, {"id": each.id, "next_attempt": until})
+        planned = write_time(each.next_attempt)
+        tx.execute(_PUT_BACK, {"id": each.id, "planned": planned, "until": until})
     add_due(tx, JOBS.kind, lease.name, until, now)

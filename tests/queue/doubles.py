@@ -236,6 +236,7 @@ class MemoryJobs(MemoryLeases):
     @ivar batches: What is taken, in order.
     @ivar wanted: How many batches, and for how many workers, each time.
     @ivar put: What was put back, and until when.
+    @ivar gone: Numbers of jobs that are there no more, if they are put back.
     @ivar settlements: What was settled, one list for each transaction.
     @ivar failed: Numbers of jobs before which two others failed.
     @ivar asked: Numbers of jobs about which that was asked.
@@ -246,6 +247,7 @@ class MemoryJobs(MemoryLeases):
         self.batches: list[Batch] = []
         self.wanted: list[tuple[int, int]] = []
         self.put: list[tuple[tuple[Batch, ...], datetime]] = []
+        self.gone: set[int] = set()
         self.planned: list[datetime] = []
         self.settlements: list[Sequence[Settlement]] = []
         self.contents: dict[int, MemoryContent] = {}
@@ -284,11 +286,11 @@ class MemoryJobs(MemoryLeases):
         return taken
 
     async def put_back(self, lease: Lease, batches: Sequence[Batch], until: datetime) -> None:
-        """They are next again."""
+        """They are next again, save what is gone."""
         del lease
         self.check()
         self.put.append((tuple(batches), until))
-        self.batches[:0] = batches
+        self.batches[:0] = [batch for batch in batches if batch.leader.id not in self.gone]
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
         """Keep them."""

@@ -144,6 +144,55 @@ class SupplyTests(FlowTestCase):
         self.assertEqual(starts[2] - starts[1], timedelta(seconds=5))
 
 
+class WithdrawalTests(FlowTestCase):
+    """Q-23: what an administrator changes while it is taken ahead."""
+
+    def setUp(self) -> None:
+        """The first one is delivered, the second one under way, the third one taken along."""
+        super().setUp()
+        self.queue(4)
+        self.second: Deferred[Attempt] = Deferred()
+        self.answers = [self.delivered(1), self.second, *map(self.delivered, (3, 4))]
+        self.run_queue()
+        self.assertEqual([batch.leader.id for batch in self.attempted], [1, 2])
+
+    def goes_on(self) -> list[int]:
+        """What is put back when the second one has arrived."""
+        self.second.callback(self.delivered(2))
+        return [batch.leader.id for put, _ in self.store.put for batch in put]
+
+    def test_not_begun(self) -> None:
+        """Q-23: it goes back, and is taken again as it is then."""
+        self.work.withdraw({3})
+        self.assertEqual(self.goes_on(), [3])
+        self.clock.advance(1)
+        self.assertEqual(self.settled(), [1, 2, 3, 4])
+
+    def test_dropped(self) -> None:
+        """What is gone by then is not tried."""
+        self.store.gone.add(3)
+        self.work.withdraw({3})
+        self.goes_on()
+        self.clock.advance(1)
+        self.assertEqual([batch.leader.id for batch in self.attempted], [1, 2, 4])
+
+    def test_lingers(self) -> None:
+        """Nor is it while the destination is kept for what may come."""
+        self.work.linger = 0.05
+        self.work.withdraw({3})
+        self.assertEqual(self.goes_on(), [])
+        self.clock.advance(0.05)
+        self.assertEqual(self.store.put[0][0][0].leader.id, 3)
+        self.clock.advance(1)
+        self.assertEqual(self.settled(), [1, 2, 3, 4])
+
+    def test_others(self) -> None:
+        """What is under way, waits in the store or is nowhere moves nothing."""
+        self.work.withdraw({2, 4, 99})
+        self.assertEqual(self.goes_on(), [])
+        self.assertEqual(self.settled(), [1, 2, 3, 4])
+
+
 class RecordTests(FlowTestCase):
     """Results on their way to the store."""
 

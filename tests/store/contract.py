@@ -10,7 +10,7 @@ and makes another database has the same tests run on that.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path as FilePath
@@ -204,6 +204,7 @@ class Contract(unittest.SynchronousTestCase):
         self.addCleanup(lambda: self.result(self.database.stop()))
         self.failing = FailingDatabase(self.database)
         self.stored: list[frozenset[str]] = []
+        self.changed: list[Set[int]] = []
         self.woken = 0
         self.keep_hooks = timedelta()
         self.mail = MailStore(
@@ -221,6 +222,7 @@ class Contract(unittest.SynchronousTestCase):
             stored=self.stored.append,
             keep_hooks=lambda _: self.keep_hooks,
             clock=given_clock,
+            changed=self.changed.append,
         )
         self.hooks = HookStore(self.failing, owner="node", now=self.now, clock=given_clock)
         self.hook_admin = HookAdmin(

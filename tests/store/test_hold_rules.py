@@ -22,7 +22,7 @@ class HoldRuleTests(Contract):
     def setUp(self) -> None:
         """None yet."""
         super().setUp()
-        self.rules = HoldRules(self.failing, now=self.now)
+        self.rules = HoldRules(self.failing, now=self.now, changed=self.changed.append)
 
     def held(self) -> Sequence[int]:
         """Numbers of what is on hold."""
@@ -51,6 +51,12 @@ class HoldRuleTests(Contract):
         ({"account": "ann", "sender_domain": "other.example"}, []),
         ({"account": "ann", "recipient_domain": "example.org"}, [1, 3]),
     )
+
+    def test_told(self) -> None:
+        """Whoever may have taken ahead what a new rule holds, is told (Q-20)."""
+        self.add_some()
+        self.add_rule(account="bob")
+        self.assertEqual(self.changed, [{2}])
 
     def test_queued_later(self) -> None:
         """What meets all conditions of a rule is held; a null sender meets no domain (Q-20)."""

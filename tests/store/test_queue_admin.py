@@ -11,7 +11,7 @@ from moxsmtp.queue.filter import JobFilter
 from moxsmtp.queue.job import Job, Retired, Retry, Settlement
 from moxsmtp.store.columns import read_time
 from moxsmtp.store.job_rows import CANCELED, RetiredJob
-from tests.store.contract import NOW, Contract, new_hook, new_job, new_message, result
+from tests.store.contract import NOW, Broken, Contract, new_hook, new_job, new_message, result
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -145,6 +145,16 @@ class ChangeTests(Contract):
         change = Change(next_attempt=NOW - DAY)
         self.assertAllOrNothing(lambda: self.admin.change([1, 2], change))
 
+    def test_told(self) -> None:
+        """Whoever may have taken them ahead is told once they are changed, not before (Q-23)."""
+        self.add(new_job(), new_job("c@example.net"))
+        self.failing.succeed = 1
+        self.failure(self.admin.change([1, 2], Change(hold=True)), Broken)
+        self.assertEqual(self.changed, [])
+        self.failing.succeed = None
+        self.change(1, 2, hold=True)
+        self.assertEqual(self.changed, [{1, 2}])
+
 
 class EndTests(Contract):
     """Jobs that are taken out of the queue (Q-23)."""
@@ -227,6 +237,12 @@ class EndTests(Contract):
         """Jobs are dropped all or none."""
         self.add(new_job("b@example.org"), new_job("c@example.org"))
         self.assertAllOrNothing(lambda: self.admin.end([1, 2], dropped))
+
+    def test_told(self) -> None:
+        """Whoever may have taken them ahead is told once they are gone (Q-23)."""
+        self.add(new_job(), new_job("c@example.net"))
+        self.result(self.admin.end([1, 2], quietly))
+        self.assertEqual(self.changed, [{1, 2}])
 
     def test_activity(self) -> None:
         """The history says when it ended."""

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from moxsmtp.interfaces import OutgoingEvent
-from moxsmtp.queue.job import Batch, Lease, LeaseLost, Retired, Settlement
+from moxsmtp.queue.change import Change
+from moxsmtp.queue.job import Batch, Job, Lease, LeaseLost, Retired, Settlement
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.jobs import JobStore
 from tests.store.contract import NOW, Contract, new_job, result, spooled
 
 SECOND = timedelta(seconds=1)
+
+
+def _dropped(job: Job, _: bytes) -> Settlement:
+    """Nothing is left of it."""
+    return Settlement(job, Retired(OutgoingEvent.CANCELED, None), result())
 
 
 class TakingContract(Contract):
@@ -92,6 +98,33 @@ class SeveralTests(TakingContract):
             [(number, 0, 0) for number in numbers[1:]],
         )
         self.assertEqual([batch.leader.id for batch in self.several(lease, 3)], numbers[1:])
+
+    def test_put_back_changed(self) -> None:
+        """
+        What an administrator did meanwhile stays done (Q-23): a hold, a time, a transport;
+        what he dropped is not there any more.
+        """
+        first, second, third, fourth = self.fill(4)
+        (lease,) = self.claim()
+        batches = self.several(lease, 4)
+        later = self.time + 3600 * SECOND
+        self.result(self.admin.change([first], Change(hold=True)))
+        self.result(self.admin.change([second], Change(next_attempt=later)))
+        self.result(self.admin.change([third], Change(transport="other")))
+        self.result(self.admin.end([fourth], _dropped))
+        self.result(self.jobs.put_back(lease, batches, self.time))
+        self.assertEqual(
+            [
+                (row["id"], row["in_flight"], row["attempts"], row["hold"], row["transport"])
+                for row in self.rows("job")
+            ],
+            [(first, 0, 0, 1, ""), (second, 0, 0, 0, ""), (third, 0, 0, 0, "other")],
+        )
+        self.assertEqual(
+            [row["next_attempt"] for row in self.rows("job")],
+            [write_time(each) for each in (self.time, later, self.time)],
+        )
+        self.assertEqual([each.leader.id for each in self.several(lease, 4)], [third])
 
     def test_put_back_twice(self) -> None:
         """Only what is under way is put back: after an error it may be said again."""
