@@ -195,13 +195,21 @@ class StubResolver:
         except ValueError as error:
             self._finish(_impossible(question, error), shared)
             return
-        shared.site = self._site(question)
+        try:
+            shared.site = self._site(question)
+        except Exception:  # noqa: BLE001 - a bug in what was given fails the look-up, not who asks
+            self._finish(self._explained(Failure()), shared)
+            return
         shared.servers = self._in_order(now)
         if not shared.servers:
             self._finish(f"{question.type} of {question.name}: no DNS server", shared)
         elif self._turns.taken(shared.site):
             self._limits.begin(shared, now)
-            shared.servers[0].send(shared)
+            try:
+                shared.servers[0].send(shared)
+            except Exception:  # noqa: BLE001 - as above; the turn is to be given back
+                shared.drop()
+                self._go_on(shared, fail())
         else:
             self._await(shared, self._ask_in_turn(shared))
 
@@ -263,7 +271,10 @@ class StubResolver:
         silent = self._silent_until
         if not silent:
             return self._servers
-        return sorted(self._servers, key=lambda server: silent.get(server, 0.0) > now)
+        # No longer than that, where the clock was set back.
+        return sorted(
+            self._servers, key=lambda server: 0 < silent.get(server, 0.0) - now <= _SILENCE
+        )
 
     def _site(self, question: Question) -> str:
         # What is longer than a name may be ends like one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 import dns.edns
 import dns.flags
 import dns.message
@@ -116,6 +118,32 @@ class AskingTests(ResolverTestCase):
         port.receive(good)
         self.successResultOf(asking)
         port.receive(good)
+
+    def test_bugs_in_what_was_given(self) -> None:
+        """
+        A list of suffixes that cannot be read, or numbers that cannot be drawn, fail
+        the look-up and leave nothing: neither who waits, nor a turn, nor a timer.
+        """
+
+        def broken(*_: object) -> NoReturn:
+            raise RuntimeError("out of files")
+
+        broken_ones: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("a.b.example", {"randbelow": counter(), "is_public_suffix": broken}),
+            ("a.example", {"randbelow": broken}),
+        )
+        for name, given in broken_ones:
+            resolver = self.resolver = StubResolver(
+                reactor=self.net, servers=at("127.0.0.1"), settings=ResolverSettings(), **given
+            )
+            for _ in range(300):  # more than one site has turns
+                self.assertEqual(self.failed(self.ask(name)), "internal error")
+                self.assertEqual(self.failed(self.ask(name)), "internal error")
+                self.net.advance(6)
+            self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 300)
+            self.successResultOf(resolver.close())
+            self.assert_quiet()
+        self.assertEqual(self.net.sent, [])
 
     def test_many_sockets(self) -> None:
         """Queries leave from several sockets, each replaced after some hundred queries."""
