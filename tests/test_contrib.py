@@ -52,6 +52,14 @@ class UnitTests(unittest.SynchronousTestCase):
         """There is a place for copies that the server may write, outside of its data."""
         self.assertEqual(settings()["ReadWritePaths"], ["-/var/backups/moxsmtp"])
 
+    def test_scheduling(self) -> None:
+        """Workers may choose how they are scheduled, which is a resource, but not realtime."""
+        unit = settings()
+        allowed = unit["SystemCallFilter"]
+        self.assertIn("@resources", allowed[-2])
+        self.assertEqual(allowed[-1], "sched_setscheduler")
+        self.assertEqual(unit["RestrictRealtime"], ["yes"])
+
     def test_sockets(self) -> None:
         """
         The sockets are those of the example configuration, each of one family of
