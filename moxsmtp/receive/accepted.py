@@ -17,16 +17,30 @@ __all__ = ["greeted_as", "shown", "tell_delivered", "tell_partly_refused", "tell
 #: Refused recipients that are named.
 _NAMED: Final = 5
 
+_DELIVERED: Final = (
+    "delivered {size} octets from <{reverse_path}> by {hello} to {recipient}, one of {recipients},"
+    " as message {number} of {account}"
+)
+_QUEUED: Final = (
+    "queued {size} octets from <{reverse_path}> by {hello} of {owner} for {recipient}, one of"
+    " {recipients}, as job {number}"
+)
+
 
 def greeted_as(client: Client) -> str:
-    """The name that the client has given itself, as far as it counts for us (S-29)."""
+    """The name that the client has given itself; its address where none counts for us (S-29)."""
     hello = client.hello
-    return "somebody" if hello is None or hello.name is None else hello.name.ascii
+    return str(client.address) if hello is None or hello.name is None else hello.name.ascii
 
 
 def shown(path: Path | None) -> str:
     """A reverse-path, empty for the null one."""
     return "" if path is None else path.unicode
+
+
+def _identified(text: str, message_id: str) -> str:
+    """Not every message has one."""
+    return f"{text}; Message-ID {{message_id}}" if message_id else text
 
 
 def tell_delivered(
@@ -42,8 +56,7 @@ def tell_delivered(
     for message, number in zip(messages, numbers, strict=True):
         log.write(
             LogLevel.info,
-            "delivered {size} octets from <{reverse_path}> by {hello} to {recipient}, one of"
-            " {recipients}, as message {number} of {account}; Message-ID {message_id}",
+            _identified(_DELIVERED, message.message_id),
             size=size,
             reverse_path=shown(message.reverse_path),
             hello=hello,
@@ -89,8 +102,7 @@ def tell_queued(
     for job, number in zip(jobs, numbers, strict=True):
         log.write(
             LogLevel.info,
-            "queued {size} octets from <{reverse_path}> by {hello} of {owner} for {recipient}, one"
-            " of {recipients}, as job {number}; Message-ID {message_id}",
+            _identified(_QUEUED, job.message_id),
             size=size,
             reverse_path=shown(job.reverse_path),
             hello=hello,

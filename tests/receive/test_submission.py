@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import InsufficientStorage, IReceiver
+from moxsmtp.interfaces import Hello, InsufficientStorage, IReceiver
 from moxsmtp.names import parse_domain
 from moxsmtp.receive.rehearsal import Rehearsal
 from moxsmtp.receive.submission import Submission
@@ -71,6 +71,13 @@ class SubmissionTests(HouseTestCase):
         bare = replace(USER, tls=None)
         codes = self.begin(self.receiver, bare, "alice@ours.example", "bob@away.example")
         self.assertEqual(["250 2.1.0", "530 5.7.0"], codes)
+
+    def test_told_without_name(self) -> None:
+        """Who has no name that counts is told of by its address."""
+        nameless = replace(USER, hello=Hello(None, extended=True))
+        with capturedLogs() as lines:
+            self.send(self.receiver, nameless, COMPLETE, "alice@ours.example", "bob@away.example")
+        self.assertIn(" by 192.0.2.7 of account alice for ", formatEvent(lines[0]))
 
     def test_told(self) -> None:
         """An operator sees who hands in a message, as whom, for whom, and its numbers."""
