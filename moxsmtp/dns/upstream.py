@@ -37,6 +37,9 @@ _QUERIES_PER_SOCKET: Final = 300
 _IDENTITY: Final = 0xFFFF
 _PLACE: Final = 16
 
+#: Octets that a socket reads in one turn of the reactor where more is expected of it.
+_AT_ONCE: Final = 4096
+
 #: Numbers that are drawn at once.
 _DRAW: Final = struct.Struct("!64I")
 
@@ -146,9 +149,6 @@ class _Socket(DatagramProtocol):
 
     def startProtocol(self) -> None:
         self.transport.connect(str(self._upstream.address), self._upstream.port)
-        # Twisted would ask for a second packet after each, which has hardly ever come;
-        # one that has makes the reactor call again.
-        self.transport.maxThroughput = 1
 
     def ask(self, query: Query, identity: int) -> None:
         """
@@ -177,6 +177,9 @@ class _Socket(DatagramProtocol):
             self.close()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:  # noqa: ARG002 -- Twisted's
+        # Twisted looks for one more packet until it has read so much.  With one a turn,
+        # many replies to a busy process would come too late, and forgeries before them.
+        self.transport.maxThroughput = _AT_ONCE
         identity = int.from_bytes(datagram[:2], "big")
         query = self._pending.get(identity)
         if query is None:
@@ -185,6 +188,9 @@ class _Socket(DatagramProtocol):
             answer = response(datagram, query.section, query.question, trust_ad=self._trust_ad)
         except NotAReply:
             return  # perhaps forged: the true one may follow
+        if len(self._pending) == 1:
+            # It was the last that is waited for: to look for one more is in vain.
+            self.transport.maxThroughput = 1
         self.forget(identity)
         query.socket = None
         query.said(answer)

@@ -49,6 +49,7 @@ class Port:
         self.net = net
         self.protocol = protocol
         self.address = ("", 0)
+        self.maxThroughput = 1  # of Twisted's port, far more
         self.open = True
 
     def connect(self, host: str, port: int) -> None:
@@ -70,6 +71,17 @@ class Port:
     def receive(self, packet: bytes) -> None:
         """A packet from the server."""
         self.protocol.datagramReceived(packet, self.address)
+
+    def turn(self, packets: list[bytes]) -> None:
+        """
+        What Twisted's port reads in one turn of the reactor.
+
+        @param packets: What has come; those that were read are taken away.
+        """
+        octets = 0
+        while octets < self.maxThroughput and packets:
+            octets += len(packets[0])
+            self.receive(packets.pop(0))
 
 
 class Stream:
