@@ -90,7 +90,7 @@ class Health:
     def __init__(self, resolver: IResolver, clock: IReactorTime) -> None:
         self._resolver = resolver
         self._clock = clock
-        self._known: dict[Domain, tuple[float, Condition]] = {}
+        self._known: dict[Domain, tuple[float, float, Condition]] = {}
 
     async def is_healthy(self, zone: Domain) -> bool:
         """Whether a list can be believed: see L{condition}."""
@@ -104,14 +104,15 @@ class Health:
         of those.  A list that cannot be asked counts as healthy.
         """
         known = self._known.get(zone)
-        if known is not None and self._clock.seconds() < known[0]:
-            return known[1]
+        # No longer than that, where the clock was set back.
+        if known is not None and 0 <= self._clock.seconds() - known[0] < known[1]:
+            return known[2]
         kept = HEALTH_KEPT
         try:
             condition = await self._examine(zone)
         except LookupFailed as error:
             condition, kept = Condition(healthy=True, problem=_told(error)), TROUBLE_KEPT
-        self._known[zone] = (self._clock.seconds() + kept, condition)
+        self._known[zone] = (self._clock.seconds(), kept, condition)
         return condition
 
     async def _examine(self, zone: Domain) -> Condition:

@@ -32,6 +32,7 @@ from moxsmtp.outbound_tls import OutboundTLS, sources
 from moxsmtp.queue.job import Batch, Job
 from moxsmtp.queue.shaping import Shaper
 from moxsmtp.queue.storage import IJobStore
+from moxsmtp.steady_timers import steady_clock
 from moxsmtp.tls.binding import client_channel_binding
 from moxsmtp.tlsrpt import TLSResult
 
@@ -87,14 +88,15 @@ class WayOut:
         now: Callable[[], datetime],
     ) -> None:
         """@param store: Where what is to be sent is read."""
-        self.sessions = Sessions(reactor)
+        steady = steady_clock(reactor)
+        self.sessions = Sessions(steady)
         self.shaper = Shaper(settings.queue.shaping)
         found = sources(settings)
         direct = dialer(reactor, found)
         plain = dialer(reactor)
 
         def through(proxy: Sequence[IPAddress], port: int) -> Connect:
-            return socks_connect(plain, proxy, port, reactor)
+            return socks_connect(plain, proxy, port, steady)
 
         deliver = Deliver(
             router=router,
@@ -109,13 +111,14 @@ class WayOut:
                 login=lambda smarthost: login_to(smarthost, secrets.token_bytes),
             ),
             visits=Visits(
-                clock=reactor,
+                clock=steady,
                 sessions=self.sessions,
                 metrics=metrics,
                 binding=client_channel_binding,
             ),
             shaper=self.shaper,
             clock=reactor,
+            steady=steady,
             forms=lambda batch: _forms(batch, store),
             metrics=metrics,
             records=_Records(tls, now),

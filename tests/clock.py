@@ -1,4 +1,4 @@
-"""A clock for thousands of timers."""
+"""Clocks: one for thousands of timers, and one that is set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
-__all__ = ["CrowdedClock"]
+from moxsmtp.steady_timers import SteadyTimers, steady_clock
+
+__all__ = ["CrowdedClock", "SetClock"]
 
 
 class CrowdedClock(Clock):
@@ -43,3 +45,35 @@ class CrowdedClock(Clock):
             call = self.calls.pop(0)
             call.called = 1
             call.func(*call.args, **call.kw)
+
+
+class SetClock(Clock):
+    """
+    What a machine has whose clock somebody sets.
+
+    @ivar steady: The clock that nobody sets.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = 5_000.0
+        self.rightNow = 1e9
+        SteadyTimers(self, steady=lambda: self._passed, is_at_home=lambda: True)
+        self.steady = steady_clock(self)
+
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        for _ in range(seconds):
+            self._passed += 1
+            self.rightNow += 1
+            self._turn()
+
+    def set_by(self, seconds: float) -> None:
+        """Somebody does."""
+        self.rightNow += seconds
+        self._turn()
+
+    def _turn(self) -> None:
+        """As reactors do, which look at the time before they look at what is due."""
+        self.seconds()
+        self.advance(0)

@@ -10,12 +10,16 @@ from OpenSSL import SSL
 from twisted.internet.testing import StringTransport
 
 from moxsmtp import dispatch as dispatch_module
+from moxsmtp import way_out
 from moxsmtp.config import Settings
 from moxsmtp.dispatch import Dispatch
 from moxsmtp.interfaces import Account, HookTarget, Maildir
 from moxsmtp.localserve import ensure_certificate
 from moxsmtp.names import Host
+from moxsmtp.outbound.attempt import Deliver
+from moxsmtp.outbound.sessions import Sessions
 from moxsmtp.outbound.settings import OutboundSettings
+from moxsmtp.outbound.visit import Visits
 from moxsmtp.parts import Parts
 from moxsmtp.queue.change import Change
 from moxsmtp.queue.filter import JobFilter
@@ -23,6 +27,7 @@ from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
 from moxsmtp.receive.settings import TLSSettings
+from moxsmtp.steady_timers import SteadyTimers
 from moxsmtp.tls.client import StrictTLS, client_context
 from moxsmtp.webhooks.settings import WebhookSettings
 from tests.running import Alone
@@ -89,6 +94,36 @@ class QueueTests(DispatchCase):
         self.reactor.advance(2)
         self.settled(parts)
         self.reactor.until(self.dialed(4))
+
+    def test_clocks(self) -> None:
+        """
+        A clock that nobody sets tells how long servers take (Q-68), the other one when a
+        destination may be tried again (Q-93).
+        """
+        given: dict[str, Any] = {}
+
+        def noting(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+            def make(*ports: Any, **more: Any) -> Any:
+                given[name] = (*ports, more.get("clock"), more.get("steady"))
+                return made(*ports, **more)
+
+            return make
+
+        for made in (Deliver, Sessions, Visits):
+            self.patch(way_out, made.__name__, noting(made.__name__, made))
+        SteadyTimers(self.reactor, steady=lambda: 7.0, is_at_home=lambda: True)
+        self.dispatch(self.settings())
+        before = self.reactor.seconds()
+        self.reactor.rightNow += 86_400
+        told = {name: [each and each.seconds() for each in given[name]] for name in given}
+        self.assertEqual(
+            told,
+            {
+                "Deliver": [before + 86_400, before],
+                "Sessions": [before, None, None],
+                "Visits": [before, None],
+            },
+        )
 
     def test_unlimited(self) -> None:
         """By default far more than ten are (Q-9)."""

@@ -205,6 +205,14 @@ class HealthTests(SynchronousTestCase):
         self.assertTrue(self.is_healthy())
         self.assertEqual(HEALTH_KEPT, 4 * 60 * 60)
 
+    def test_clock_set_back(self) -> None:
+        """Where the clock was set back by a day, it is not kept for longer, but looked at anew."""
+        self.clock.advance(2 * 86_400)
+        self.assertTrue(self.is_healthy())
+        self.resolver.zone[OPPOSITE] = LISTED
+        self.clock.rightNow -= 86_400
+        self.assertFalse(self.is_healthy())
+
     def test_asked_once(self) -> None:
         """While it is known, nothing is asked."""
         self.is_healthy()

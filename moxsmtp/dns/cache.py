@@ -46,7 +46,9 @@ class Cache:
             return None
         expiry, outcome = entry
         left = expiry - now
-        if left <= 0:
+        ttl = outcome.ttl if isinstance(outcome, Answer) else FAILURE_TTL
+        # Where the clock was set back, nobody knows how old it is.
+        if not 0 < left <= ttl + 1:
             del self._entries[question]
             return None
         self._entries.move_to_end(question)

@@ -101,7 +101,7 @@ class StubResolver:
         )
         self._is_public_suffix = is_public_suffix
         self._under_way: dict[Question, Shared] = {}
-        self._silent_until: dict[Server, float] = {}
+        self._silent_since: dict[Server, float] = {}
         self._closed = False
 
     def lookup(self, question: Question) -> Deferred[Answer]:
@@ -220,8 +220,8 @@ class StubResolver:
             self._go_on(shared, succeed(said))
             return
         self._limits.end(shared)
-        if self._silent_until:
-            self._silent_until.pop(shared.servers[0], None)
+        if self._silent_since:
+            self._silent_since.pop(shared.servers[0], None)
         self._turns.give(shared.site)
         self._finish(answer, shared)
 
@@ -268,12 +268,12 @@ class StubResolver:
 
     def _in_order(self, now: float) -> Sequence[Server]:
         """The servers; those that kept silent of late come last."""
-        silent = self._silent_until
+        silent = self._silent_since
         if not silent:
             return self._servers
         # No longer than that, where the clock was set back.
         return sorted(
-            self._servers, key=lambda server: 0 < silent.get(server, 0.0) - now <= _SILENCE
+            self._servers, key=lambda server: 0 <= now - silent.get(server, -_SILENCE) < _SILENCE
         )
 
     def _site(self, question: Question) -> str:
@@ -365,11 +365,11 @@ class StubResolver:
         finally:
             if timer.active():
                 timer.cancel()
-        self._silent_until.pop(server, None)
+        self._silent_since.pop(server, None)
         return said
 
     def _mark_silent(self, server: Server) -> None:
-        self._silent_until[server] = self._reactor.seconds() + _SILENCE
+        self._silent_since[server] = self._reactor.seconds()
 
 
 def _impossible(question: Question, error: ValueError) -> str:

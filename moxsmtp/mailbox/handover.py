@@ -70,7 +70,11 @@ class _Trouble:
     """An account whose Maildir failed."""
 
     delay: float
-    until: float
+    since: float
+
+    def left(self, now: float) -> float:
+        """Seconds until it is tried again; at once, where the clock was set back."""
+        return self.delay - (now - self.since) if now >= self.since else 0.0
 
 
 class HandOvers(Service):
@@ -155,7 +159,7 @@ class HandOvers(Service):
     def _until_again(self) -> float | None:
         """Seconds until the next pass; L{None}: when somebody wakes us."""
         now = self._clock.seconds()
-        again = [trouble.until - now for trouble in self._trouble.values()]
+        again = [trouble.left(now) for trouble in self._trouble.values()]
         if self._store_delay:
             again.append(self._store_delay)
         if self._duty.poll is not None:
@@ -326,12 +330,12 @@ class HandOvers(Service):
 
     def _waits(self, account: str) -> bool:
         trouble = self._trouble.get(account)
-        return trouble is not None and self._clock.seconds() < trouble.until
+        return trouble is not None and trouble.left(self._clock.seconds()) > 0
 
     def _failed(self, account: str, error: Exception) -> None:
         before = self._trouble.get(account)
         delay = _longer(before.delay if before is not None else 0.0)
-        self._trouble[account] = _Trouble(delay, self._clock.seconds() + delay)
+        self._trouble[account] = _Trouble(delay, self._clock.seconds())
         self._prepared.discard(account)
         self._log.error(
             "cannot hand mail over to the Maildir of {account}, again in {delay} s: {error}",

@@ -93,7 +93,7 @@ class Deliver:
 
     _log = Logger()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - ports and clocks that have nothing in common
         self,
         *,
         router: Router,
@@ -104,13 +104,20 @@ class Deliver:
         forms: Callable[[Batch], Forms],
         metrics: IMetrics,
         records: Records,
+        steady: IReactorTime | None = None,
     ) -> None:
-        """@param forms: What is to be sent of a batch."""
+        """
+        @param clock: Knows what time it is.
+        @param forms: What is to be sent of a batch.
+        @param steady: For how long things take, the one of C{visits}; nobody sets it;
+            L{None}: C{clock}.
+        """
         self._router = router
         self._environment = environment
         self._visits = visits
         self._shaper = shaper
         self._clock = clock
+        self._steady = steady or clock
         self._forms = forms
         self._metrics = metrics
         self._records = records
@@ -184,7 +191,7 @@ class Deliver:
 
         @return: Nobody is left.
         """
-        target = self._lately.get(_key(progress, transport), self._clock.seconds())
+        target = self._lately.get(_key(progress, transport), self._steady.seconds())
         if target is None:
             return False
         visit = self._visit(progress)
@@ -237,7 +244,7 @@ class Deliver:
         """Hand over; where TLS fails, perhaps once more over a new connection (Q-60)."""
         visit = self._visit(progress)
         with self._measured(progress, transport) as ending:
-            began = self._clock.seconds()
+            began = self._steady.seconds()
             target, steps = await way.target(host, progress.batch.leader.dialed)
             progress.note(*steps)
             if isinstance(target, Unreachable):
@@ -254,7 +261,7 @@ class Deliver:
                 await self._visits.anew(visit, progress, target, forms, began=began)
             ending.word = visit.word
         if visit.word == "ok":
-            self._lately.put(_key(progress, target.transport), target, self._clock.seconds())
+            self._lately.put(_key(progress, target.transport), target, self._steady.seconds())
         failed = visit.session
         if failed is not None and failed.is_to_be_repeated:
             with self._measured(progress, transport) as ending:
@@ -299,7 +306,7 @@ class Deliver:
             )
 
     def _measured(self, progress: Progress, transport: str) -> _Measured:
-        return _Measured(self._metrics, self._clock, transport, progress.batch.leader.attempts)
+        return _Measured(self._metrics, self._steady, transport, progress.batch.leader.attempts)
 
 
 def _key(progress: Progress, transport: Direct | Socks | Smarthost) -> Key:

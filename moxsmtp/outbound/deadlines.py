@@ -25,29 +25,30 @@ class Deadlines:
     """
 
     def __init__(self, clock: IReactorTime, late: Callable[[str], None]) -> None:
-        """@param late: Called when time is up, with what took so long."""
+        """
+        @param clock: One that nobody sets.
+        @param late: Called when time is up, with what took so long.
+        """
         self._clock = clock
         self._late = late
         self._session = 0.0
         self._wait: float | None = None
-        #: How long each of them was when it was set.
-        self._session_limit = self._wait_limit = 0.0
         self._since = 0.0
         self._error = ""
         self._timer: IDelayedCall | None = None
+        #: When it ends.  The timer's own time is by another clock, which may be set.
+        self._moment = 0.0
         self._is_stopped = False
 
     def allow(self, limit: timedelta) -> None:
         """The session may take so long from now."""
-        self._session_limit = limit.total_seconds()
-        self._session = self._clock.seconds() + self._session_limit
+        self._session = self._clock.seconds() + limit.total_seconds()
         self._arm()
 
     def set(self, limit: timedelta, error: str) -> None:
         """What is waited for now has so long, or C{error}."""
         self._since = self._clock.seconds()
-        self._wait_limit = limit.total_seconds()
-        self._wait = self._since + self._wait_limit
+        self._wait = self._since + limit.total_seconds()
         self._error = error
         self._arm()
 
@@ -77,18 +78,15 @@ class Deadlines:
         due = self._due
         timer = self._timer
         if timer is not None and timer.active():
-            if timer.getTime() <= due:
+            if self._moment <= due:
                 return
             timer.cancel()
+        self._moment = due
         self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
 
     def _look(self) -> None:
         """Whether the time is really up."""
         now = self._clock.seconds()
-        # A clock that was set back must not make them any longer than they were.
-        self._session = min(self._session, now + self._session_limit)
-        if self._wait is not None:
-            self._wait = min(self._wait, now + self._wait_limit)
         if now < self._due:
             self._arm()
         elif self._wait is None or now < self._wait:

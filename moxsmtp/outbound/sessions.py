@@ -81,7 +81,10 @@ class Sessions:
     """Those that wait."""
 
     def __init__(self, clock: IReactorTime, *, most: int = _MOST_WAITING) -> None:
-        """@param most: However many hosts there are."""
+        """
+        @param clock: One that nobody sets.
+        @param most: However many hosts there are.
+        """
         self._clock = clock
         self._most = most
         self._closed = False
@@ -134,8 +137,7 @@ class Sessions:
         self._timer = None
         for session, since in list(self._waiting.items()):
             idle = self._clock.seconds() - since
-            # A clock that was set back must not make it any longer.
-            if 0 <= idle < _IDLE:
+            if idle < _IDLE:
                 self._timer = self._clock.callLater(_IDLE - idle, self._leave_idle)
                 return
             self._leave(session)

@@ -43,6 +43,7 @@ def socks_connect(
 
     @param addresses: Of the proxy; tried one after the other until one can be
         connected to.
+    @param clock: One that nobody sets.
     @return: Raises L{SocksFailed} or C{twisted.internet.error.TimeoutError}.
     """
 

@@ -79,7 +79,10 @@ class Visits:
         metrics: IMetrics,
         binding: Callable[[SSL.Connection], ChannelBinding | None] | None = None,
     ) -> None:
-        """@param binding: Ties a login to its TLS connection."""
+        """
+        @param clock: One that nobody sets.
+        @param binding: Ties a login to its TLS connection.
+        """
         self._clock = clock
         self._sessions = sessions
         self._metrics = metrics

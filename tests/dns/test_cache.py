@@ -45,6 +45,16 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(cache.get(question(), FAILURE_TTL - 0.1), "SERVFAIL")
         self.assertIsNone(cache.get(question(), FAILURE_TTL))
 
+    def test_set_back(self) -> None:
+        """Where the clock was set back, nothing is kept for longer: it is asked anew."""
+        cache = Cache(10)
+        cache.put(question(1), Answer((), ttl=60), 86_400.0)
+        cache.put(question(2), Answer((), ttl=86_400), 86_400.0)
+        cache.put(question(3), "SERVFAIL", 86_400.0)
+        cache.get(question(2), 86_400.0 + 3_600.0)
+        self.assertEqual([cache.get(question(n), 83_000.0) for n in (1, 2, 3)], [None] * 3)
+        self.assertEqual(len(cache), 0)
+
     def test_nothing_to_keep(self) -> None:
         """A time to live of zero is not kept, and replaces what was."""
         cache = Cache(10)

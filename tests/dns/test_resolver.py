@@ -257,6 +257,22 @@ class TimeTests(ResolverTestCase):
         self.assertEqual(self.servers_asked(), ["192.0.2.1", "192.0.2.2", "192.0.2.2"])
         self.successResultOf(asking)
 
+    def test_silence_ends(self) -> None:
+        """It is asked first again after its time, or when the clock was set back by a day."""
+        for by in (30.0, -86_400.0):
+            self.net = Net()
+            self.net.rightNow = 1e9
+            self.resolver = self.made("192.0.2.1", "192.0.2.2")
+            asking = self.ask()
+            self.net.advance(5)
+            self.net.answer(lambda packet: reply(packet, (A,)))
+            self.successResultOf(asking)
+            self.successResultOf(self.answered("b.example"))
+            self.assertEqual(self.servers_asked()[-1], "192.0.2.2")
+            self.net.rightNow += by
+            self.successResultOf(self.answered("c.example"))
+            self.assertEqual(self.servers_asked()[-1], "192.0.2.1")
+
     def test_silent_server_is_asked_last(self) -> None:
         """A dead first server costs its time limit once, not for every question."""
         self.resolver = self.made("192.0.2.1", "192.0.2.2")

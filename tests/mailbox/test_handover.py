@@ -338,6 +338,23 @@ class TroubleTests(HandOverTestCase):
             self.clock.advance(1)
         self.assertEqual(len(self.files("alice")), 1)
 
+    def test_clock_set_back(self) -> None:
+        """Where the clock is set back by a day, it is tried again no later than before."""
+        (self.base / "alice").write_text("in the way")
+        self.store.add(1)
+        self.start()
+        for _ in range(10):
+            self.clock.advance(1)
+        (self.base / "alice").unlink()
+        # As the timers have it: what is delayed keeps its length.
+        delays = [(call, call.getTime() - self.clock.seconds()) for call in self.clock.calls]
+        self.clock.rightNow -= 86_400
+        for call, delay in delays:
+            call.reset(delay)
+        for _ in range(8):
+            self.clock.advance(1)
+        self.assertEqual(len(self.files("alice")), 1)
+
     def test_file_cannot_be_synced(self) -> None:
         """A file that is gone, or cannot be put on disk, holds up nobody else either."""
         finish = maildir_module.Draft.finish

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxsmtp.dns.records import MX, LookupFailed, Question, RRType
+from moxsmtp.dns.records import MX, Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import IContent, IPolicies, RequireTLS
 from moxsmtp.names import IPAddress, parse_domain
 from moxsmtp.outbound.attempt import Deliver
@@ -32,9 +32,11 @@ from moxsmtp.outbound.ways import Environment
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, Job, RemoteMTA
 from moxsmtp.queue.shaping import Shaper
 from moxsmtp.smtp.address import Path
+from moxsmtp.steady_timers import steady_clock
 from moxsmtp.testing import MemoryResolver
 from moxsmtp.tls.client import client_context
 from moxsmtp.tlsrpt import TLSResult
+from tests.clock import SetClock
 from tests.outbound.servers import Counts, ServerCreator, Text, TLSServer, Wire
 
 HERE = parse_domain("here.example")
@@ -134,6 +136,7 @@ class AttemptTestCase(SynchronousTestCase):
     def deliver(self, route: FixedRoute | None = None) -> Deliver:
         """Over those wires; its sessions wait in C{self.sessions}."""
         next_hops = NextHops(resolver=self.dns, clock=self.clock, randbelow=lambda _: 0, port=2525)
+        steady = steady_clock(self.clock)
         return Deliver(
             router=Router(lambda: self.routing),
             environment=Environment(
@@ -150,17 +153,18 @@ class AttemptTestCase(SynchronousTestCase):
                 hostname="client.example",
                 connect=self.connect,
                 through=lambda addresses, port: socks_connect(
-                    self.connect, addresses, port, self.clock
+                    self.connect, addresses, port, steady
                 ),
                 login=lambda smarthost: login_to(smarthost, lambda count: b"r" * count),
                 metrics=self.counts,
             ),
-            visits=Visits(clock=self.clock, sessions=self.sessions, metrics=self.counts),
+            visits=Visits(clock=steady, sessions=self.sessions, metrics=self.counts),
             shaper=self.shaper,
             clock=self.clock,
             forms=lambda _: Forms(self.content, self.alternative),
             metrics=self.counts,
             records=self.records,
+            steady=steady,
         )
 
     def play(self, wire: Wire, *replies: bytes) -> None:
@@ -209,6 +213,34 @@ class DeliveredTests(AttemptTestCase):
             self.labels("mox_queue_delivery_duration_seconds"),
             [{"attempt": "1", "transport": "", "tlsmode": "opportunistic", "result": "ok"}],
         )
+
+    def test_clock_set(self) -> None:
+        """
+        Whoever sets the clock by a day, either way, while a host's addresses are asked
+        for leaves it the time that it has to be connected to (Q-50).
+        """
+        for by in (86_400, -86_400):
+            self.setUp()
+            self.clock = clock = SetClock()
+            waiting: list[Deferred[None]] = []
+            lookup = self.dns.lookup
+
+            def slowly(
+                question: Question, waiting: list[Deferred[None]] = waiting, lookup: Any = lookup
+            ) -> Deferred[Answer]:
+                if question != Question("mx1.example", RRType.A):
+                    found: Deferred[Answer] = lookup(question)
+                    return found
+                waiting.append(Deferred())
+                return waiting[-1].addCallback(lambda _: lookup(question))
+
+            self.patch(self.dns, "lookup", slowly)
+            attempt = self.begin()
+            clock.wait(10)
+            clock.set_by(by)
+            waiting[0].callback(None)
+            self.assertNoResult(attempt)
+            self.assertEqual(self.dials, [(ONE, 2525, 20.0)])
 
     def test_results(self) -> None:
         """What was wrong with TLS is told with what the host calls itself (Q-85).  RFC 8460 4.4."""

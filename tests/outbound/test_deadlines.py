@@ -10,14 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.outbound.deadlines import Deadlines
-
-
-def set_back(clock: Clock, seconds: float) -> None:
-    """As L{moxsmtp.steady_timers} has it: what is delayed keeps its length."""
-    delays = [(call, call.getTime() - clock.seconds()) for call in clock.getDelayedCalls()]
-    clock.rightNow -= seconds
-    for call, delay in delays:
-        call.reset(delay)
+from tests.clock import SetClock
 
 
 class DeadlinesTests(SynchronousTestCase):
@@ -73,20 +66,6 @@ class DeadlinesTests(SynchronousTestCase):
         self.deadlines.allow(timedelta(seconds=1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_set_back(self) -> None:
-        """
-        Where the clock is set back by a day, a server that hangs is given up after
-        twice its time, not a day later, whichever limit it meets (Q-68).
-        """
-        for waits in (True, False):
-            self.setUp()
-            if waits:
-                self.deadlines.set(timedelta(seconds=10), "no reply")
-            self.pass_seconds(5)
-            set_back(self.clock, 86_400)
-            self.pass_seconds(200)
-            self.assertEqual(len(self.told), 1)
-
     @settings(max_examples=150, deadline=None)
     @given(
         st.lists(
@@ -119,3 +98,55 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertEqual(
             [at for at, _ in self.told], [session if wait is None else min(session, wait)]
         )
+
+
+class ClockSetTests(SynchronousTestCase):
+    """While somebody sets the machine's clock by a day, either way."""
+
+    def deadlines(self, clock: SetClock) -> tuple[Deadlines, list[str]]:
+        """Of a session of 100 s, and what it is told."""
+        told: list[str] = []
+        deadlines = Deadlines(clock.steady, told.append)
+        deadlines.allow(timedelta(seconds=100))
+        return deadlines, told
+
+    def test_wait(self) -> None:
+        """A server has its time for a reply, no less and no more (Q-68)."""
+        for by in (86_400, -86_400):
+            clock = SetClock()
+            deadlines, told = self.deadlines(clock)
+            deadlines.set(timedelta(seconds=10), "no reply")
+            clock.wait(5)
+            clock.set_by(by)
+            self.assertTrue(deadlines.has_waited(5))
+            self.assertFalse(deadlines.has_waited(6))
+            clock.wait(4)
+            self.assertEqual(told, [])
+            clock.wait(1)
+            self.assertEqual(told, ["no reply"])
+
+    def test_session(self) -> None:
+        """So does a session of many replies."""
+        for by in (86_400, -86_400):
+            clock = SetClock()
+            deadlines, told = self.deadlines(clock)
+            clock.wait(50)
+            clock.set_by(by)
+            for _ in range(7):
+                deadlines.set(timedelta(seconds=20), "no reply")
+                clock.wait(7)
+            self.assertEqual(told, [])
+            clock.wait(1)
+            self.assertEqual(told, ["the session took too long"])
+
+    def test_earlier(self) -> None:
+        """A limit that is set afterwards and is earlier than the others counts from then."""
+        for by in (86_400, -86_400):
+            clock = SetClock()
+            deadlines, told = self.deadlines(clock)
+            clock.set_by(by)
+            deadlines.set(timedelta(seconds=10), "no reply")
+            clock.wait(9)
+            self.assertEqual(told, [])
+            clock.wait(1)
+            self.assertEqual(told, ["no reply"])

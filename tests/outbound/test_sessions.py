@@ -17,6 +17,7 @@ from moxsmtp.outbound.route import Routing
 from moxsmtp.outbound.sessions import Sessions
 from moxsmtp.outbound.transport import Direct, Route
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed
+from tests.clock import SetClock
 from tests.outbound.servers import ServerCreator, TLSServer, Wire, certificate
 from tests.outbound.test_attempt import GREETING, NOW, ONE, TWO, AttemptTestCase, job
 
@@ -102,14 +103,50 @@ class ReuseTests(ReuseTestCase):
         self.clock.advance(1)
         self.assertEqual(second.take(), b"QUIT\r\n")
 
-    def test_clock_set_back(self) -> None:
-        """A clock that is set back keeps no session waiting for longer (Q-94)."""
-        wire = self.first()
-        self.clock.rightNow -= 86_400
-        for call in self.clock.getDelayedCalls():
-            call.reset(30)
-        self.clock.advance(30)
-        self.assertEqual(wire.take(), b"QUIT\r\n")
+    def test_clock_set(self) -> None:
+        """
+        Whoever sets the clock, by a day either way, neither ends sessions that wait nor
+        keeps them for longer (Q-94): one is left after 30 s, the next one 20 s later.
+        """
+        for by in (86_400, -86_400):
+            self.setUp()
+            self.clock = clock = SetClock()
+            self.sessions = Sessions(clock.steady)
+            self.server = self.deliver()
+            first = self.first()
+            clock.wait(20)
+            attempts = [self.send(), self.send()]
+            second = self.wires[1]
+            self.play(first, TAKEN_AGAIN)
+            self.play(second, GREETING, TAKEN)
+            for attempt in attempts:
+                self.successResultOf(attempt)
+            clock.wait(9)
+            self.delivered(second, TAKEN_AGAIN)
+            clock.set_by(by)
+            self.assertEqual((first.take(), second.take()), (b"", b""))
+            clock.wait(21)
+            self.assertEqual((first.take(), second.take()), (b"QUIT\r\n", b""))
+            clock.wait(8)
+            self.assertEqual(second.take(), b"")
+            clock.wait(1)
+            self.assertEqual(second.take(), b"QUIT\r\n")
+
+    def test_believed_while_set(self) -> None:
+        """Nor is what the DNS said believed for longer than ten seconds."""
+        for by in (86_400, -86_400):
+            self.setUp()
+            self.clock = clock = SetClock()
+            self.server = self.deliver()
+            wire = self.first()
+            asked = len(self.dns.asked)
+            clock.wait(5)
+            clock.set_by(by)
+            self.delivered(wire, TAKEN_AGAIN)
+            self.assertEqual(len(self.dns.asked), asked)
+            clock.wait(6)
+            self.delivered(wire, TAKEN_AGAIN)
+            self.assertGreater(len(self.dns.asked), asked)
 
     def test_asked_anew(self) -> None:
         """What the DNS said is believed for ten seconds; the session is used all the same."""

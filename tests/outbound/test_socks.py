@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.names import IPAddress
 from moxsmtp.outbound.socks import SocksFailed, socks_connect
+from tests.clock import SetClock
 
 PROXY, OTHER = ip_address("192.0.2.8"), ip_address("2001:db8::8")
 REMOTE = ip_address("192.0.2.1")
@@ -102,6 +103,30 @@ class SocksConnectTests(SynchronousTestCase):
         self.assertEqual([b"more"], self.client.heard[2:])
         self.assertEqual([(PROXY, 1080, 15.0)], self.dials)
         self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_clock_set(self) -> None:
+        """
+        A clock that is set by a day while the proxy is connected to, either way, leaves
+        it the time that it has (Q-43).
+        """
+        for by in (86_400, -86_400):
+            clock = SetClock()
+            connected: Deferred[None] = Deferred()
+
+            def connect(
+                protocol: Protocol, *_: object, connected: Deferred[None] = connected
+            ) -> Deferred[None]:
+                return connected.addCallback(lambda _: protocol.makeConnection(StringTransport()))
+
+            through = socks_connect(connect, (PROXY,), 1080, clock.steady)
+            connecting = through(self.client, REMOTE, 25, 30.0)
+            clock.wait(10)
+            clock.set_by(by)
+            connected.callback(None)
+            clock.wait(19)
+            self.assertNoResult(connecting)
+            clock.wait(1)
+            self.failureResultOf(connecting, ConnectTimeout)
 
     def test_octet_by_octet(self) -> None:
         """It makes no difference in which pieces it comes."""
