@@ -159,9 +159,11 @@ class HandOvers(Service):
     def _until_again(self) -> float | None:
         """Seconds until the next pass; L{None}: when somebody wakes us."""
         now = self._clock.seconds()
-        again = [trouble.left(now) for trouble in self._trouble.values()]
         if self._store_delay:
-            again.append(self._store_delay)
+            # Before then nothing can be tried, whatever is due.
+            again = [self._store_delay]
+        else:
+            again = [trouble.left(now) for trouble in self._trouble.values()]
         if self._duty.poll is not None:
             again.append(self._duty.poll)
         return min(again, default=None)
@@ -171,6 +173,7 @@ class HandOvers(Service):
     async def _pass(self) -> None:
         # What failed Maildirs hold up need not be read again before its time.
         after = self._seen if self._trouble and all(map(self._waits, self._trouble)) else 0
+        due = [(name, each) for name, each in self._trouble.items() if not self._waits(name)]
         try:
             while not self._stopping and await self._duty.take():
                 pending = await self._store.pending_hand_overs(_BATCH, after)
@@ -180,6 +183,10 @@ class HandOvers(Service):
                 if len(pending) < _BATCH:
                     break
             self._store_delay = 0.0
+            for account, trouble in due:
+                # Neither handed over nor failed again: there was nothing to try any more.
+                if self._trouble.get(account) is trouble:
+                    del self._trouble[account]
         except CancelledError:
             raise
         except (InsufficientStorage, StorageUnavailable) as error:

@@ -338,6 +338,32 @@ class TroubleTests(HandOverTestCase):
             self.clock.advance(1)
         self.assertEqual(len(self.files("alice")), 1)
 
+    def test_nothing_left(self) -> None:
+        """Where a Maildir that failed has no more messages, nobody looks for them again."""
+        (self.base / "alice").write_text("in the way")
+        self.store.add(1)
+        self.start()
+        del self.maildirs["alice"]
+        for _ in range(5):
+            self.clock.advance(1)
+        self.store.calls.clear()
+        self.clock.pump([0.0] * 20)
+        self.assertEqual(self.store.calls, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_store_fails_meanwhile(self) -> None:
+        """Nor where it is due while the store cannot be read: that has its own delay."""
+        (self.base / "alice").write_text("in the way")
+        self.store.add(1)
+        self.start()
+        self.store.failing = StorageUnavailable("gone")
+        for _ in range(5):
+            self.clock.advance(1)
+        self.store.calls.clear()
+        for _ in range(20):
+            self.clock.advance(0.01)
+        self.assertLess(len(self.store.calls), 3)
+
     def test_clock_set_back(self) -> None:
         """Where the clock is set back by a day, it is tried again no later than before."""
         (self.base / "alice").write_text("in the way")
