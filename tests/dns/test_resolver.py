@@ -552,6 +552,15 @@ class FairnessTests(ResolverTestCase):
         for name in names:
             _ = self.ask(name).addErrback(lambda _: None)
 
+    def test_turns_of_those_who_left(self) -> None:
+        """Who waits no more gives the turn back: names of that site are asked for as before."""
+        for number in range(600):
+            asking = self.ask(f"n{number}.site.example")
+            asking.cancel()
+            self.failureResultOf(asking, CancelledError)
+        self.assertEqual(len(self.net.sent), 600)
+        self.assert_quiet()
+
     def test_bounded(self) -> None:
         """Beyond a bound of look-ups under way, more wait for their turn."""
         askings = [self.ask(f"n{number}.example") for number in range(4196)]
