@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Final
 
-from moxsmtp.dns.records import Answer, Question
+from moxsmtp.dns.records import TLSA, Answer, Question
 
 __all__ = ["FAILURE_TTL", "Cache"]
 
@@ -78,6 +78,8 @@ def _is_large(question: Question, outcome: Answer | str) -> bool:
         return len(question.name) + len(outcome) > _LARGEST
     room = _LARGEST
     for record in outcome.records:
-        # One that is no text is about as large as a name.
+        if isinstance(record, TLSA):
+            room -= len(record.association)
+        # An MX is about as large as a name.
         room -= 64 + (len(record) if isinstance(record, str | bytes) else 64)
     return room < 0

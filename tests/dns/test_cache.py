@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxsmtp.dns.cache import FAILURE_TTL, Cache
-from moxsmtp.dns.records import Answer, Question, RRType
+from moxsmtp.dns.records import TLSA, Answer, Question, RRType
 
 
 def question(number: int = 0) -> Question:
@@ -78,6 +78,7 @@ class CacheTests(SynchronousTestCase):
         cache = Cache(10)
         cache.put(question(), Answer((b"x" * 10_000,), ttl=60), 0.0)
         cache.put(question(1), Answer(("192.0.2.1",) * 1000, ttl=60), 0.0)
+        cache.put(question(2), Answer((TLSA(3, 0, 0, b"x" * 10_000),), ttl=60), 0.0)
         cache.put(Question("a" * 10_000, RRType.A), "too long", 0.0)
         self.assertEqual(len(cache), 0)
 
