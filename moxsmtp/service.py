@@ -105,6 +105,7 @@ class Server(Service):
         self._http: list[Socket] = []
         self._services: list[IService] = []
         self._starting: Deferred[None] | None = None
+        self._is_bound = False
         self._is_up = False
         #: To be obeyed once we are up.
         self._pending: Settings | None = None
@@ -132,6 +133,7 @@ class Server(Service):
             raise
         if self._settings.workers > 1:
             self._entrances = self._gate = self._made_gate(entrances)
+        self._is_bound = True
 
     def _made_gate(self, entrances: Entrances) -> Gate:
         parts, lines = self._parts, self._log_lines
@@ -141,7 +143,14 @@ class Server(Service):
         return Gate(entrances, self._settings, staff)
 
     def startService(self) -> None:
-        """Begin to work; what cannot begin is told to C{give_up}."""
+        """
+        Begin to work; what cannot begin is told to C{give_up}.
+
+        @raise CannotListenError: See L{privilegedStartService}.
+        """
+        if not self._is_bound:
+            # twist(1) has no privileges to shed, and goes on without that step.
+            self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotation
         self._parts.engine.pool.start()
         self._parts.engine.hashing.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -243,6 +244,16 @@ class StartTests(ServerCase):
         self.started()
         ((_, _, _, mode, _),) = self.reactor.unixServers
         self.assertEqual(0o600, mode)
+
+    def test_begins_in_one_step(self) -> None:
+        """Who starts services in one step, as twist does, gets every port, too, and once."""
+        server = self.made(self.settings())
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(self.stop, server)
+        server.startService()
+        self.reactor.until(lambda: server._is_up)
+        names = [type(port.factory).__name__ for port in self.ports]
+        self.assertEqual(["ProxyFactory", "_Site"], names)
 
     def test_certificate(self) -> None:
         """What keeps it from starting once the reactor runs is told."""
