@@ -150,8 +150,10 @@ class ESMTPClient(TwistedProtocol):
             text, objection = await self._whole(prefix, content)
             other = None
             if alternative is not None:
-                other, no_other = await self._whole(b"", alternative)
-                objection = objection or no_other
+                other, unreadable = await self._whole(b"", alternative)
+                if unreadable is not None:
+                    # The other form says it all.
+                    mailing, alternative = mailing.in_one_form, None
             self.exchange.begin(mailing, text, alternative=other, objection=objection)
             self._prefix, self._content, self._alternative = prefix, content, alternative
             if self._is_connected:
@@ -312,10 +314,9 @@ class ESMTPClient(TwistedProtocol):
 
     async def _send(self) -> None:
         """Prefix and content in pieces, or the form in UTF-8."""
-        content = self._content
+        prefix, content = self._prefix, self._content
         if content is None:
             raise RuntimeError("there is no content to be sent")
-        prefix = self._prefix
         if self.exchange.is_in_utf8 and self._alternative is not None:
             prefix, content = b"", self._alternative
         self.transport.registerProducer(self, True)

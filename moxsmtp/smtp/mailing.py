@@ -67,6 +67,11 @@ class Mailing:
         return self.smtputf8 or any(path is not None and path.needs_smtputf8 for path in paths)
 
     @property
+    def in_one_form(self) -> Mailing:
+        """The same where there is no other form."""
+        return replace(self, alternative_size=None)
+
+    @property
     def in_utf8(self) -> Mailing | None:
         """The other form, as a mailing of its own."""
         if self.alternative_size is None:

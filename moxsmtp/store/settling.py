@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, text, update
 
@@ -60,8 +60,11 @@ def apply(
     @param keep: How long the history of webhooks stays, by account.
     """
     # Jobs first, then the rest: rows are locked in one order everywhere.
-    there = _removed(tx, settlements) | _put_off(tx, settlements)
+    removed = _removed(tx, settlements)
+    there = {row.id for row in removed} | _put_off(tx, settlements)
     applied = [each for each in settlements if each.job.id in there]
+    contents = (each for row in removed for each in (row.content_id, row.alternative_id))
+    release_contents(tx, [each for each in contents if each is not None])
     for each in applied:
         if each.suppress is not None:
             add_suppression(tx, each.suppress)
@@ -84,24 +87,18 @@ def hooked(settlements: Sequence[Settlement]) -> frozenset[str]:
     return frozenset(each.hook.account for each in settlements if each.hook is not None)
 
 
-def _removed(tx: Transaction, settlements: Sequence[Settlement]) -> frozenset[int]:
+def _removed(tx: Transaction, settlements: Sequence[Settlement]) -> Sequence[Any]:
     """
     Take out of the queue what is done with, into the history if it is to be kept (Q-77).
 
-    @return: What was there.
+    @return: What was there: its number, and the contents that it referred to.
     """
     done = []
     for each in settlements:
         if isinstance(each.fate, Retired):
             retire_job(tx, each.job.id, (*each.job.results, each.result), each.fate)
             done.append(each.job.id)
-    if not done:
-        return frozenset()
-    rows = tx.execute(_DELETE[tx.dialect], listing(done))
-    contents = [row.content_id for row in rows]
-    alternatives = [row.alternative_id for row in rows if row.alternative_id is not None]
-    release_contents(tx, contents + alternatives)
-    return frozenset(row.id for row in rows)
+    return tx.execute(_DELETE[tx.dialect], listing(done)) if done else ()
 
 
 def _put_off(tx: Transaction, settlements: Sequence[Settlement]) -> frozenset[int]:

@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from moxsmtp.interfaces import ChannelBinding, IContent
 from moxsmtp.names import parse_domain
 from moxsmtp.outbound.connection import PIECE, ESMTPClient, Security
+from moxsmtp.outbound.content import ShortContent
 from moxsmtp.smtp.exchange import Exchange
 from moxsmtp.smtp.mailing import Fate, Mailing, Refusal, StartTLS
 from moxsmtp.tls.binding import channel_binding, client_channel_binding
@@ -157,6 +158,21 @@ class DeliveryTests(ConnectionTestCase):
                 session.wire.say(b"250 queued\r\n")
                 session.wire.say(b"221 bye\r\n")
                 self.assertOver(session, "ok 250", "closed")
+
+    def test_form_in_utf8_is_damaged(self) -> None:
+        """Where the form in UTF-8 cannot be read, that in ASCII goes to every server."""
+        message = replace(mailing(), alternative_size=7)
+        short = Text(b"w", size=7)
+        session = Session(Text(b"plain\r\n"), message=message, alternative=short)
+        session.wire.say(OPENING[0])
+        session.wire.say(b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+        self.assertNotIn(b"SMTPUTF8", session.wire.take())
+        session.wire.say(ACCEPTED)
+        self.assertEqual(session.wire.take(), b"plain\r\n.\r\n")
+        session.wire.say(b"250 queued\r\n")
+        session.wire.say(b"221 bye\r\n")
+        self.assertOver(session, "ok 250", "closed")
+        self.assertEqual(len(self.flushLoggedErrors(ShortContent)), 1)
 
     def test_byte_by_byte(self) -> None:
         """The same however the replies are cut."""
