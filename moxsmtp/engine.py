@@ -24,7 +24,7 @@ __all__ = ["Engine", "join_engine", "open_engine"]
 #: Seconds from one group of writes to the next.  In a process with workers clients wait for
 #: what those write, and nobody for what it writes itself, which is the more at once.
 _AT_ONCE: Final = 0.0
-_AT_LEISURE: Final = 0.03
+_AT_LEISURE: Final = 0.012
 
 _log: Final = Logger()
 
