@@ -9,6 +9,7 @@ several, a forger has to guess both.  RFC 5452 section 9.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -62,7 +63,7 @@ class Reactor(Protocol):
         """See C{IReactorTCP}."""
 
 
-class Query:
+class Query(ABC):
     """
     A question under way to a server over UDP.  Nothing limits the time.
 
@@ -79,13 +80,13 @@ class Query:
         self.socket: _Socket | None = None
         self.identity = 0
 
+    @abstractmethod
     def said(self, response: Response) -> None:
         """The server did."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failed(self, why: str) -> None:
         """Nothing will be said."""
-        raise NotImplementedError
 
     def drop(self) -> None:
         """Nobody wants to know any more.  May be repeated, and come after the end."""
