@@ -73,6 +73,16 @@ class ReuseTests(ReuseTestCase):
         self.assertEqual(found.dialed, {})
         self.assertIn("used again", " ".join(found.trace))
 
+    def beside(self, first: Wire) -> Wire:
+        """Two messages at once: one goes over the session that is there, one over another."""
+        attempts = [self.send(), self.send()]
+        second = self.wires[1]
+        self.play(first, TAKEN_AGAIN)
+        self.play(second, GREETING, TAKEN)
+        for attempt in attempts:
+            self.successResultOf(attempt)
+        return second
+
     def test_half_a_minute(self) -> None:
         """Q-94: a session that nobody used for 30 s is left with QUIT."""
         wire = self.first()
@@ -88,12 +98,7 @@ class ReuseTests(ReuseTestCase):
         """Q-94: each waits 30 s from its last message, however they overlap."""
         first = self.first()
         self.clock.advance(20)
-        attempts = [self.send(), self.send()]
-        second = self.wires[1]
-        self.play(first, TAKEN_AGAIN)
-        self.play(second, GREETING, TAKEN)
-        for attempt in attempts:
-            self.successResultOf(attempt)
+        second = self.beside(first)
         self.clock.advance(9)
         self.delivered(second, TAKEN_AGAIN)
         self.clock.advance(21)
@@ -115,12 +120,7 @@ class ReuseTests(ReuseTestCase):
             self.server = self.deliver()
             first = self.first()
             clock.wait(20)
-            attempts = [self.send(), self.send()]
-            second = self.wires[1]
-            self.play(first, TAKEN_AGAIN)
-            self.play(second, GREETING, TAKEN)
-            for attempt in attempts:
-                self.successResultOf(attempt)
+            second = self.beside(first)
             clock.wait(9)
             self.delivered(second, TAKEN_AGAIN)
             clock.set_by(by)
