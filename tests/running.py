@@ -47,8 +47,11 @@ LOOPBACK = IPv4Address("127.0.0.1")
 #: When the clock of L{StillReactor} begins.
 STARTED = 1_700_000_000
 
-#: Seconds of real time for a thread's answer; then none is to be expected.
-_PATIENCE = 5.0
+#: Seconds of real time between two looks while no thread speaks.
+_LOOK = 0.05
+
+#: So many looks without a word from a thread, and none is to be expected any more.
+_LOOKS = 400
 
 
 class Port:
@@ -108,14 +111,21 @@ class StillReactor(MemoryReactorClock):
         """
         Hear threads.
 
+        Where asking C{done} hears them too, it may hear the very last of them and still
+        answer what was so before: it is asked again although nobody speaks.
+
         @raise AssertionError: It does not come to pass.
         """
         self.advance(0)
+        looks = 0
         while not done():
             try:
-                self._queue.get(timeout=_PATIENCE)()
+                self._queue.get(timeout=_LOOK)()
+                looks = 0
             except queue.Empty:
-                raise AssertionError("nothing happens any more") from None
+                looks += 1
+            if looks == _LOOKS:
+                raise AssertionError("nothing happens any more")
             self.advance(0)
 
     def hear(self, seconds: float) -> None:
