@@ -222,19 +222,37 @@ class _Socket(DatagramProtocol):
 
 
 class _Asked:
-    """A question over TCP, and who waits for the answer."""
+    """
+    A question over TCP, and who waits for the answer.
 
-    __slots__ = ("answered", "question", "section", "trust_ad")
+    @ivar connector: Of the connection that is made for it.
+    """
+
+    __slots__ = ("_is_dropped", "answered", "connector", "question", "section", "trust_ad")
 
     def __init__(self, question: Question, section: bytes, *, trust_ad: bool) -> None:
         self.question = question
         self.section = section
         self.trust_ad = trust_ad
-        self.answered: Deferred[Response] = Deferred()
+        self.connector: IConnector | None = None
+        self.answered: Deferred[Response] = Deferred(lambda _: self._drop())
+        self._is_dropped = False
 
     def read(self, octets: bytes) -> Response:
         """@raise NotAReply: It is none to this."""
         return response(octets, self.section, self.question, trust_ad=self.trust_ad)
+
+    def failed(self, reason: Failure) -> None:
+        """There will be no answer; if there was one, or nobody wants it, that is no matter."""
+        if not self._is_dropped and not self.answered.called:
+            self.answered.errback(LookupFailed(f"over TCP: {reason.getErrorMessage()}"))
+
+    def _drop(self) -> None:
+        # A connection that is not made yet fails at once, which is no failure of the
+        # server's: with it whoever asked would go on to the next.
+        self._is_dropped = True
+        if self.connector is not None:
+            self.connector.disconnect()
 
 
 class _Stream(StreamProtocol):
@@ -271,7 +289,7 @@ class _Stream(StreamProtocol):
             self._asked.answered.callback(answer)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted's default argument is no failure of ours
-        _fail(self._asked, reason)
+        self._asked.failed(reason)
 
 
 class _StreamFactory(ClientFactory):
@@ -285,12 +303,7 @@ class _StreamFactory(ClientFactory):
         return _Stream(self._asked, self._identity)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002 -- Twisted's
-        _fail(self._asked, reason)
-
-
-def _fail(asked: _Asked, reason: Failure) -> None:
-    if not asked.answered.called:
-        asked.answered.errback(LookupFailed(f"over TCP: {reason.getErrorMessage()}"))
+        self._asked.failed(reason)
 
 
 class Server:
@@ -343,9 +356,7 @@ class Server:
             readable (through the Deferred).
         """
         asked = _Asked(question, section, trust_ad=self._trust_ad)
-        connector: Any = None
-        asked.answered = Deferred(lambda _: connector and connector.disconnect())
-        connector = self._reactor.connectTCP(
+        asked.connector = self._reactor.connectTCP(
             str(self._upstream.address),
             self._upstream.port,
             _StreamFactory(asked, self._draws.draw() & _IDENTITY),

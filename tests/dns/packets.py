@@ -8,7 +8,7 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rrset
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, UserError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import ClientFactory, DatagramProtocol
 from twisted.internet.testing import StringTransport
@@ -96,9 +96,12 @@ class Stream:
         self.protocol: IProtocol | None = None
 
     def disconnect(self) -> None:
-        """See C{IConnector}."""
+        """See C{IConnector}: what is not connected yet fails at once."""
         self.disconnected = True
-        if self.protocol is not None:
+        if self.protocol is None:
+            reason = Failure(UserError())
+            self.factory.clientConnectionFailed(self, reason)  # type: ignore[arg-type]  # as much of it as is used
+        else:
             self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def accept(self) -> IProtocol:

@@ -367,6 +367,33 @@ class StreamTests(ResolverTestCase):
         protocol.dataReceived(len(cut).to_bytes(2, "big") + cut)
         self.assertIn("truncated over TCP", self.failed(asking))
 
+    def test_cancelled(self) -> None:
+        """
+        A query over TCP that nobody waits for ends at once, whether it is connected
+        or not: no other follows, and its turns are free.
+        """
+        for connected in (False, True):
+            self.setUp()
+            self.resolver = self.made("127.0.0.1", "127.0.0.2")
+            for number in range(300):  # more than one site has turns
+                asking = self.truncated()
+                if connected:
+                    self.net.streams[-1].accept()
+                asking.cancel()
+                self.failureResultOf(asking, CancelledError)
+                self.assertTrue(self.net.streams[-1].disconnected)
+                self.assertEqual(len(self.net.sent), number + 1)
+            self.assert_quiet()
+
+    def test_late_connection(self) -> None:
+        """A connection that is not made in time is a server that does not answer."""
+        self.resolver = self.made("127.0.0.1", attempts=1)
+        asking = self.truncated()
+        self.net.advance(5)
+        self.assertTrue(self.net.streams[-1].disconnected)
+        self.assertIn("no answer within 5 s", self.failed(asking))
+        self.assert_quiet()
+
     def test_failures(self) -> None:
         """Refused, closed, silent or nonsense over TCP: the next attempt, then failure."""
         for case in ("refused", "closed", "silent", "nonsense", "identity"):
