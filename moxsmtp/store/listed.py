@@ -12,6 +12,7 @@ from sqlalchemy import (
     BindParameter,
     Column,
     ColumnElement,
+    Select,
     bindparam,
     cast,
     column,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-__all__ = ["LISTED", "listed", "listing"]
+__all__ = ["LISTED", "listed", "listing", "lock_listed"]
 
 #: The parameter.
 LISTED: Final = "listed"
@@ -31,12 +32,18 @@ def listed(numbers: Column[Any]) -> Mapping[str, ColumnElement[bool]]:
         the rows in their order, so that two who change many never wait for each other.
     """
     parameter: BindParameter[str] = bindparam(LISTED)
-    one = func.json_array_elements_text(cast(parameter, JSON)).table_valued("value")
-    among = numbers.in_(select(cast(one.c.value, BigInteger)))
     return {
         "sqlite": numbers.in_(select(column("value")).select_from(func.json_each(parameter))),
-        "postgresql": numbers.in_(select(numbers).where(among).order_by(numbers).with_for_update()),
+        "postgresql": numbers.in_(lock_listed(numbers)),
     }
+
+
+def lock_listed(numbers: Column[Any]) -> Select[Any]:
+    """@return: For PostgreSQL: the listed rows' numbers, each row locked, in their order."""
+    parameter: BindParameter[str] = bindparam(LISTED)
+    one = func.json_array_elements_text(cast(parameter, JSON)).table_valued("value")
+    among = numbers.in_(select(cast(one.c.value, BigInteger)))
+    return select(numbers).where(among).order_by(numbers).with_for_update()
 
 
 def listing(numbers: Iterable[int]) -> Mapping[str, str]:

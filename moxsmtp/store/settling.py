@@ -16,7 +16,7 @@ from moxsmtp.store.content import release_contents
 from moxsmtp.store.due import add_due
 from moxsmtp.store.hook_rows import add_hooks
 from moxsmtp.store.job_rows import JOBS, job_destination, retire_job
-from moxsmtp.store.listed import listed, listing
+from moxsmtp.store.listed import listed, listing, lock_listed
 from moxsmtp.store.queueing import composed, insert_all, store_bounce
 from moxsmtp.store.schema import job
 from moxsmtp.store.suppressions import add_suppression
@@ -37,6 +37,7 @@ _AGAIN: Final = (
         repeated=0,
     )
 )
+_LOCK: Final = lock_listed(job.c.id)
 _DELETE: Final = {
     dialect: delete(job)
     .where(condition)
@@ -60,6 +61,8 @@ def apply(
     @param keep: How long the history of webhooks stays, by account.
     """
     # Jobs first, then the rest: rows are locked in one order everywhere.
+    if tx.dialect == "postgresql" and _is_to_be_locked(settlements):
+        tx.execute(_LOCK, listing(each.job.id for each in settlements))
     removed = _removed(tx, settlements)
     there = {row.id for row in removed} | _put_off(tx, settlements)
     applied = [each for each in settlements if each.job.id in there]
@@ -85,6 +88,16 @@ def told(settlements: Sequence[Settlement]) -> frozenset[str]:
 def hooked(settlements: Sequence[Settlement]) -> frozenset[str]:
     """Accounts that get a webhook call."""
     return frozenset(each.hook.account for each in settlements if each.hook is not None)
+
+
+def _is_to_be_locked(settlements: Sequence[Settlement]) -> bool:
+    """
+    Whether more than one row is locked, by whatever comes first otherwise: those that
+    are done with before those that wait, or a line of the history before its job.
+    """
+    return len(settlements) > 1 or any(
+        isinstance(each.fate, Retired) and each.fate.keep_until is not None for each in settlements
+    )
 
 
 def _removed(tx: Transaction, settlements: Sequence[Settlement]) -> Sequence[Any]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import bindparam, insert, select, text
 from twisted.internet.defer import Deferred, gatherResults
 
 from moxsmtp.interfaces import OutgoingEvent
-from moxsmtp.queue.job import Lease, Retired, Settlement
-from moxsmtp.store.database import Database
+from moxsmtp.queue.job import Job, Lease, Retired, Retry, Settlement
+from moxsmtp.store.database import Database, Transaction
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.jobs import JobStore
 from moxsmtp.store.postgresql import PostgreSQLDatabase
+from moxsmtp.store.schema import identity, job
 from moxsmtp.store.spool import Contents
 from tests.doubles import InlinePool
-from tests.peers.postgresql import OnPostgreSQL
+from tests.peers.postgresql import OnPostgreSQL, cluster
+from tests.peers.process import until
 from tests.store import (
     test_accounts,
     test_client_keys,
@@ -42,8 +47,23 @@ from tests.store import (
     test_tls_results,
     test_tls_seen,
 )
-from tests.store.contract import Contract, new_hook, new_job, result, spooled
+from tests.store.contract import NOW, Contract, new_hook, new_job, result, spooled
 from tests.store.engine import CountingReactor
+
+_LOCK = select(job.c.id).where(job.c.id == bindparam("id")).with_for_update()
+_LOCK_AT_ONCE = select(job.c.id).where(job.c.id == bindparam("id")).with_for_update(nowait=True)
+_ADD = insert(identity).values(name=bindparam("name"), value=b"")
+_LOCK_TIMEOUT = text("SET LOCAL deadlock_timeout = '50ms'")
+
+#: Who waits for a lock; what those who write have locked.
+_WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    " AND datname = current_database()"
+)
+_WRITTEN = (
+    "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation"
+    " WHERE mode = 'RowExclusiveLock' AND relnamespace = 'public'::regnamespace"
+)
 
 
 class StoreOnPostgreSQL(OnPostgreSQL, Contract):
@@ -246,3 +266,113 @@ class AtOnceTests(StoreOnPostgreSQL):
                 ],
             )
         await node.release(lease, troubled=False)
+
+
+class OrderTests(StoreOnPostgreSQL):
+    """What two transactions have in common they lock in one order."""
+
+    def query(self, statement: str) -> str:
+        """What it gives."""
+        return cluster().query(self.url.rpartition("/")[2], statement)
+
+    def wait_for_waiting(self) -> None:
+        """Until somebody waits for a lock."""
+        until(lambda: self.query(_WAITING) == "1", within=30, what="somebody waits for a lock")
+
+    def two_taken(self) -> tuple[Lease, Sequence[Job]]:
+        """Two jobs of a batch."""
+        self.add(new_job("a@example.org"), new_job("b@example.org"))
+        (lease,) = self.claim()
+        return lease, self.take(lease)
+
+    def locks_both(self, numbers: Sequence[int]) -> Deferred[None]:
+        """A transaction that has the first, and wants the second when somebody waits for it."""
+        has_first = threading.Event()
+
+        def work(tx: Transaction) -> None:
+            tx.execute(_LOCK, {"id": numbers[0]})
+            has_first.set()
+            self.wait_for_waiting()
+            tx.execute(_LOCK_AT_ONCE, {"id": numbers[1]})
+
+        locked = self.database.transact(work)
+        self.assertTrue(has_first.wait(30))
+        return locked
+
+    def test_settlement(self) -> None:
+        """
+        A settlement in which the later job is done with and the earlier one waits locks the
+        earlier one first, as administrators do: none of them waits for the other in turn.
+        """
+        lease, (first, second) = self.two_taken()
+        locked = self.locks_both([first.id, second.id])
+        settled = Deferred.fromCoroutine(
+            self.jobs.settle(
+                lease,
+                [
+                    Settlement(first, Retry(NOW + timedelta(hours=1)), result()),
+                    Settlement(second, Retired(OutgoingEvent.DELIVERED, None), result()),
+                ],
+            )
+        )
+        self.wait(gatherResults([locked, settled]))
+        self.successResultOf(locked)
+        self.assertEqual([row["id"] for row in self.rows("job")], [first.id])
+
+    def test_history(self) -> None:
+        """
+        What an administrator ends while it is being settled gets one line of the history,
+        his; until he is done, the settlement has written nothing that he would wait for.
+        """
+        lease, (_, ours) = self.two_taken()
+        kept = Retired(OutgoingEvent.DELIVERED, NOW + timedelta(days=1))
+        written: list[str] = []
+        is_ending = threading.Event()
+
+        def ended(found: Job, _: bytes) -> Settlement:
+            is_ending.set()
+            self.wait_for_waiting()
+            written.append(self.query(_WRITTEN))
+            return Settlement(found, Retired(OutgoingEvent.CANCELED, kept.keep_until), result())
+
+        end = Deferred.fromCoroutine(self.admin.end([ours.id], ended))
+        self.assertTrue(is_ending.wait(30))
+        settled = Deferred.fromCoroutine(
+            self.jobs.settle(lease, [Settlement(ours, kept, result())])
+        )
+        self.wait(gatherResults([end, settled]))
+        self.assertEqual(written, ["0"])
+        self.assertEqual([row["event"] for row in self.rows("retired_job")], ["canceled"])
+
+    def test_deadlock(self) -> None:
+        """
+        Of two that wait for each other all the same, the one that the server chooses runs
+        again from its start: both are done, once.
+        """
+        _, (first, second) = self.two_taken()
+        both = threading.Barrier(2)
+        runs: list[str] = []
+
+        def locks(name: str, numbers: Sequence[int]) -> Callable[[Transaction], None]:
+            def work(tx: Transaction) -> None:
+                tx.execute(_LOCK_TIMEOUT)
+                tx.execute(_ADD, {"name": name})
+                tx.execute(_LOCK, {"id": numbers[0]})
+                runs.append(name)
+                if len(runs) <= both.parties:
+                    both.wait(30)
+                tx.execute(_LOCK, {"id": numbers[1]})
+
+            return work
+
+        ids = [first.id, second.id]
+        self.wait(
+            gatherResults(
+                [
+                    self.database.transact(locks("one", ids)),
+                    self.database.transact(locks("two", ids[::-1])),
+                ]
+            )
+        )
+        self.assertEqual(len(runs), 3)
+        self.assertEqual([row["name"] for row in self.rows("identity")], ["one", "two"])
