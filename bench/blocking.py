@@ -4,7 +4,8 @@ The longest calls on the reactor thread while mail comes in.
 C{python -m bench.blocking [--limit MS]}: the CPU that the thread uses in each
 call that the reactor makes (data on a connection, a time that has come, a result
 from another thread), under a load of small, large and very large messages, all of
-them signed; among them 50 MiB of white space, and of lines as long as they may be.
+them signed; among them 50 MiB of white space, and of lines as long as they may be,
+and some with a From field of 512 KiB that is hard to read.
 Exit status 1 if one used more than the limit.
 """
 
@@ -139,9 +140,16 @@ _USUAL: Final = (
 
 _LARGE: Final = 50 << 20
 
+#: What From fields are filled with that want to be looked at again and again.
+_HARD: Final = (
+    b"@", b"(", b"()", b"(a", b"@(", b" @ ", b"=?a?q?", b"=?utf-8?q?=40a?=", b"\\(", b'"', b"<",
+    b" .", b". ", b"a@b.", b"a@\xc3\xa9\xc3\xa9.example,", b"@xn--a.", b"a@b--c.example,",
+    b"@" + b"\xc3\xbc" * 250 + b" ", b"@" + b"a.\xe2\x80\x8d" * 80 + b" ",
+)  # fmt: skip
+
 
 def _files(folder: Path, sender: Sender) -> Iterator[tuple[Path, int, bool]]:
-    """Each load: a message, how often it is sent, and whether connections are reused."""
+    """Each load of good mail: a message, how often it is sent, whether on one connection."""
     for size, messages, reuse in _USUAL:
         yield _write(folder / f"{size}.eml", sender.message(size)), messages, reuse
     head = sender.unsigned(0).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
@@ -153,6 +161,14 @@ def _files(folder: Path, sender: Sender) -> Iterator[tuple[Path, int, bool]]:
     ):
         body = line * (_LARGE // len(line))
         yield _write(folder / f"{name}.eml", sender.signed(head + body)), 2, True
+
+
+def _hard_to_read(folder: Path) -> Iterator[Path]:
+    """Messages with a From field of 512 KiB."""
+    for number, unit in enumerate(_HARD):
+        line = b" " + unit * (900 // len(unit)) + b"\r\n"
+        value = line * ((512 << 10) // len(line))
+        yield _write(folder / f"hard {number}.eml", b"From: x@\r\n" + value + b"\r\nbody\r\n")
 
 
 def _write(file: Path, message: bytes) -> Path:
@@ -191,6 +207,18 @@ def measure(scale: float) -> dict[str, Any]:
                     hello=HELLO,
                 )
                 _examine(server)
+            for file in _hard_to_read(folder):
+                print(f"sending: {file.name}", flush=True)
+                _ = smtp_source(
+                    server.ports["smtp"],
+                    messages=2,
+                    size=file,
+                    reuse=True,
+                    sessions=2,
+                    recipient=ADDRESS,
+                    sender=sender.address,
+                    hello=HELLO,
+                )
         finally:
             server.end()
             resolver.end()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import process_time
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
@@ -79,14 +77,15 @@ class HeaderTests(unittest.SynchronousTestCase):
         mime_problem(content)
 
     def test_bounded(self) -> None:
-        """A message of nothing but parts, or but headers, takes its time once."""
+        """
+        A message of nothing but parts, or but headers, is read in one pass; looked at
+        again for each of them it would not be read today.
+        """
         head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
-        begun = process_time()
         for unit in (b"--b\r\n", b"--b\r\nA: b\r\n\r\n", b"A: b\r\n", b"--b\r\n" + head):
             content = head + unit * (3_000_000 // len(unit)) + ACCENT
             has_8bit_header(content)
             mime_problem(content)
-        self.assertLess(process_time() - begun, 5)
 
 
 class MimeTests(unittest.SynchronousTestCase):

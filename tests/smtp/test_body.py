@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from time import process_time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -181,11 +180,16 @@ class BodyTests(unittest.SynchronousTestCase):
             self.assertEqual(body.has_8bit, b"\xe4" in content)
 
     def test_linear(self) -> None:
-        """The worst content in the worst pieces costs what its length says."""
-        for octets in (b"\r\n." * 100_000, b"\n." * 100_000, b"\r" * 300_000, b".\r\n.." * 60_000):
-            for length in (65_536, 100):
+        """
+        Content is passed on as it comes: no more is kept, and looked at again, than
+        could be the beginning of its end.
+        """
+        for unit, stuffed in ((b"\r\n..", 1), (b"\r\n.a", 1), (b"\r\n", 0), (b"a\r\n\r\n", 0)):
+            octets = unit * 5000
+            for length in (1, 100, 65_536):
                 body = Body(10**6)
-                begun = process_time()
+                given = 0
                 for start in range(0, len(octets), length):
-                    body.feed(octets[start : start + length])
-                self.assertLess(process_time() - begun, 1)
+                    given += len(body.feed(octets[start : start + length]))
+                    units = min(start + length, len(octets)) // len(unit)
+                    self.assertGreaterEqual(given + 4, units * (len(unit) - stuffed), unit)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from time import process_time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -560,17 +559,19 @@ class GrammarTests(unittest.SynchronousTestCase):
             self.assertEqual(again, Rcpt(found))
 
     def test_linear(self) -> None:
-        """The worst lines of the longest length are read at once."""
+        """
+        The worst lines of more than the longest length are read in one pass; looked
+        at again and again they would not be read today.
+        """
         hostile = [
-            b" FROM:<" + b'"\\' * 1000, b" FROM:<" + b"a." * 1000 + b">",
-            b" FROM:<>" + b" A" * 1000, b" FROM:<>" + b" A=" + b"+" * 2000,
-            b" FROM:<" + b"@a," * 700 + b">", b" FROM:<a@" + b"a." * 1000 + b">",
-            b" FROM:<" + "\u00e4".encode() * 1000 + b">", b" " + b"\\" * 2000,
-            b' "' + b"\\ " * 1000, b" " + b"a" * 2000, b" [" + b":" * 2000, b" PLAIN" + b" " * 2000,
+            b" FROM:<" + b'"\\' * 100_000, b" FROM:<" + b"a." * 100_000 + b">",
+            b" FROM:<>" + b" A" * 100_000, b" FROM:<>" + b" A=" + b"+" * 200_000,
+            b" FROM:<" + b"@a," * 70_000 + b">", b" FROM:<a@" + b"a." * 100_000 + b">",
+            b" FROM:<" + "\u00e4".encode() * 100_000 + b">", b" " + b"\\" * 200_000,
+            b' "' + b"\\ " * 100_000, b" " + b"a" * 200_000, b" [" + b":" * 200_000,
+            b" PLAIN" + b" " * 200_000,
         ]  # fmt: skip
-        begun = process_time()
         for rest in hostile:
             for verb in Verb:
                 with contextlib.suppress(BadSyntax, Refused):
                     command(verb, rest, Dialect(submission=False, smtputf8=True))
-        self.assertLess(process_time() - begun, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import process_time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,12 +123,13 @@ class UTF8AddressTests(unittest.SynchronousTestCase):
             self.assertFalse(any(c < " " or "\x7f" <= c <= "\x9f" for c in decoded))
 
     def test_linear(self) -> None:
-        """A million characters of the worst kinds are read at once."""
-        begun = process_time()
+        """
+        A million characters of the worst kinds are read in one pass; looked at
+        again and again they would not be read today.
+        """
         for unit in ("+4", "\\x{", "\\x{F6}", "a", "+41", "\\"):
             for decode in (decode_xtext, decode_utf8_address):
-                read(decode, unit * (1_000_000 // len(unit)) + "=")
-        self.assertLess(process_time() - begun, 3)
+                self.assertIsNone(read(decode, unit * (1_000_000 // len(unit)) + "="))
 
 
 class EncodeTests(unittest.SynchronousTestCase):
