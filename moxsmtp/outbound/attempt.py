@@ -187,10 +187,13 @@ class Deliver:
     async def _shortcut(self, progress: Progress, transport: Direct | Socks | Smarthost) -> bool:
         """
         Over a session that waits, to where the message before this one went a
-        moment ago: what was asked then need not be asked again.
+        moment ago: what was asked then need not be asked again.  A message that was
+        at a host before has an order of addresses of its own (Q-49), and goes the long way.
 
         @return: Nobody is left.
         """
+        if progress.batch.leader.dialed:
+            return False
         target = self._lately.get(_key(progress, transport), self._steady.seconds())
         if target is None:
             return False

@@ -31,7 +31,7 @@ class Progress:
 
     @ivar left: Jobs that another host may still take.
     @ivar visited: Names of hosts that had their say.
-    @ivar dialed: Addresses connected to, by host.
+    @ivar dialed: Addresses that it went to, by host.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -113,7 +113,7 @@ class Progress:
         self._outcomes[job.id] = outcome
 
     def note_dialed(self, name: str, address: IPAddress) -> None:
-        """A connection stands."""
+        """It goes there: over a new connection, or one that stood already."""
         self.dialed[name] = (*self.dialed.get(name, ()), address)
 
     # -- the trace

@@ -134,14 +134,19 @@ class Visits:
 
         @return: False: there was none, or it had ended.
         """
+        addresses = target.addresses
+        if progress.batch.leader.dialed.get(target.name):
+            # Which family has its turn is by what was tried before (Q-33, Q-49).
+            addresses = tuple(each for each in addresses if each.version == addresses[0].version)
         session = self._sessions.take(
-            [_likeness(target, address, target.demand) for address in target.addresses]
+            [_likeness(target, address, target.demand) for address in addresses]
         )
         if session is None:
             return False
         progress.note(f"session with {target.name} ({session.likeness.address}) used again")
         await self._hand_over(visit, progress, target, session, forms)
         if not session.client.exchange.is_unheard:
+            progress.note_dialed(target.name, session.likeness.address)
             return True
         progress.note("it had ended")
         return False

@@ -133,7 +133,7 @@ class Job:
         and prefix; 0 for one that stands alone.
     @ivar attempts: Those begun, the one under way included.
     @ivar results: Finished attempts, oldest first.
-    @ivar dialed: Addresses connected to so far, by host, in order.
+    @ivar dialed: Addresses that it went to so far, by host, in order; the last ones of many.
     @ivar content: Key of the content in the store.
     @ivar size: Octets of prefix and content.
     @ivar wishes: What the sender wants to hear (RFC 3461).
@@ -262,7 +262,7 @@ class Attempt:
 
     @ivar outcomes: One for each job of the batch, by its number; of an attempt
         that was cancelled, those that are known for good.
-    @ivar dialed: Addresses connected to in this attempt, by host.
+    @ivar dialed: Addresses that it went to in this attempt, by host.
     @ivar trace: As in L{Result}.
     @ivar rests_until: It was not made after all, as the destination has no room
         before then (Q-93): whoever has no outcome is put back, uncounted.

@@ -19,7 +19,7 @@ from moxsmtp.outbound.transport import Direct, Route
 from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed
 from tests.clock import SetClock
 from tests.outbound.servers import ServerCreator, TLSServer, Wire, certificate
-from tests.outbound.test_attempt import GREETING, NOW, ONE, TWO, AttemptTestCase, job
+from tests.outbound.test_attempt import GREETING, NOW, ONE, SIX, TWO, AttemptTestCase, job
 
 OTHER = parse_domain("other.example")
 
@@ -70,7 +70,7 @@ class ReuseTests(ReuseTestCase):
         self.assertIsInstance(found.outcomes[1], Delivered)
         self.assertEqual([dial[0] for dial in self.dials], [ONE])
         self.assertEqual(len(self.dns.asked), asked)
-        self.assertEqual(found.dialed, {})
+        self.assertEqual(found.dialed, {"mx1.example": (ONE,)})
         self.assertIn("used again", " ".join(found.trace))
 
     def beside(self, first: Wire) -> Wire:
@@ -227,6 +227,32 @@ class ReuseTests(ReuseTestCase):
         wire = self.first()
         _, _ = self.send(), self.send()
         self.assertTrue(wire.take().startswith(b"RSET\r\n"))
+        self.assertEqual(len(self.dials), 2)
+
+    def test_the_other_family_next(self) -> None:
+        """
+        Q-33, Q-49: whoever was refused on policy on a used session goes to the family
+        that was not used next, although a session with the first one waits again.
+        """
+        self.dns.zone[Question("mx1.example", RRType.AAAA)] = (str(SIX),)
+        wire = self.first()
+        self.dns.zone[Question("there.example", RRType.MX)] = (MX(1, "mx1.example"),)
+        self.clock.advance(11)
+        attempt = self.send()
+        self.play(wire, b"250 reset\r\n250 ok\r\n550 5.7.1 not from there\r\n503 no\r\n")
+        found = self.successResultOf(attempt)
+        outcome = found.outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertFalse(outcome.permanent)
+        self.assertEqual(found.dialed, {"mx1.example": (ONE,)})
+        self.delivered(wire, TAKEN_AGAIN)
+        attempt = self.send(attempts=2, dialed=found.dialed)
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, SIX])
+        self.play(self.wires[1], GREETING, TAKEN)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        again = self.send(attempts=3, dialed={"mx1.example": (ONE, SIX)})
+        self.play(wire, TAKEN_AGAIN)
+        self.assertIsInstance(self.successResultOf(again).outcomes[1], Delivered)
         self.assertEqual(len(self.dials), 2)
 
     def test_cancelled_on_it(self) -> None:
