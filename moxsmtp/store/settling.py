@@ -24,6 +24,9 @@ from moxsmtp.store.transaction import Transaction
 
 __all__ = ["apply", "hooked", "told"]
 
+#: Addresses that a job went to, of one host: of those before them nothing depends.
+_MOST_DIALED: Final = 16
+
 #: Only while the attempt is under way: settling it twice changes nothing more.  A literal
 #: is compared, as in L{moxsmtp.store.taking}.
 _AGAIN: Final = (
@@ -141,11 +144,9 @@ def _put_off(tx: Transaction, settlements: Sequence[Settlement]) -> frozenset[in
 def _joined(
     before: Mapping[str, tuple[IPAddress, ...]], added: Mapping[str, tuple[IPAddress, ...]]
 ) -> Mapping[str, tuple[IPAddress, ...]]:
-    """Each address once, in the order they were connected to."""
+    """In the order they were gone to: the last one counts, and whether one is the only one."""
     hosts = dict.fromkeys((*before, *added))
-    return {
-        host: tuple(dict.fromkeys((*before.get(host, ()), *added.get(host, ())))) for host in hosts
-    }
+    return {host: (*before.get(host, ()), *added.get(host, ()))[-_MOST_DIALED:] for host in hosts}
 
 
 def _add_report(tx: Transaction, new: NewJob, octets: bytes, *, due: int) -> None:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from moxsmtp.interfaces import IQueue, OutgoingEvent, RequireTLS
+from moxsmtp.outbound.next_hop import in_order
 from moxsmtp.queue.job import FromIdInUse, LeaseLost, Retired, Retry, Settlement
 from moxsmtp.queue.schedule import next_attempt
 from moxsmtp.queue.settings import QueueSettings
@@ -299,9 +300,31 @@ class SettleTests(Contract):
         self.assertEqual(job.results, tuple(results))
         self.assertEqual(
             job.dialed,
-            {"mx.example": tuple(map(ip_address, ("192.0.2.5", "192.0.2.1", "192.0.2.10")))},
+            {
+                "mx.example": tuple(
+                    map(ip_address, ("192.0.2.5", "192.0.2.1", "192.0.2.10", "192.0.2.1"))
+                )
+            },
         )
         self.assertEqual(job.attempts, 3)
+
+    def test_families_in_turn(self) -> None:
+        """
+        Q-6, Q-49: where a job went is kept in order, each time of it, so that the
+        families of a host take turns however often it is tried; of many the last ones.
+        """
+        addresses = [ip_address("192.0.2.1"), ip_address("2001:db8::1")]
+        job, went = self.job, []
+        for minutes in range(1, 21):
+            first, *_ = in_order(addresses, job.dialed.get("mx.example", ()))
+            went.append(first)
+            self.time += MINUTE
+            failed = result(start=NOW + minutes * MINUTE, error="busy")
+            dialed = {"mx.example": (first,)}
+            self.settle(self.lease, Settlement(job, Retry(self.time), failed, dialed))
+            (job,) = self.take(self.lease)
+        self.assertEqual(went, addresses * 10)
+        self.assertEqual(len(job.dialed["mx.example"]), 16)
 
     def test_nothing_kept(self) -> None:
         """Without retention nothing is left of a job (Q-77)."""
