@@ -124,6 +124,7 @@ class Dispatch(Service):
             metrics=parts.metrics,
             shaper=self._way_out.shaper,
             is_waiting=self._way_out.is_waiting,
+            is_shared=not parts.engine.is_sole,
             report_failed=lambda: parts.metrics.count("mox_queue_dmarcreport_failure_total"),
         )
         parts.withdraw = work.withdraw

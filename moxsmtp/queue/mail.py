@@ -88,6 +88,7 @@ class MailWork:
         detained: Callable[[Job], Unreachable | None] = lambda _: None,
         shaper: Shaper | None = None,
         is_waiting: Callable[[Batch, float], bool] = lambda *_: False,
+        is_shared: bool = False,
         report_failed: Callable[[], None] = lambda: None,
     ) -> None:
         """
@@ -102,6 +103,8 @@ class MailWork:
         @param shaper: How hard a destination may be worked (Q-93).
         @param is_waiting: Whether what delivers a batch has not heard a word for so
             many seconds.
+        @param is_shared: Other processes work on the store, and do not tell us what
+            is changed there.
         @param report_failed: Told of each DMARC report of ours that is given up.
         """
         self._clock = clock
@@ -118,6 +121,7 @@ class MailWork:
         self._detained = detained
         self._shaper = shaper or Shaper()
         self._is_waiting = is_waiting
+        self._is_shared = is_shared
         self._supplies: dict[Lease, Supply] = {}
 
     async def take(self, lease: Lease) -> Batch | None:
@@ -128,6 +132,8 @@ class MailWork:
         if self._shaper.wait(lease.name, self._clock.seconds()):
             return None
         supply = self._supplies.setdefault(lease, Supply())
+        if self._is_shared:
+            await self._look_again(supply)
         batch = supply.next()
         if batch is not None:
             return Batch(batch.jobs, self._now(), batch.body)
@@ -141,10 +147,18 @@ class MailWork:
                 lambda attempts: next_attempt(now, attempts, self._settings, self._randint),
                 count=supply.size,
                 slots=self._shaper.connections(lease.name),
-            )
+            ),
+            now.timestamp(),
         )
         supply.went_well()
         return supply.next()
+
+    async def _look_again(self, supply: Supply) -> None:
+        """What waits here somebody may have changed at another process (Q-23)."""
+        now = self._clock.seconds()
+        jobs = supply.stale(now)
+        if jobs:
+            supply.seen(await self._store.changed(jobs), now)
 
     async def leave(self, lease: Lease) -> datetime | None:
         """What was taken ahead goes back; and when there is room again (Q-93)."""

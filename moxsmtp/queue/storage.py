@@ -87,6 +87,12 @@ class IJobStore(ILeases):
             more is due than is taken, the next slot is opened for another.
         """
 
+    def changed(jobs: Sequence[Job]) -> Awaitable[frozenset[int]]:
+        """
+        Which of these, that were taken and not tried yet, are not what they were by
+        now, or are gone: administrators change at one process what another has taken.
+        """
+
     def put_back(lease: Lease, batches: Sequence[Batch], until: datetime) -> Awaitable[None]:
         """
         They were taken and not tried: the attempt does not count, and they are

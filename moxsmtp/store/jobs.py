@@ -39,7 +39,7 @@ from moxsmtp.store.schema import retired_job
 from moxsmtp.store.sending import use_up, within
 from moxsmtp.store.settling import apply, hooked, told
 from moxsmtp.store.spool import Contents
-from moxsmtp.store.taking import Taken, put_back, take_due
+from moxsmtp.store.taking import Taken, changed_since, put_back, take_due
 from moxsmtp.store.transaction import Transaction
 
 __all__ = ["JobStore", "has_failed_before"]
@@ -188,6 +188,10 @@ class JobStore(Leases):
             put_back(tx, lease, jobs, moved(until, now, moment), moment)
 
         await self._database.transact(work)
+
+    async def changed(self, jobs: Sequence[Job]) -> frozenset[int]:
+        """See L{IJobStore.changed}."""
+        return await self._database.read(lambda tx: changed_since(tx, jobs))
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
         """

@@ -20,30 +20,34 @@ from sqlalchemy import (
     select,
 )
 
-__all__ = ["LISTED", "listed", "listing", "lock_listed"]
+__all__ = ["LISTED", "among", "listed", "listing", "lock_listed"]
 
 #: The parameter.
 LISTED: Final = "listed"
 
 
-def listed(numbers: Column[Any]) -> Mapping[str, ColumnElement[bool]]:
-    """
-    @return: By dialect, that a column holds one of the listed numbers.  PostgreSQL locks
-        the rows in their order, so that two who change many never wait for each other.
-    """
+def among(numbers: Column[Any]) -> Mapping[str, ColumnElement[bool]]:
+    """@return: By dialect, that a column holds one of the listed numbers."""
     parameter: BindParameter[str] = bindparam(LISTED)
+    one = func.json_array_elements_text(cast(parameter, JSON)).table_valued("value")
     return {
         "sqlite": numbers.in_(select(column("value")).select_from(func.json_each(parameter))),
-        "postgresql": numbers.in_(lock_listed(numbers)),
+        "postgresql": numbers.in_(select(cast(one.c.value, BigInteger))),
     }
+
+
+def listed(numbers: Column[Any]) -> Mapping[str, ColumnElement[bool]]:
+    """
+    As L{among}, for whoever changes the rows: PostgreSQL locks them in their order, so
+    that two who change many never wait for each other.
+    """
+    return {**among(numbers), "postgresql": numbers.in_(lock_listed(numbers))}
 
 
 def lock_listed(numbers: Column[Any]) -> Select[Any]:
     """@return: For PostgreSQL: the listed rows' numbers, each row locked, in their order."""
-    parameter: BindParameter[str] = bindparam(LISTED)
-    one = func.json_array_elements_text(cast(parameter, JSON)).table_valued("value")
-    among = numbers.in_(select(cast(one.c.value, BigInteger)))
-    return select(numbers).where(among).order_by(numbers).with_for_update()
+    found = select(numbers).where(among(numbers)["postgresql"])
+    return found.order_by(numbers).with_for_update()
 
 
 def listing(numbers: Iterable[int]) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ What the transaction takes are rows: they become jobs when others may write agai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,11 +19,12 @@ from moxsmtp.store.columns import read_path, read_time, write_time
 from moxsmtp.store.due import add_due
 from moxsmtp.store.job_rows import JOBS, Begun, read_job
 from moxsmtp.store.leases import open_slot
+from moxsmtp.store.listed import among, listing
 from moxsmtp.store.schema import content_chunk, job, suppression
 from moxsmtp.store.suppressions import is_suppressed
 from moxsmtp.store.transaction import Transaction
 
-__all__ = ["Taken", "put_back", "take_due"]
+__all__ = ["Taken", "changed_since", "put_back", "take_due"]
 
 #: Octets of messages that are read along with the jobs: what most mail has.  A
 #: larger one is read when its turn comes.
@@ -100,6 +101,20 @@ _PUT_BACK: Final = (
         ),
     )
 )
+
+#: What the mark has set, and what an administrator can change.
+_PRESENT: Final = {
+    dialect: select(
+        job.c.id,
+        job.c.in_flight,
+        job.c.attempts,
+        job.c.next_attempt,
+        job.c.hold,
+        job.c.transport,
+        job.c.require_tls,
+    ).where(condition)
+    for dialect, condition in among(job.c.id).items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,3 +237,23 @@ def put_back(tx: Transaction, lease: Lease, jobs: Sequence[Job], until: int, now
         planned = write_time(each.next_attempt)
         tx.execute(_PUT_BACK, {"id": each.id, "planned": planned, "until": until})
     add_due(tx, JOBS.kind, lease.name, until, now)
+
+
+def changed_since(tx: Transaction, jobs: Sequence[Job]) -> frozenset[int]:
+    """See L{moxsmtp.queue.storage.IJobStore.changed}."""
+    rows = tx.execute(_PRESENT[tx.dialect], listing(each.id for each in jobs))
+    present: Mapping[int, tuple[object, ...]] = {row.id: tuple(row) for row in rows}
+    return frozenset(each.id for each in jobs if present.get(each.id) != _as_taken(each))
+
+
+def _as_taken(taken: Job) -> tuple[object, ...]:
+    """How its row was marked, as in L{_PRESENT}."""
+    return (
+        taken.id,
+        1,
+        taken.attempts,
+        write_time(taken.next_attempt),
+        int(taken.hold),
+        taken.transport,
+        taken.require_tls.value,
+    )

@@ -237,6 +237,8 @@ class MemoryJobs(MemoryLeases):
     @ivar wanted: How many batches, and for how many workers, each time.
     @ivar put: What was put back, and until when.
     @ivar gone: Numbers of jobs that are there no more, if they are put back.
+    @ivar altered: Numbers of jobs that were changed since they were taken.
+    @ivar looked_at: Of which jobs it was asked whether they were, each time.
     @ivar settlements: What was settled, one list for each transaction.
     @ivar failed: Numbers of jobs before which two others failed.
     @ivar asked: Numbers of jobs about which that was asked.
@@ -248,6 +250,8 @@ class MemoryJobs(MemoryLeases):
         self.wanted: list[tuple[int, int]] = []
         self.put: list[tuple[tuple[Batch, ...], datetime]] = []
         self.gone: set[int] = set()
+        self.altered: set[int] = set()
+        self.looked_at: list[list[int]] = []
         self.planned: list[datetime] = []
         self.settlements: list[Sequence[Settlement]] = []
         self.contents: dict[int, MemoryContent] = {}
@@ -284,6 +288,12 @@ class MemoryJobs(MemoryLeases):
                 break
             taken.append(batch)
         return taken
+
+    async def changed(self, jobs: Sequence[Job]) -> frozenset[int]:
+        """Those that were altered, or are gone."""
+        self.check()
+        self.looked_at.append([job.id for job in jobs])
+        return frozenset(job.id for job in jobs if job.id in self.altered | self.gone)
 
     async def put_back(self, lease: Lease, batches: Sequence[Batch], until: datetime) -> None:
         """They are next again, save what is gone."""

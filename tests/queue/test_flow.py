@@ -20,7 +20,13 @@ HOST = RemoteMTA("mx.theirs.example")
 
 
 class FlowTestCase(MailTestCase):
-    """Many messages to theirs.example, all of which arrive unless a test says otherwise."""
+    """
+    Many messages to theirs.example, all of which arrive unless a test says otherwise.
+
+    @ivar is_shared: Other processes work on the store.
+    """
+
+    is_shared = False
 
     def setUp(self) -> None:
         """@ivar shaper: The test's."""
@@ -40,6 +46,7 @@ class FlowTestCase(MailTestCase):
             randint=lambda low, high: min(max(0, low), high),
             unique=lambda: "u1",
             shaper=self.shaper,
+            is_shared=self.is_shared,
         )
         # What a test queues next is claimed anew.
         self.work.linger = 0.0
@@ -191,6 +198,53 @@ class WithdrawalTests(FlowTestCase):
         self.work.withdraw({2, 4, 99})
         self.assertEqual(self.goes_on(), [])
         self.assertEqual(self.settled(), [1, 2, 3, 4])
+
+
+class SharedStoreTests(WithdrawalTests):
+    """Q-23: the same where other processes change what is in the store."""
+
+    is_shared = True
+
+    def test_changed_elsewhere(self) -> None:
+        """Q-23: what another process has changed is found, goes back, and is taken again."""
+        self.store.altered.add(3)
+        self.clock.advance(0.25)
+        self.assertEqual(self.goes_on(), [3])
+        self.assertEqual(self.store.looked_at, [[3]])
+        self.clock.advance(1)
+        self.assertEqual(self.settled(), [1, 2, 3, 4])
+
+    def test_dropped_elsewhere(self) -> None:
+        """Q-23: what is gone by then is not tried."""
+        self.store.gone.add(3)
+        self.clock.advance(3600)
+        self.goes_on()
+        self.clock.advance(1)
+        self.assertEqual([batch.leader.id for batch in self.attempted], [1, 2, 4])
+
+    def test_quick(self) -> None:
+        """While attempts are quick the store is not asked for each."""
+        self.clock.advance(0.2)
+        self.assertEqual(self.goes_on(), [])
+        self.assertEqual(self.settled(), [1, 2, 3, 4])
+        self.assertEqual(self.store.looked_at, [])
+
+    def test_looked_at_once(self) -> None:
+        """One look serves all that is begun in the moment after it."""
+        self.queue(10)
+        slow: Deferred[Attempt] = Deferred()
+        self.answers = [self.delivered(3), slow, *(self.delivered(n + 1) for n in range(10))]
+        self.second.callback(self.delivered(2))
+        self.clock.advance(1)
+        slow.callback(self.delivered(4))
+        self.assertEqual(self.settled(), [1, 2, 3, 4, *range(1, 11)])
+        self.assertEqual(self.store.looked_at, [[1, 2, 3]])
+
+    def test_clock_set_back(self) -> None:
+        """A clock that was set back does not keep it from looking."""
+        self.store.altered.add(3)
+        self.clock.rightNow -= 3600
+        self.assertEqual(self.goes_on(), [3])
 
 
 class RecordTests(FlowTestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from moxsmtp.interfaces import OutgoingEvent
+from moxsmtp.interfaces import OutgoingEvent, RequireTLS
 from moxsmtp.queue.change import Change
 from moxsmtp.queue.job import Batch, Job, Lease, LeaseLost, Retired, Settlement
 from moxsmtp.store.columns import write_time
@@ -125,6 +125,32 @@ class SeveralTests(TakingContract):
             [write_time(each) for each in (self.time, later, self.time)],
         )
         self.assertEqual([each.leader.id for each in self.several(lease, 4)], [third])
+
+    def test_changed(self) -> None:
+        """
+        Q-23: what an administrator has changed, held or ended since it was taken, and only
+        that, is told to who asks; so is what was put back since.
+        """
+        numbers = self.fill(9)
+        (lease,) = self.claim()
+        batches = self.several(lease, 9)
+        jobs = [each.leader for each in batches]
+        self.assertEqual(self.result(self.jobs.changed(jobs)), frozenset())
+        later = self.time + 3600 * SECOND
+        changes = [
+            Change(hold=True),
+            Change(next_attempt=later),
+            Change(delay=SECOND),
+            Change(transport="other"),
+            Change(require_tls=RequireTLS.YES),
+        ]
+        for number, change in zip(numbers, changes, strict=False):
+            self.result(self.admin.change([number], change))
+        self.result(self.admin.end([numbers[5]], _dropped))
+        self.result(self.jobs.put_back(lease, batches[6:7], self.time))
+        self.assertEqual(self.result(self.jobs.changed(jobs)), frozenset(numbers[:7]))
+        self.assertEqual(self.result(self.jobs.changed(jobs[7:])), frozenset())
+        self.assertEqual(self.result(self.jobs.changed([])), frozenset())
 
     def test_put_back_twice(self) -> None:
         """Only what is under way is put back: after an error it may be said again."""
