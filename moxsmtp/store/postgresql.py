@@ -41,6 +41,10 @@ PAUSE: Final = 0.01
 #: Seconds for the server to take a connection.
 CONNECT_PATIENCE: Final = 10
 
+#: Seconds between two statements of a unit, after which the server ends it: a node that is
+#: frozen, or cut off, in the middle would keep what it has locked from all others.
+SILENCE: Final = 10
+
 #: Any number, the same for all of us: one process migrates at a time.
 _MIGRATION_LOCK: Final = 0x6D6F78
 
@@ -136,6 +140,7 @@ class _Worker:
             self._connection = psycopg_driver().connect(
                 self._url, autocommit=True, connect_timeout=CONNECT_PATIENCE
             )
+            self._connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE}s'")
             driver = _Driver(self._connection)
             self._tx = Transaction(driver, self._statements, self._files, _alive)
         return self._tx

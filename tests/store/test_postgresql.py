@@ -37,12 +37,16 @@ class Connection:
 
     def __init__(self, asked: list[str], act: Callable[[str], None]) -> None:
         self.closed = False
+        self.settings: list[str] = []
         self.info = SimpleNamespace(transaction_status=0)
         self._asked = asked
         self._act = act
 
     def execute(self, statement: str, _: object = None) -> Any:
-        """One statement."""
+        """One statement; what holds for a connection is put down apart."""
+        if statement.startswith("SET "):
+            self.settings.append(statement)
+            return None
         self._asked.append(statement)
         try:
             self._act(statement)
@@ -68,6 +72,7 @@ class UnitTests(SynchronousTestCase):
         self.asked: list[str] = []
         self.failures: list[tuple[str, str | None]] = []
         self.connections = 0
+        self.made: list[Connection] = []
         driver = SimpleNamespace(
             Error=DriverError,
             connect=self.connect,
@@ -91,7 +96,8 @@ class UnitTests(SynchronousTestCase):
         """In the driver's stead."""
         self.connections += 1
         self.act("connect")
-        return Connection(self.asked, self.act)
+        self.made.append(Connection(self.asked, self.act))
+        return self.made[-1]
 
     def act(self, statement: str) -> None:
         """Fail if it is the turn of that."""
@@ -115,6 +121,19 @@ class UnitTests(SynchronousTestCase):
         """A unit is a transaction."""
         self.assertEqual(self.unit(), "done")
         self.assertEqual(self.asked, ["BEGIN", "WORK", "COMMIT"])
+
+    def test_silence(self) -> None:
+        """
+        Q-10: each connection has the server end a unit that says nothing for 10 s: what a node
+        has locked that is frozen in the middle is free again before its leases are.
+        """
+        self.failures = [("BEGIN", None)]
+        self.unit()
+        for connection in self.made:
+            self.assertEqual(
+                connection.settings, ["SET idle_in_transaction_session_timeout = '10s'"]
+            )
+        self.assertEqual(len(self.made), 2)
 
     def test_lost_against_another(self) -> None:
         """What another transaction got in the way of runs again, from its start."""
