@@ -249,7 +249,8 @@ class Transactions:
                 # What was sent behind it is still to be answered.
                 quit_=not pipelining,
             )
-        self.is_unheard = True
+        # Between two transactions of one mailing it is no news.
+        self.is_unheard = all(fate is None for fate in self.fates)
 
     def _recipients(
         self, group: Sequence[int], rcpts: Sequence[bytes]

@@ -217,6 +217,22 @@ class ReuseTests(SynchronousTestCase):
             },
         )  # fmt: skip
 
+    def test_heard_of_some(self) -> None:
+        """
+        What was taken of a mailing stays taken where the session ends behind the RSET
+        between two of its transactions: it is not handed over once more (Q-18, Q-94).
+        """
+        talk = opened("LIMITS RCPTMAX=1")
+        begin(talk)
+        answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 first")
+        begin(talk, message=mailing("b", "c", "d"))
+        answer(talk, b"250 reset", b"250 ok", b"250 ok", b"354 go", b"250 second")
+        self.assertEqual(answer(talk, b"250 ok", b"550 who"), b"RSET\r\n")
+        answer(talk, b"250 reset")
+        talk.exchange.abandon(LOST)
+        self.assertFalse(talk.exchange.is_unheard)
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250", "permanent 550", "transient 0"])
+
     def test_idle(self) -> None:
         """A server that speaks or hangs up while nothing is under way ends the session."""
         for said in (b"421 4.4.2 idle\r\n", b"250 hello?\r\n", b"4"):
