@@ -8,6 +8,7 @@ bring the file back.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,12 +133,14 @@ def _remove_unused(tx: Transaction, after: int) -> int:
 
 
 def _old_files(files: ContentFiles, before: datetime) -> frozenset[str]:
-    """Names in the content folder that were last written before C{before}."""
+    """Files in the content folder that were last written before C{before}, by name."""
     old = set()
     limit = before.timestamp()
     for path in files.folder.iterdir():
         with suppress(FileNotFoundError):
-            if path.stat().st_mtime < limit:
+            status = path.lstat()
+            # A folder is not ours, and cannot be unlinked: a disk of its own has lost+found.
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < limit:
                 old.add(path.name)
     return frozenset(old)
 

@@ -88,6 +88,15 @@ class SweepTests(SQLiteCase):
         self.assertEqual(self.sweep(), Swept(files=2))
         self.assertEqual(self.left(), {young})
 
+    def test_folder(self) -> None:
+        """A folder in the content folder stays, as a disk of its own has one, and orphans go."""
+        self.file(timedelta(hours=25))
+        stranger = self.files.path("lost+found")
+        stranger.mkdir()
+        os.utime(stranger, (0, 0))
+        self.assertEqual(self.sweep(), Swept(files=1))
+        self.assertEqual(self.left(), {"lost+found"})
+
     def test_rows(self) -> None:
         """Content that no message and no job refers to is removed, with its file."""
         name = self.file(timedelta())
