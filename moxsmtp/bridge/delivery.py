@@ -38,7 +38,9 @@ class CheckedDelivery:
 
     Fields that claim to be Authentication-Results of ours are taken out of the
     messages.  Every check has a time limit, and none can harm a message.  A header
-    section of more than 1 MiB or 20000 lines is refused with 552.
+    section of more than 1 MiB or 20000 lines is refused with 552, one with a bare CR
+    with 554, and a bare LF in it becomes a line end: whoever reads the message shall
+    see the fields that were checked.
 
     Without C{checked}, a message waits until all is known and is then given to
     the delivery, our fields in front: up to 256 KiB of it wait in memory, the

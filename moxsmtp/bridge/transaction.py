@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -137,7 +138,7 @@ class Transaction:
 
         @return: The lines that can go on now.
         @raise SMTPServerError: There is no room, or the header section is larger
-            than the checks would look at.
+            than the checks would look at, or readers may see others in it.
         """
         if message is self._leader:
             self._released = self._end() if line is None else self._take(line)
@@ -150,6 +151,13 @@ class Transaction:
             if len(self._pending) >= _PIECE:
                 self._flush()
             return (line,)
+        if b"\r" in line:
+            # A line end to some readers: what follows would be a field to them only.
+            header.clear()
+            raise SMTPServerError(554, b"bare CR in the header section")
+        if b"\n" in line:
+            # A line end to most readers, as it is to the checks (S-76); now to all.
+            return tuple(chain.from_iterable(map(self._take, line.split(b"\n"))))
         header.append(line)
         self._size += len(line) + 2
         lines = len(header) - (not line)

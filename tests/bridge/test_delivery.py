@@ -368,8 +368,8 @@ class FieldsTests(BridgeTestCase):
             b"A: b\r\n": [b"A: b"],
             b"": [],
             b"\r\n": [b""],
-            b"A: b\nC: d\r\r\n\r\n\ne\r\r\n\r\n": [b"A: b\nC: d\r", b"", b"\ne\r", b""],
-            b"A: b\nAuthentication-Results: mx.example\nC: d\r\n\r\n": [b"A: b\nC: d", b""],
+            b"A: b\nC: d\r\n\r\n\ne\r\r\n\r\n": [b"A: b", b"C: d", b"", b"\ne\r", b""],
+            b"A: b\nAuthentication-Results: mx.example\nC: d\r\n\r\n": [b"A: b", b"C: d", b""],
         }
         found = {}
         for content in contents:
@@ -379,6 +379,26 @@ class FieldsTests(BridgeTestCase):
             lines = self.inner.messages[0].lines
             found[content] = lines[lines.index(self.inner.received) + 1 :]
         self.assertEqual(found, contents)
+
+    def test_line_ends(self) -> None:
+        """
+        No reader sees other fields than the checks did, whatever ends a line to it: a
+        bare LF in the header section becomes a line end, a bare CR is refused.
+        """
+        forged = b"Authentication-Results: mx.example; dkim=pass"
+        self.assertEqual(self.send(b"A: b\n\nc\r\n" + forged + b"\r\n\r\nd\r\n"), [250])
+        lines = self.inner.messages.pop().lines
+        place = lines.index(self.inner.received)
+        self.assertEqual(lines[place + 1 :], [b"A: b", b"", b"c", forged, b"", b"d"])
+        for content in (b"A: b\r" + forged + b"\r\n\r\n", b"A: b\r\r\n\r\n", b"A: b\nC: \rd\r\n"):
+            self.connect()
+            self.assertEqual(self.send(content), [554], content)
+            message = self.inner.messages.pop()
+            self.assertTrue(message.lost)
+            self.assertFalse(message.ended)
+        self.connect()
+        self.assertEqual(self.send(b"A: b\r\n" + b"\n" * 16_000 + b"\r\n\r\n"), [250])
+        self.assertEqual(self.inner.messages[0].lines[-16_002:], [b""] * 16_002)
 
     def test_large(self) -> None:
         """Content beyond what memory may hold comes whole, a piece in each turn."""
