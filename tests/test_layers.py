@@ -112,6 +112,7 @@ LAYERS: Final[Mapping[str, int]] = {
     "moxsmtp.mailbox.rest": SHELL,
     "moxsmtp.mailbox.storage": DECISION,
     "moxsmtp.mailbox.threads": SHELL,
+    "moxsmtp.mailbox.troubles": SHELL,
     "moxsmtp.mailbox.watch": SHELL,
     "moxsmtp.receive": SHELL,
     "moxsmtp.https": LANGUAGE,

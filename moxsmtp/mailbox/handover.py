@@ -13,7 +13,8 @@ Whoever finds a name recorded looks for that file first, in every folder, and
 writes it again only where there is none: so there is exactly one copy, even if
 its reader has moved it meanwhile.  A Maildir that has vanished while messages
 are known to be in it is not made again: it may be a disk that is not mounted.
-An account whose Maildir fails waits, ever longer, and holds up nobody else.
+An account whose Maildir fails waits, ever longer, and holds up nobody else, and so
+does a message whose content cannot be read.
 
 One process at a time does this for a store; the others stand by.  One that was
 frozen in the middle of a batch finds its duty gone before it lets a file appear.
@@ -38,6 +39,7 @@ from moxsmtp.mailbox.maildir import Draft, Tree, Vanished, sync_files, sync_fold
 from moxsmtp.mailbox.rest import Rest
 from moxsmtp.mailbox.storage import HandOver, IHandOver
 from moxsmtp.mailbox.threads import InThread, Maildirs, tree_of
+from moxsmtp.mailbox.troubles import Troubles, longer
 
 __all__ = ["HandOvers"]
 
@@ -46,10 +48,6 @@ _BATCH: Final = 128
 
 #: Octets of large content at a time.
 _PIECE: Final = 1 << 20
-
-#: Seconds before a failed Maildir is tried again: the first time, and at most.
-_RETRY_FIRST: Final = 1.0
-_RETRY_LONGEST: Final = 300.0
 
 #: Seconds that a batch gets when the service stops.
 _GRACE: Final = 20.0
@@ -63,18 +61,6 @@ class _Written:
     tree: Tree
     draft: Draft
     name: str
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """An account whose Maildir failed."""
-
-    delay: float
-    since: float
-
-    def left(self, now: float) -> float:
-        """Seconds until it is tried again; at once, where the clock was set back."""
-        return self.delay - (now - self.since) if now >= self.since else 0.0
 
 
 class HandOvers(Service):
@@ -105,7 +91,7 @@ class HandOvers(Service):
         self._duty = duty
         self._host = host
         self._prepared: set[str] = set()
-        self._trouble: dict[str, _Trouble] = {}
+        self._troubles = Troubles(clock)
         self._store_delay = 0.0
         #: The last message that was looked at.
         self._seen = 0
@@ -158,12 +144,8 @@ class HandOvers(Service):
 
     def _until_again(self) -> float | None:
         """Seconds until the next pass; L{None}: when somebody wakes us."""
-        now = self._clock.seconds()
-        if self._store_delay:
-            # Before then nothing can be tried, whatever is due.
-            again = [self._store_delay]
-        else:
-            again = [trouble.left(now) for trouble in self._trouble.values()]
+        # While the store fails nothing can be tried, whatever is due.
+        again = [self._store_delay] if self._store_delay else self._troubles.left()
         if self._duty.poll is not None:
             again.append(self._duty.poll)
         return min(again, default=None)
@@ -171,9 +153,8 @@ class HandOvers(Service):
     # -- one pass over all that waits -----------------------------------------------
 
     async def _pass(self) -> None:
-        # What failed Maildirs hold up need not be read again before its time.
-        after = self._seen if self._trouble and all(map(self._waits, self._trouble)) else 0
-        due = [(name, each) for name, each in self._trouble.items() if not self._waits(name)]
+        after = self._seen if self._troubles.hold_up() else 0
+        due = self._troubles.due()
         try:
             while not self._stopping and await self._duty.take():
                 pending = await self._store.pending_hand_overs(_BATCH, after)
@@ -183,18 +164,15 @@ class HandOvers(Service):
                 if len(pending) < _BATCH:
                     break
             self._store_delay = 0.0
-            for account, trouble in due:
-                # Neither handed over nor failed again: there was nothing to try any more.
-                if self._trouble.get(account) is trouble:
-                    del self._trouble[account]
+            self._troubles.tried(due)
         except CancelledError:
             raise
         except (InsufficientStorage, StorageUnavailable) as error:
             self._log.warn("cannot hand mail over: {error}", error=error)
-            self._store_delay = _longer(self._store_delay)
+            self._store_delay = longer(self._store_delay)
         except Exception:  # noqa: BLE001 - all of it is still in the store, and is tried again
             self._log.failure("cannot hand mail over")
-            self._store_delay = _longer(self._store_delay)
+            self._store_delay = longer(self._store_delay)
 
     async def _batch(self, pending: Sequence[HandOver]) -> None:
         by_account: dict[str, list[HandOver]] = defaultdict(list)
@@ -206,7 +184,7 @@ class HandOvers(Service):
         errors: dict[str, Exception] = {}
         for account, messages in by_account.items():
             maildir = maildirs.get(account)
-            if maildir is None or self._waits(account):
+            if maildir is None or self._troubles.waits(account):
                 continue
             try:
                 await self._account(account, tree_of(maildir), messages, there, written)
@@ -236,7 +214,7 @@ class HandOvers(Service):
         small = [each for each in messages if each.data is not None]
         written += await self._in_thread(self._write_small, tree, small)
         for hand_over in messages:
-            if hand_over.data is None:
+            if hand_over.data is None and not self._troubles.waits(hand_over.id):
                 large = await self._write_large(tree, hand_over)
                 written += [large] if large is not None else []
 
@@ -279,9 +257,9 @@ class HandOvers(Service):
         except (CancelledError, OSError, InsufficientStorage, StorageUnavailable):
             draft.abandon()
             raise
-        except Exception:  # noqa: BLE001 - whatever is wrong is wrong with this message only
-            self._log.failure("cannot read message {number}", number=hand_over.id)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong is wrong with this message only
             draft.abandon()
+            self._unreadable(hand_over, error)
             return None
         return _Written(hand_over, tree, draft, name)
 
@@ -330,30 +308,29 @@ class HandOvers(Service):
         for hand_over in there:
             # Of one of whose messages another failed, the rest waits for its time.
             if hand_over.account not in errors:
-                self._trouble.pop(hand_over.account, None)
+                self._troubles.over(hand_over.account)
+            self._troubles.over(hand_over.id)
             self._metrics.count("moxsmtp_handed_over_total")
 
     # -- trouble -----------------------------------------------------------------------
 
-    def _waits(self, account: str) -> bool:
-        trouble = self._trouble.get(account)
-        return trouble is not None and trouble.left(self._clock.seconds()) > 0
+    def _unreadable(self, hand_over: HandOver, error: Exception) -> None:
+        self._log.error(
+            "cannot read message {number} of {account}, again in {delay} s: {error}",
+            number=hand_over.id,
+            account=hand_over.account,
+            delay=self._troubles.failed(hand_over.id),
+            error=str(error) or type(error).__name__,
+        )
 
     def _failed(self, account: str, error: Exception) -> None:
-        before = self._trouble.get(account)
-        delay = _longer(before.delay if before is not None else 0.0)
-        self._trouble[account] = _Trouble(delay, self._clock.seconds())
         self._prepared.discard(account)
         self._log.error(
             "cannot hand mail over to the Maildir of {account}, again in {delay} s: {error}",
             account=account,
-            delay=delay,
+            delay=self._troubles.failed(account),
             error=error,
         )
-
-
-def _longer(delay: float) -> float:
-    return min(max(_RETRY_FIRST, delay * 2), _RETRY_LONGEST)
 
 
 def _find_and_sync(tree: Tree, names: Sequence[str]) -> set[str]:
