@@ -274,6 +274,8 @@ class Visits:
         progress.note(*(f"{said}: {reply.text}" for said, reply in heard))
         if client.exchange.is_in_utf8:
             progress.note("sent in UTF-8, as the server takes 8BITMIME and SMTPUTF8")
+        if client.exchange.was_refused_in_utf8:
+            progress.note("sent in ASCII, as the server refused the form in UTF-8")
         remote = RemoteMTA(target.name, session.likeness.address)
         other_family = target.is_dual_stack and progress.batch.leader.attempts == 1
         progress.heed(fates, remote, other_family=other_family)

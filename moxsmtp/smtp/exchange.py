@@ -134,6 +134,11 @@ class Exchange:
         return self._begun is not None and self._begun.is_in_utf8
 
     @property
+    def was_refused_in_utf8(self) -> bool:
+        """It was chosen, and refused; to whom it was, that in ASCII was sent."""
+        return self._begun is not None and self._begun.was_refused_in_utf8
+
+    @property
     def is_reusable(self) -> bool:
         """Another mailing may be begun: the session goes on, and no fate is open."""
         is_ending = self._over is not None or self._leaving or self._ending is not None

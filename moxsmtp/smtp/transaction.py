@@ -23,6 +23,7 @@ from moxsmtp.smtp.mailing import (
     Step,
     Write,
 )
+from moxsmtp.smtp.objections import is_of_form, objection_to
 from moxsmtp.smtp.remote_reply import ProtocolError, RemoteReply
 from moxsmtp.smtp.stuffing import BareLineEnd, in_lines, stuffed
 
@@ -35,15 +36,6 @@ _END_OF_DATA_LIMIT: Final = timedelta(minutes=10)
 #: "Too many recipients", unless it is said to the first.  RFC 5321 section 4.5.3.1.10.
 _TOO_MANY: Final = frozenset({452, 552})
 
-#: RFC 8689 section 4.2.1: the host is passed over.
-_NO_REQUIRETLS: Final = Refusal(
-    permanent=True,
-    error="the message needs REQUIRETLS, which the server does not offer",
-    code=554,
-    status="7.30",
-    elsewhere=True,
-)
-
 
 class Transactions:
     """
@@ -54,6 +46,7 @@ class Transactions:
     @ivar is_streaming: Content that was not at hand is being sent.
     @ivar is_chunk_unknown: The server announced CHUNKING, and did not know BDAT.
     @ivar is_in_utf8: The form in UTF-8 was chosen.
+    @ivar was_refused_in_utf8: It was, and refused: who was refused gets that in ASCII.
     """
 
     def __init__(
@@ -75,6 +68,7 @@ class Transactions:
         self.is_streaming = False
         self.is_chunk_unknown = False
         self.is_in_utf8 = False
+        self.was_refused_in_utf8 = False
         self._talk = talk
         self._mailing = mailing
         self._smtputf8 = mailing.needs_smtputf8
@@ -83,6 +77,9 @@ class Transactions:
         self._is_stale = False
         self._whole = whole
         self._alternative = alternative
+        #: The form in ASCII, while that in UTF-8 is tried; and who is to have it.
+        self._plain: tuple[Mailing, bytes | None] | None = None
+        self._again: list[int] = []
         if whole is not None and objection is None:
             try:
                 self._whole = in_lines(whole)
@@ -144,19 +141,26 @@ class Transactions:
         if self.is_decided:
             return reset
         self._choose()
-        objection = self._objection(self._mailing)
+        objection = objection_to(self._mailing, self._talk.capabilities)
         if objection is not None:
             self._object(objection)
             return reset
         self._talk.refresh(len(self.fates))
-        left: Sequence[int] = range(len(self.fates))
         self._most = min(self._most, self._talk.capabilities.recipients or self._most)
+        yield from self._hand_over(range(len(self.fates)))
+        again, self._again = self._again, []
+        if self._plain is not None and again:
+            self._turn_to(*self._plain)
+            yield from self._hand_over(again)
+        # The session may wait long for another mailing.
+        self._whole = self._alternative = self._plain = None
+        return True
+
+    def _hand_over(self, left: Sequence[int]) -> Part:
         while left:
             yield from self._transaction(left[: self._most])
-            left = [number for number in left if self.fates[number] is None]
-        # The session may wait long for another mailing.
-        self._whole = self._alternative = None
-        return True
+            self._spare()
+            left = [n for n in left if self.fates[n] is None and n not in self._again]
 
     def _choose(self) -> None:
         """
@@ -164,45 +168,38 @@ class Transactions:
         8BITMIME and SMTPUTF8, and may be too large.  RFC 6533 section 6.
         """
         mailing, whole = self._mailing.in_utf8, self._alternative
-        if mailing is None or self._objection(mailing) is not None:
+        if mailing is None or objection_to(mailing, self._talk.capabilities) is not None:
             return
         if whole is not None:
             try:
                 whole = in_lines(whole)
             except BareLineEnd:
                 return
+        if objection_to(self._mailing, self._talk.capabilities) is None:
+            self._plain = self._mailing, self._whole
         self._mailing, self._whole = mailing, whole
         self._smtputf8 = self.is_in_utf8 = True
 
-    def _objection(self, mailing: Mailing) -> Refusal | None:
+    def _spare(self) -> None:
         """
-        What is known before MAIL.  RFC 1870 section 5, RFC 6531 section 3.1,
-        RFC 6152, RFC 8689 section 4.2.1.
+        Whose form in UTF-8 was refused for good is open again, as the other form may do,
+        which says the same: a server may announce what those behind it do not take.
         """
-        capabilities = self._talk.capabilities
-        if mailing.require_tls and not capabilities.require_tls:
-            return _NO_REQUIRETLS
-        if capabilities.size and mailing.size > capabilities.size:
-            return Refusal(
-                permanent=True,
-                error=f"the message has {mailing.size} octets, "
-                f"the server takes {capabilities.size}",
-                status="3.4",
-            )
-        if not capabilities.smtputf8 and mailing.needs_smtputf8:
-            return Refusal(
-                permanent=False,
-                error="the message needs SMTPUTF8, which the server does not offer",
-                status="6.7",
-            )
-        if mailing.has_8bit and not capabilities.eight_bit:
-            return Refusal(
-                permanent=True,
-                error="the message has 8-bit content, the server does not offer 8BITMIME",
-                code=554,
-                status="6.3",
-            )
-        return None
+        if not self.is_in_utf8 or self._plain is None:
+            return
+        for number, fate in enumerate(self.fates):
+            if isinstance(fate, Refusal) and is_of_form(fate):
+                self.fates[number] = None
+                self._again.append(number)
+
+    def _turn_to(self, mailing: Mailing, whole: bytes | None) -> None:
+        """The form in ASCII, once and for the rest of this mailing."""
+        self._mailing, self._whole = mailing, whole
+        self._smtputf8 = mailing.needs_smtputf8
+        self.is_in_utf8 = False
+        self.was_refused_in_utf8 = True
+        self._mail_refusal = None
+        self._talk.reader.allow(len(self.fates))
 
     def _transaction(self, group: Sequence[int]) -> Part:
         """

@@ -292,6 +292,28 @@ class DeliveredTests(AttemptTestCase):
         self.assertIsInstance(found.outcomes[1], Delivered)
         self.assertEqual(len([line for line in found.trace if line.startswith("sent in UTF-8")]), 1)
 
+    def test_form_refused(self) -> None:
+        """
+        A report with two forms whose form in UTF-8 a host refuses is delivered there in
+        ASCII, in the same attempt; the trace tells (Q-38).
+        """
+        self.alternative = Text(b"w\xc3\xb6rter\r\n")
+        attempt = self.begin(job(alternative=2, alternative_size=10))
+        opening = b"220 mx\r\n250-mx\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+        taken = b"250 reset\r\n250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n221 bye\r\n"
+        self.play(self.wires[0], opening, b"555 no such parameter\r\n", taken)
+        found = self.successResultOf(attempt)
+        self.assertIsInstance(found.outcomes[1], Delivered)
+        lines = [line for line in found.trace if line.startswith(("sent", "MAIL"))]
+        self.assertEqual(
+            lines,
+            [
+                "MAIL: 555 no such parameter",
+                "MAIL: 250 ok",
+                "sent in ASCII, as the server refused the form in UTF-8",
+            ],
+        )
+
     def test_what_is_sent(self) -> None:
         """EHLO with our name; MAIL with the job's sender; prefix before content."""
         attempt = self.begin(job(prefix=b"X: y\r\n"), job(2, prefix=b"X: y\r\n"))

@@ -159,6 +159,28 @@ class DeliveryTests(ConnectionTestCase):
                 session.wire.say(b"221 bye\r\n")
                 self.assertOver(session, "ok 250", "closed")
 
+    def test_form_in_utf8_is_refused(self) -> None:
+        """Then that in ASCII follows, with our prefix, whether either is short or long (Q-38)."""
+        able = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+        for plain_lines, wide_lines in ((1, 1), (1, 30_000), (30_000, 1), (30_000, 30_000)):
+            plain, wide = b"plain\r\n" * plain_lines, b"w\xc3\xb6\r\n" * wide_lines
+            message = replace(mailing(), alternative_size=len(wide))
+            session = Session(
+                Text(plain), prefix=b"X: y\r\n", message=message, alternative=Text(wide)
+            )
+            session.wire.say(OPENING[0])
+            session.wire.say(able)
+            session.wire.take()
+            session.wire.say(ACCEPTED)
+            self.assertEqual(session.wire.take(), wide + b".\r\n")
+            session.wire.say(b"555 not so\r\n")
+            self.assertIn(b"RSET\r\n", session.wire.take())
+            session.wire.say(b"250 reset\r\n" + ACCEPTED)
+            self.assertEqual(session.wire.take(), b"X: y\r\n" + plain + b".\r\n")
+            session.wire.say(b"250 queued\r\n")
+            session.wire.say(b"221 bye\r\n")
+            self.assertOver(session, "ok 250", "closed")
+
     def test_form_in_utf8_is_damaged(self) -> None:
         """Where the form in UTF-8 cannot be read, that in ASCII goes to every server."""
         message = replace(mailing(), alternative_size=7)

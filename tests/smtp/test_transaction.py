@@ -116,6 +116,140 @@ class AlternativeTests(SynchronousTestCase):
         self.assertTrue(answer(talk, b"250 ok").endswith(b"> BODY=7BIT\r\n"))
 
 
+class RefusedFormTests(SynchronousTestCase):
+    """The form in UTF-8, refused by a server that had announced that it takes it."""
+
+    WIDE = b"w\xc3\xb6rter\r\n"
+    IN_UTF8 = b"MAIL FROM:<a@here.example> BODY=8BITMIME SMTPUTF8\r\n"
+    IN_ASCII = b"MAIL FROM:<a@here.example> BODY=7BIT\r\n"
+
+    def begun(self, *extensions: str, names: tuple[str, ...] = ("b",), short: bool = True) -> Talk:
+        """A session behind MAIL, or whatever goes with it."""
+        talk = opened("8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", *extensions)
+        message = replace(mailing(*names), alternative_size=30)
+        whole, wide = (b"plain\r\n", self.WIDE) if short else (None, None)
+        talk.exchange.begin(message, whole, alternative=wide)
+        talk.pump()
+        return talk
+
+    def test_mail(self) -> None:
+        """Refused at MAIL for its parameters, the ASCII form is handed over at once (Q-38)."""
+        for refusal in (
+            b"555 what?",
+            b"501 5.5.4 what?",
+            b"504 no",
+            b"550 5.6.7 no",
+            b"554 5.6.9 x",
+        ):
+            talk = self.begun()
+            self.assertEqual(answer(talk, refusal), b"RSET\r\n")
+            self.assertEqual(talk.exchange.fates, [None])
+            self.assertEqual(answer(talk, b"250 reset"), self.IN_ASCII)
+            self.assertEqual(answer(talk, b"250 ok", b"250 ok", b"354 go"), b"plain\r\n.\r\n")
+            answer(talk, b"250 taken")
+            self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+            self.assertTrue(talk.exchange.was_refused_in_utf8)
+            self.assertFalse(talk.exchange.is_in_utf8)
+            self.assertTrue(talk.exchange.is_reusable)
+
+    def test_recipient(self) -> None:
+        """Refused at RCPT, likewise; with PIPELINING behind what was said along with it (Q-38)."""
+        talk = self.begun("PIPELINING")
+        talk.take()
+        talk.hear(b"250 ok\r\n553 5.6.7 not so\r\n")
+        self.assertEqual(talk.take(), b"")
+        talk.hear(b"503 nobody\r\n")
+        self.assertEqual(
+            talk.take(), b"RSET\r\n" + self.IN_ASCII + b"RCPT TO:<b@there.example>\r\nDATA\r\n"
+        )
+        answer(talk, b"250 ok\r\n250 ok\r\n250 ok\r\n354 go", b"250 taken")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+
+    def test_end_of_data(self) -> None:
+        """Refused as content, likewise; what is not at hand is asked for anew (Q-38)."""
+        for short, said in ((True, b"plain\r\n.\r\n"), (False, b"<content>\r\n")):
+            talk = self.begun(short=short)
+            answer(talk, b"250 ok", b"250 ok", b"354 go")
+            self.assertEqual(answer(talk, b"554 5.6.1 unreadable"), b"RSET\r\n")
+            self.assertEqual(answer(talk, b"250 ok", b"250 ok", b"250 ok", b"354 go"), said)
+            answer(talk, b"250 taken")
+            self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
+
+    def test_once(self) -> None:
+        """Refused in ASCII, too, it is refused: there is no third try (Q-38)."""
+        for at in range(3):
+            talk = self.begun()
+            answer(talk, b"555 what?", b"250 reset", *[b"250 ok"] * at)
+            if at == 2:
+                answer(talk, b"354 go")
+            answer(talk, b"555 5.6.9 still not")
+            self.assertEqual(brief(talk.exchange.fates), ["permanent 555 6.9"])
+            self.assertEqual(talk.step, Idle())
+
+    def test_other_refusals(self) -> None:
+        """What is refused for another reason, or not for good, is not tried again (Q-38)."""
+        found = {}
+        for refusal in (
+            "550 5.1.1 who",
+            "550 no",
+            "554 5.7.1 x",
+            "451 4.6.7 x",
+            "552 5.3.4 x",
+            "500 x",
+        ):
+            talk = self.begun()
+            self.assertEqual(answer(talk, refusal.encode()), b"")
+            self.assertFalse(talk.exchange.was_refused_in_utf8)
+            found[refusal] = brief(talk.exchange.fates)
+        self.assertEqual(
+            found,
+            {
+                "550 5.1.1 who": ["permanent 550 1.1"],
+                "550 no": ["permanent 550"],
+                "554 5.7.1 x": ["permanent 554 7.1"],
+                "451 4.6.7 x": ["transient 451 6.7"],
+                "552 5.3.4 x": ["permanent 552 3.4"],
+                "500 x": ["permanent 500"],
+            },
+        )
+
+    def test_no_other_form(self) -> None:
+        """A message of one form, or whose other form the server cannot take, is refused."""
+        talk = opened("8BITMIME", "SMTPUTF8")
+        begin(talk, message=mailing(smtputf8=True))
+        self.assertEqual(answer(talk, b"555 what?"), b"")
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 555"])
+        talk = self.begun("SIZE 50")
+        self.assertEqual(answer(talk, b"555 what?"), b"")
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 555"])
+
+    def test_each_recipient(self) -> None:
+        """Only who was refused gets the other form; who has the message does not (Q-19, Q-38)."""
+        talk = self.begun(names=("b", "c", "d"))
+        answer(talk, b"250 ok", b"250 ok", b"550 5.6.7 not c", b"550 5.1.1 no d", b"354 go")
+        self.assertEqual(answer(talk, b"250 taken"), self.IN_ASCII)
+        self.assertEqual(answer(talk, b"250 ok"), b"RCPT TO:<c@there.example>\r\n")
+        answer(talk, b"250 ok", b"354 go", b"251 taken")
+        self.assertEqual(brief(talk.exchange.fates), ["ok 250", "ok 251", "permanent 550 1.1"])
+
+    def test_lost(self) -> None:
+        """A session that ends before the second answer leaves it to another attempt."""
+        talk = self.begun()
+        answer(talk, b"555 what?", b"250 reset")
+        talk.exchange.abandon(LOST)
+        self.assertEqual(brief(talk.exchange.fates), ["transient 0"])
+
+    def test_next(self) -> None:
+        """The mailing behind it chooses for itself."""
+        talk = self.begun()
+        answer(talk, b"555 what?", b"250 reset", b"250 ok", b"250 ok", b"354 go", b"250 ok")
+        message = replace(mailing(), alternative_size=30)
+        talk.exchange.begin(message, b"plain\r\n", alternative=self.WIDE)
+        talk.pump()
+        self.assertEqual(answer(talk, b"250 reset"), self.IN_UTF8)
+        self.assertFalse(talk.exchange.was_refused_in_utf8)
+
+
 class ReuseTests(SynchronousTestCase):
     """Several mailings on one session (Q-94)."""
 
@@ -282,24 +416,30 @@ class AnyServerTests(SynchronousTestCase):
             st.sampled_from([
                 b"250 x", b"250 x\r\n250 x", b"250 x\r\n250 x\r\n250 x", b"354 x", b"451 x",
                 b"452 x", b"550 x", b"552 x", b"502 x", b"421 x", b"250-x", b"junk",
-                b"250 x\r\n250 x\r\n354 x",
+                b"250 x\r\n250 x\r\n354 x", b"555 x",
             ]),
             max_size=25,
         ),
         st.sampled_from([(), ("PIPELINING",), ("PIPELINING", "CHUNKING"), ("LIMITS RCPTMAX=1",)]),
         st.sampled_from([b"hi\r\n", None]),
+        st.sampled_from([None, 5]),
     )  # fmt: skip
     def test_each(
-        self, replies: list[bytes], extensions: tuple[str, ...], whole: bytes | None
+        self,
+        replies: list[bytes],
+        extensions: tuple[str, ...],
+        whole: bytes | None,
+        alternative_size: int | None,
     ) -> None:
         """
         Each mailing ends with its fates; it is delivered only if its content has
         left behind its own MAIL, and no more often than contents have left.
         """
-        talk = opened(*extensions)
+        talk = opened("8BITMIME", "SMTPUTF8", *extensions)
         accepted = ends = 0
         for number in range(3):
-            said = begin(talk, whole, mailing(f"b{number}", f"c{number}"))
+            message = mailing(f"b{number}", f"c{number}")
+            said = begin(talk, whole, replace(message, alternative_size=alternative_size))
             while not talk.exchange.is_decided:
                 if replies:
                     said += answer(talk, replies.pop(0))
