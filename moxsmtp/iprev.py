@@ -51,7 +51,8 @@ async def verify(resolver: IResolver, address: IPAddress) -> Result:
     Names behind the first L{MAXIMUM_NAMES} are not looked up.  The address
     records of the client's own family are asked for first; the others can match
     no client, but where they cannot be had the names are not known whole, which
-    is C{TEMPERROR} (I-11).
+    is C{TEMPERROR} (I-11).  A name with an escaped octet is no host's, and no
+    resolver can be asked for it: it is like one that does not exist.
 
     @return: A status in every case: a DNS that fails is C{TEMPERROR}.
     """
@@ -68,6 +69,8 @@ async def verify(resolver: IResolver, address: IPAddress) -> Result:
     authentic = reverse.authentic
     status = Status.FAIL
     for name in names[:MAXIMUM_NAMES]:
+        if "\\" in name:
+            continue
         for kind in (own, other):
             try:
                 answer = await resolver.lookup(Question(name, kind))

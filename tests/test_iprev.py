@@ -85,6 +85,17 @@ class IPrevTests(SynchronousTestCase):
             result = self.verify({REVERSE: names, question: FAILED})
             self.assertEqual(result, Result(Status.TEMPERROR, "one.example", names))
 
+    def test_no_host_name(self) -> None:
+        """
+        I-11: a name that no resolver can be asked for leads nowhere: that is no
+        trouble which will pass, and names beside it count all the same.
+        """
+        odd = r"my\032host.example"
+        zone: Zone = {REVERSE: (odd,), a(odd): FAILED, aaaa(odd): FAILED}
+        self.assertEqual(self.verify(zone), Result(Status.FAIL, odd, (odd,)))
+        zone = {REVERSE: (odd, "mx.example"), a("mx.example"): (V4,)}
+        self.assertIs(self.verify(zone).status, Status.PASS)
+
     def test_number_of_names(self) -> None:
         """So many names are looked up and no more; each but once."""
         names = [f"n{number}.example" for number in range(2000)]
