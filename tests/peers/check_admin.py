@@ -11,7 +11,7 @@ import threading
 from contextlib import closing
 from typing import Any
 
-from tests.peers.process import until
+from tests.peers.process import PATIENCE, until
 from tests.peers.server import ADDRESS, HURRIED, PASSWORD, Layout, Server, ServerTestCase
 
 _CAROL = '[account.carol]\naddresses = ["carol@here.test"]\n'
@@ -29,7 +29,6 @@ class ReloadTests(ServerTestCase):
             server.process.signal(signal.SIGHUP)
             until(
                 lambda: "was reloaded" in server.log(),
-                within=10,
                 what="the reload is logged",
                 log=server.log,
             )
@@ -43,7 +42,6 @@ class ReloadTests(ServerTestCase):
         server.process.signal(signal.SIGHUP)
         until(
             lambda: "not reloaded" in server.log(),
-            within=10,
             what="the refusal is logged",
             log=server.log,
         )
@@ -79,7 +77,7 @@ class BackupTests(ServerTestCase):
         done = server.command("backup", str(copy))
         going_on.set()
         for thread in loads:
-            thread.join(60)
+            thread.join(PATIENCE)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         (database,) = copy.rglob("*.db")
         with closing(sqlite3.connect(database)) as connection:
@@ -133,13 +131,7 @@ class CommandTests(ServerTestCase):
         """What waits is listed and shown with its attempts; dropping it leaves no bounce."""
         server = self.start(password=True)
         server.submit("user@there.test", subject="waits")
-        until(
-            lambda: [entry for entry in server.queue() if entry["attempts"]],
-            within=60,
-            what="an attempt",
-            log=server.log,
-        )
-        (entry,) = server.queue()
+        entry = server.wait_until_tried()
         self.assertIn("user@there.test", server.command("queue", "list").stdout)
         self.assertIn("waits", server.command("queue", "show", str(entry["id"])).stdout)
         done = server.command("queue", "drop", str(entry["id"]))
@@ -151,7 +143,7 @@ class CommandTests(ServerTestCase):
         """A new password is good at once, the old one no more (S-46)."""
         server = self.start(Layout(tables=HURRIED), password=True)
         server.set_password(password="another one")
-        client = smtplib.SMTP("localhost", server.ports["submission"], timeout=30)
+        client = smtplib.SMTP("localhost", server.ports["submission"], timeout=PATIENCE)
         self.addCleanup(client.close)
         client.starttls(context=server.tls())
         with self.assertRaises(smtplib.SMTPAuthenticationError):
@@ -204,7 +196,7 @@ class MonitoringTests(ServerTestCase):
         server = self.start(Layout(tables={"log": 'level = "debug"'}), password=True)
         server.submit("user@there.test", body="the secret of the content\r\n")
         with self.assertRaises(smtplib.SMTPAuthenticationError):
-            client = smtplib.SMTP("localhost", server.ports["submission"], timeout=30)
+            client = smtplib.SMTP("localhost", server.ports["submission"], timeout=PATIENCE)
             self.addCleanup(client.close)
             client.starttls(context=server.tls())
             client.login(ADDRESS, "mistyped secret")

@@ -78,9 +78,9 @@ class DaneTests(DeliveryTestCase):
     def assertArrives(self, server: Server, postfix: Postfix) -> None:
         """Mail does, under TLS."""
         server.submit("user@there.test", subject="sent")
-        until(lambda: len(postfix.messages()) == 1, within=30, what="it arrives", log=server.log)
+        until(lambda: len(postfix.messages()) == 1, what="it arrives", log=server.log)
         self.assertIn(b"using TLSv1.3", postfix.messages()[0])
-        until(lambda: server.queue() == [], within=10, what="the queue is empty", log=server.log)
+        until(lambda: server.queue() == [], what="the queue is empty", log=server.log)
 
     def assertDelayed(self, server: Server, postfix: Postfix, reason: str) -> None:
         """Mail waits for another attempt, and none of it has left."""
@@ -91,7 +91,7 @@ class DaneTests(DeliveryTestCase):
             entries[:] = server.queue()
             return bool(entries) and reason in json.dumps(entries)
 
-        until(is_tried, within=30, what=f"an attempt fails for: {reason}", log=server.log)
+        until(is_tried, what=f"an attempt fails for: {reason}", log=server.log)
         self.assertEqual(len(entries), 1)
         self.assertNotIn("mail=", postfix.log())
         self.assertEqual(postfix.messages(), [])

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from tests.peers.check_delivery import HOST, DeliveryTestCase, resolver
 from tests.peers.postfix import Postfix
-from tests.peers.process import until
+from tests.peers.process import PATIENCE, until
 from tests.peers.server import (
     ADDRESS,
     PASSWORD,
@@ -61,7 +61,7 @@ class DkimpyTests(DeliveryTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=True,
         ).stdout
 
@@ -100,7 +100,7 @@ class DkimpyTests(DeliveryTestCase):
             found[:] = [one for one in postfix.messages() if word.encode() in one]
             return bool(found)
 
-        until(is_there, within=30, what=f"{word!r} is delivered", log=server.log)
+        until(is_there, what=f"{word!r} is delivered", log=server.log)
         return found[0]
 
     def dkimverify(
@@ -114,7 +114,7 @@ class DkimpyTests(DeliveryTestCase):
             ],
             input=message,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -181,7 +181,7 @@ class DkimpyTests(DeliveryTestCase):
             keys[0]["toml"] += "\nactive = false"
             server.configure(self.layout(keys, unbound, postfix.port))
             server.process.signal(signal.SIGHUP)
-            until(lambda: "was reloaded" in server.log(), within=20, what="reload", log=server.log)
+            until(lambda: "was reloaded" in server.log(), what="reload", log=server.log)
             self.send(client, "second")
         self.assertVerified(first, unbound, "old")
         self.assertVerified(self.delivered(postfix, server, "second"), unbound, "new")

@@ -8,6 +8,7 @@ from base64 import b64decode
 from typing import Final
 
 from tests.peers.certificate import make_certificate
+from tests.peers.process import PATIENCE
 from tests.peers.server import ADDRESS, HURRIED, PASSWORD, Layout, Server, ServerTestCase
 
 _TEXT: Final = f"From: {ADDRESS}\nSubject: handed in\n\nIt works.\n"
@@ -104,7 +105,9 @@ class LibraryTests(ServerTestCase):
 
     def connection(self, server: Server) -> smtplib.SMTP:
         """Under TLS, and greeted."""
-        client = smtplib.SMTP("localhost", server.ports["submission"], "client.test", timeout=30)
+        client = smtplib.SMTP(
+            "localhost", server.ports["submission"], "client.test", timeout=PATIENCE
+        )
         self.addCleanup(client.close)
         client.starttls(context=server.tls())
         client.ehlo()

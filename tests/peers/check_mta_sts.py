@@ -84,7 +84,7 @@ class CheckTests(StsTestCase):
             env=environment(self.folder),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
@@ -151,19 +151,21 @@ class CheckTests(StsTestCase):
         self.assertEqual(len(self.host.asked), 5)
 
     def test_large(self) -> None:
-        """Q-51: of a body of 10 MiB no more is read than it takes to see that it is too long."""
+        """Q-51: of a body of 64 MiB no more is read than it takes to see that it is too long."""
         self.publish()
-        self.host.page = Page(policy("enforce", "*.there.test").encode() + b"\n" * 10_485_760)
+        self.host.page = Page(policy("enforce", "*.there.test").encode() + b"\n" * (64 << 20))
         self.assertFails("sts-policy-invalid", "65536")
-        self.assertLess(self.host.sent, 8 * 1024 * 1024)
+        # What goes out before that is seen fills the buffers of the kernel at most.
+        self.assertLess(self.host.sent, 32 << 20)
 
     def test_drip(self) -> None:
         """Q-51: a host that drips is given up after a minute."""
         self.publish()
-        self.offer(policy("enforce", "*.there.test"), drip=1.5)
+        # All of it would take five minutes.
+        self.offer(policy("enforce", "*.there.test"), drip=5)
         begin = time.monotonic()
         self.assertFails("sts-policy-fetch-error", "no whole answer within 60 s")
-        self.assertLess(time.monotonic() - begin, 80)
+        self.assertLess(time.monotonic() - begin, 180)
 
     def test_private(self) -> None:
         """Q-95: a policy host at a private address is not asked unless that is allowed."""
@@ -199,7 +201,6 @@ class DeliveryTests(StsTestCase):
         line = f"Subject: {subject}".encode()
         until(
             lambda: any(line in message for message in postfix.messages()),
-            within=40,
             what=f"{subject} arrives",
             log=server.log,
         )
@@ -208,19 +209,14 @@ class DeliveryTests(StsTestCase):
         """A message does not arrive, and stays in the queue."""
         before = len(postfix.messages())
         server.submit("user@there.test", subject=subject)
-        until(
-            lambda: any(job["attempts"] >= 1 for job in server.queue()),
-            within=40,
-            what="an attempt was made",
-            log=server.log,
-        )
+        server.wait_until_tried()
         time.sleep(1)
         self.assertEqual(len(server.queue()), 1)
         self.assertEqual(len(postfix.messages()), before)
 
     def try_now(self, server: Server) -> None:
         """Try again what waits, which would come later each time."""
-        done = server.command("queue", "schedule", "--at", "2026-01-01T00:00:00Z", "--all")
+        done = server.command("queue", "schedule", "--at", "2020-01-01T00:00:00Z", "--all")
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def good(self) -> Certificate:
@@ -293,22 +289,20 @@ class DeliveryTests(StsTestCase):
             server.wait_until_up()
             attempts = server.queue()[0]["attempts"]
             self.try_now(server)
-            until(
-                lambda: server.queue()[0]["attempts"] > attempts,  # noqa: B023 - used at once
-                within=120,
-                what="another attempt",
-                log=server.log,
-            )
+            server.wait_until_tried(attempts + 1)
             self.assertEqual(postfix.messages(), [])
         self.assertIn("still counts", server.log())
 
     def test_expired(self) -> None:
         """Q-53: once its time is over a policy that cannot be had again holds no mail."""
         self.publish()
-        self.offer(policy("enforce", "mx.there.test", age=6))
+        age = 20
+        self.offer(policy("enforce", "mx.there.test", age=age))
         postfix = self.run_postfix(self.bad())
         server = self.run_server(postfix)
         self.assertWaits(postfix, server, "held")
         self.offer("nothing")
+        time.sleep(age)
+        self.try_now(server)
         self.assertHasArrived(postfix, server, "held")
         self.assertIn("sts-policy-invalid", server.log())

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.peers.check_delivery import HOST, resolver
 from tests.peers.check_webhooks import own_address
 from tests.peers.postfix import Postfix
-from tests.peers.process import find, free_port, until
+from tests.peers.process import PATIENCE, find, free_port, until
 from tests.peers.server import ADDRESS, Layout, ServerTestCase
 from tests.peers.unbound import Unbound
 from tests.peers.web import Call, WebServer
@@ -80,12 +80,19 @@ secret_files = ["{self.folder / "next"}"]
             found[:] = [call for call in self.web.calls if call.payload["Event"] == event]
             return bool(found)
 
-        until(is_there, within=60, what=event, log=lambda: self.server.log() + self.postfix.log())
+        until(is_there, what=event, log=lambda: self.server.log() + self.postfix.log())
         return found[0]
 
     def history(self, recipient: str) -> dict[str, Any]:
         """What is known of the last message to C{recipient}."""
-        found = [one for one in self.server.objects("retired", "list") if recipient in str(one)]
+        found: list[dict[str, Any]] = []
+
+        def is_known() -> bool:
+            listed = self.server.objects("retired", "list")
+            found[:] = [one for one in listed if recipient in str(one)]
+            return bool(found)
+
+        until(is_known, what=f"the history has {recipient}", log=self.server.log)
         return found[0]
 
     def suppressed(self) -> str:
@@ -137,7 +144,7 @@ secret_files = ["{self.folder / "next"}"]
                 ADDRESS, ["user@there.test"], text, ["ENVID=QQ314159"], ["NOTIFY=SUCCESS,FAILURE"]
             )
         self.told("delivered")
-        until(lambda: bool(self.server.mail()), within=60, what="a report", log=self.server.log)
+        until(lambda: bool(self.server.mail()), what="a report", log=self.server.log)
         (entry,) = self.server.mail()
         report = message_from_bytes(self.server.raw(entry["id"]), policy=policy.default)
         self.assertIn("postfix.test", str(report["From"]))
@@ -156,7 +163,7 @@ def by_openssl(key: bytes, octets: bytes) -> str:
         [*command, "-macopt", f"hexkey:{key.hex()}"],
         input=octets,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=True,
     )
     return base64.b64encode(done.stdout).decode()

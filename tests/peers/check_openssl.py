@@ -95,7 +95,6 @@ class NameTests(OpenSSLTestCase):
         server.reload()
         until(
             lambda: self.subject(self.talk(server, "submissions", sni=None)) == "renewed.test",
-            within=20,
             what="the new certificate is shown",
             log=server.log,
         )
@@ -103,7 +102,6 @@ class NameTests(OpenSSLTestCase):
         server.reload()
         until(
             lambda: "stays in force" in server.log(),
-            within=20,
             what="the bad key is told",
             log=server.log,
         )
@@ -172,12 +170,12 @@ class ClientCertificateTests(OpenSSLTestCase):
 
         self.assertEqual({"alert"}, answers())
         server.command("tlspubkey", "add", ADDRESS, str(self.mine.file))
-        until(lambda: answers() == {"in"}, within=20, what="all know it", log=server.log)
+        until(lambda: answers() == {"in"}, what="all know it", log=server.log)
         key = server.command("tlspubkey", "list").stdout.splitlines()[0]
         server.command("tlspubkey", "remove", key)
         # What a worker still remembers lets nobody in.
         self.assertLessEqual(answers(), {"alert", "out"})
-        until(lambda: answers() == {"alert"}, within=20, what="all forgot it", log=server.log)
+        until(lambda: answers() == {"alert"}, what="all forgot it", log=server.log)
 
     def test_removed(self) -> None:
         """A key that was removed logs in nobody any more, by no session that it began (S-39)."""
@@ -216,7 +214,7 @@ class ClientCertificateTests(OpenSSLTestCase):
         self.assertIn("250-PIPELINING", done.stdout)
         server.configure(Layout(tls="client_certificates = false"))
         server.reload()
-        until(lambda: not self.asked(server), within=20, what="none is asked for", log=server.log)
+        until(lambda: not self.asked(server), what="none is asked for", log=server.log)
         for service in ("submission", "submissions"):
             done = self.talk(server, service, *self.options(self.mine))
             self.assertIn("250-PIPELINING", done.stdout)

@@ -74,7 +74,7 @@ class PostfixClientTests(ServerTestCase):
         raw = server.raw(self.assertComes(server, "secret")["id"])
         self.assertRegex(raw, rb"with ESMTPS\b")
         self.assertRegex(raw, rb"TLS1\.3\s+TLS_")
-        self.assertIn("Verified TLS connection established to localhost", postfix.log())
+        postfix.wait_for_log("Verified TLS connection established to localhost")
 
     def test_8bitmime(self) -> None:
         """8-bit text comes as it is, and is said to (S-60)."""
@@ -112,7 +112,7 @@ class PostfixClientTests(ServerTestCase):
             mail=("RET=HDRS", "ENVID=a+2Bb"),
             rcpt=("NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;first+2Bx@elsewhere.test"),
         )
-        until(server.queue, within=30, what="it is queued", log=server.log)
+        until(server.queue, what="it is queued", log=server.log)
         (entry,) = server.queue()
         self.assertEqual("HDRS", entry["dsn_return"])
         self.assertEqual({"FAILURE", "DELAY"}, set(entry["dsn_notify"].split(",")))
@@ -128,7 +128,7 @@ class PostfixClientTests(ServerTestCase):
             for number in range(100):
                 text = f"From: peer@there.test\r\nSubject: {number}\r\n\r\n.{number}\r\n"
                 client.sendmail("peer@there.test", [ADDRESS], text.encode())
-        until(postfix.is_idle, within=60, what="Postfix is done", log=postfix.log)
+        until(postfix.is_idle, what="Postfix is done", log=postfix.log)
         subjects = [entry["subject"] for entry in server.mail()]
         self.assertEqual(sorted(map(str, range(100))), sorted(subjects))
 

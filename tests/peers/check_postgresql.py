@@ -69,15 +69,15 @@ class FrozenTests(EngineOnPostgreSQL):
             runs.append(tx.execute(_LOCK))
             if len(runs) == 1:
                 is_held.set()
-                thaw.wait(30)
+                thaw.wait(PATIENCE)
             return tx.execute(_LOCK)
 
         held = self.database.transact(frozen)
         self.reactor.turns()
-        self.assertTrue(is_held.wait(30))
+        self.assertTrue(is_held.wait(PATIENCE))
         began = time.monotonic()
         self.result(other.transact(lambda tx: tx.execute(_LOCK)))
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertLess(time.monotonic() - began, PATIENCE / 2)
         thaw.set()
         self.assertTrue(self.result(held))
         self.assertEqual(len(runs), 2)

@@ -26,14 +26,7 @@ class QueueCommandTests(ServerTestCase):
 
     def waiting(self, server: Server) -> dict[str, Any]:
         """The one job that waits, tried once."""
-        until(
-            lambda: all(each["attempts"] for each in server.queue()) and bool(server.queue()),
-            within=60,
-            what="an attempt",
-            log=server.log,
-        )
-        (entry,) = server.queue()
-        return entry
+        return server.wait_until_tried()
 
     def test_changes(self) -> None:
         """A job is held, released, scheduled, sent another way and ended (Q-22, Q-23)."""
@@ -50,7 +43,7 @@ class QueueCommandTests(ServerTestCase):
         self.assertEqual(self.say("queue", "hold", *chosen), "1 job put on hold\n")
         self.assertTrue(self.server.queue()[0]["hold"])
         self.assertEqual(self.say("queue", "release", "--from", "eve@"), "0 jobs released\n")
-        self.say("queue", "schedule", "--at", "2026-01-01T00:00:00Z", number)
+        self.say("queue", "schedule", "--at", "2020-01-01T00:00:00Z", number)
         self.say("queue", "transport", "nowhere", number)
         refused = self.server.command("queue", "transport", "somewhere", number)
         self.assertIn("no transport is called somewhere; there are nowhere", refused.stderr)
@@ -58,12 +51,7 @@ class QueueCommandTests(ServerTestCase):
         (entry,) = self.server.queue()
         self.assertEqual((entry["transport"], entry["require_tls"]), ("nowhere", "no"))
         self.assertEqual(self.say("queue", "release", "--all"), "1 job released\n")
-        until(
-            lambda: self.server.queue()[0]["attempts"] == 2,
-            within=30,
-            what="it is tried at once",
-            log=self.server.log,
-        )
+        self.server.wait_until_tried(2)
         self.assertIn("Subject: waits", self.say("queue", "show", number, "--raw"))
         self.assertIn("attempt 2:", self.say("queue", "show", number))
         self.assertEqual(self.say("queue", "fail", number), "1 job failed\n")
@@ -99,8 +87,8 @@ class QueueCommandTests(ServerTestCase):
         self.say("suppression", "add", "alice", "us.er+x@there.test", "--reason", "unwanted")
         self.assertIn("unwanted", self.say("suppression", "check", "alice", "user@there.test"))
         self.server.submit("user@there.test")
-        until(lambda: bool(self.server.mail()), within=30, what="a bounce", log=self.server.log)
-        self.assertEqual(self.server.queue(), [])
+        until(lambda: bool(self.server.mail()), what="a bounce", log=self.server.log)
+        until(lambda: self.server.queue() == [], what="none waits", log=self.server.log)
         (retired,) = self.server.objects("retired", "list")
         self.assertEqual(retired["state"], "suppressed")
         self.say("suppression", "remove", "alice", "user@there.test")

@@ -78,7 +78,7 @@ class RelayedTests(ServerTestCase):
         """The message as our server stored it when Postfix had relayed it."""
         with smtplib.SMTP(self.postfix.address, self.postfix.port) as client:
             client.sendmail(sender, [ADDRESS], message, ["BODY=8BITMIME"])
-        until(lambda: bool(self.server.mail()), within=30, what="it comes", log=self.server.log)
+        until(lambda: bool(self.server.mail()), what="it comes", log=self.server.log)
         return self.server.raw(self.server.mail()[0]["id"])
 
     def results(self, raw: bytes) -> dict[str, str]:

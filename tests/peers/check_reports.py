@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.peers.check_delivery import HOST, DeliveryTestCase
 from tests.peers.postfix import Postfix
-from tests.peers.process import until
+from tests.peers.process import PATIENCE, until
 from tests.peers.server import ADDRESS, Server
 
 SENDER: Final = "peer@there.test"
@@ -35,7 +35,9 @@ class FormTests(DeliveryTestCase):
     def hand_in(self, server: Server, recipient: str, *notify: str) -> None:
         """A message with more than ASCII in its header."""
         text = f"From: {SENDER}\r\nTo: {recipient}\r\nSubject: grüße\r\n\r\nß\r\n".encode()
-        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], "client.test", timeout=30) as client:
+        with smtplib.SMTP(
+            "127.0.0.1", server.ports["smtp"], "client.test", timeout=PATIENCE
+        ) as client:
             client.ehlo()
             client.command_encoding = "utf-8"
             self.assertEqual(client.mail(SENDER, ["SMTPUTF8", "BODY=8BITMIME"])[0], 250)
@@ -44,8 +46,8 @@ class FormTests(DeliveryTestCase):
 
     def report(self, server: Server, postfix: Postfix) -> bytes:
         """The one that comes to Postfix; then nothing of it waits any more."""
-        until(lambda: len(postfix.messages()) == 1, within=30, what="it arrives", log=server.log)
-        until(lambda: server.queue() == [], within=30, what="the queue is empty", log=server.log)
+        until(lambda: len(postfix.messages()) == 1, what="it arrives", log=server.log)
+        until(lambda: server.queue() == [], what="the queue is empty", log=server.log)
         return postfix.messages()[0]
 
     def assertWide(self, raw: bytes) -> None:
@@ -106,7 +108,6 @@ class FormTests(DeliveryTestCase):
         self.hand_in(server, LOST)
         until(
             lambda: [job["rcpt_to"] for job in server.queue()] == [SENDER],
-            within=30,
             what="the report waits",
             log=server.log,
         )

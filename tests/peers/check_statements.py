@@ -21,7 +21,7 @@ from moxsmtp.store.schema import identity, job
 from moxsmtp.store.spool import Contents
 from tests.doubles import InlinePool
 from tests.peers.postgresql import OnPostgreSQL, cluster
-from tests.peers.process import until
+from tests.peers.process import PATIENCE, until
 from tests.store import (
     test_accounts,
     test_client_keys,
@@ -277,7 +277,7 @@ class OrderTests(StoreOnPostgreSQL):
 
     def wait_for_waiting(self) -> None:
         """Until somebody waits for a lock."""
-        until(lambda: self.query(_WAITING) == "1", within=30, what="somebody waits for a lock")
+        until(lambda: self.query(_WAITING) == "1", what="somebody waits for a lock")
 
     def two_taken(self) -> tuple[Lease, Sequence[Job]]:
         """Two jobs of a batch."""
@@ -296,7 +296,7 @@ class OrderTests(StoreOnPostgreSQL):
             tx.execute(_LOCK_AT_ONCE, {"id": numbers[1]})
 
         locked = self.database.transact(work)
-        self.assertTrue(has_first.wait(30))
+        self.assertTrue(has_first.wait(PATIENCE))
         return locked
 
     def test_settlement(self) -> None:
@@ -336,7 +336,7 @@ class OrderTests(StoreOnPostgreSQL):
             return Settlement(found, Retired(OutgoingEvent.CANCELED, kept.keep_until), result())
 
         end = Deferred.fromCoroutine(self.admin.end([ours.id], ended))
-        self.assertTrue(is_ending.wait(30))
+        self.assertTrue(is_ending.wait(PATIENCE))
         settled = Deferred.fromCoroutine(
             self.jobs.settle(lease, [Settlement(ours, kept, result())])
         )
@@ -360,7 +360,7 @@ class OrderTests(StoreOnPostgreSQL):
                 tx.execute(_LOCK, {"id": numbers[0]})
                 runs.append(name)
                 if len(runs) <= both.parties:
-                    both.wait(30)
+                    both.wait(PATIENCE)
                 tx.execute(_LOCK, {"id": numbers[1]})
 
             return work

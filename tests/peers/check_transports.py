@@ -38,7 +38,6 @@ def wait_for_route(server: Server, mechanism: str) -> None:
     """Until a reload is obeyed."""
     until(
         lambda: f"by {mechanism}\n" in server.command("route", "there.test").stdout,
-        within=20,
         what="the configuration is obeyed",
         log=server.log,
     )
@@ -46,7 +45,7 @@ def wait_for_route(server: Server, mechanism: str) -> None:
 
 def wait_for(count: int, messages: Callable[[], Sequence[object]], server: Server) -> None:
     """Until so many have come through."""
-    until(lambda: len(messages()) == count, within=30, what="it is there", log=server.log)
+    until(lambda: len(messages()) == count, what="it is there", log=server.log)
 
 
 class OwnSmarthostTests(DeliveryTestCase):
@@ -90,14 +89,14 @@ class OwnSmarthostTests(DeliveryTestCase):
             server.submit("user@there.test", subject=mechanism)
             wait_for(count, self.relay.queue, server)
             self.assertEqual(1, self.logins(mechanism), mechanism)
-        until(lambda: server.queue() == [], within=10, what="the queue is empty", log=server.log)
+        until(lambda: server.queue() == [], what="the queue is empty", log=server.log)
 
     def test_best(self) -> None:
         """Of all that are usual, the first that is offered, under TLS from the start (Q-44)."""
         port = self.relay.ports["submissions"]
         server = self.begin(smarthost(port, 'tls = "immediate"'))
         server.submit("user@there.test")
-        until(self.relay.queue, within=30, what="it is there", log=server.log)
+        until(self.relay.queue, what="it is there", log=server.log)
         self.assertEqual(1, self.logins("SCRAM-SHA-256-PLUS"))
 
     def test_wrong_password(self) -> None:
@@ -107,7 +106,7 @@ class OwnSmarthostTests(DeliveryTestCase):
         server.submit("user@there.test")
         until(
             lambda: "login failed" in (server.queue()[0].get("last_error") or ""),
-            within=30, what="the attempt has failed", log=server.log,
+            what="the attempt has failed", log=server.log,
         )  # fmt: skip
         self.assertEqual([], self.relay.queue())
         self.assertEqual([], server.mail())
@@ -122,7 +121,7 @@ class OwnSmarthostTests(DeliveryTestCase):
         server.submit("user@there.test")
         until(
             lambda: server.queue()[0].get("last_error"),
-            within=30, what="the attempt has failed", log=server.log,
+            what="the attempt has failed", log=server.log,
         )  # fmt: skip
         self.assertEqual(0, self.logins("PLAIN"))
         self.assertEqual([], self.relay.queue())
@@ -168,7 +167,7 @@ smtpd_recipient_restrictions = permit_sasl_authenticated, reject
             wait_for_route(server, mechanism)
             server.submit("user@there.test", subject=mechanism)
             wait_for(count, postfix.messages, server)
-            self.assertIn(f"sasl_method={mechanism}, sasl_username=user", postfix.log())
+            postfix.wait_for_log(f"sasl_method={mechanism}, sasl_username=user")
 
 
 class SocksTests(DeliveryTestCase):
@@ -205,7 +204,7 @@ to_domains = [".there.test"]
         proxy, postfix, server = self.begin()
         body = "".join(f"{n} a line of a message that takes several reads\r\n" for n in range(9000))
         server.submit("user@there.test", body=body)
-        until(postfix.messages, within=30, what="it arrives", log=server.log)
+        until(postfix.messages, what="it arrives", log=server.log)
         self.assertEqual([(HOST, postfix.port)], proxy.asked)
         (message,) = postfix.messages()
         self.assertIn(b"from proxy.there.test (", message)
@@ -220,7 +219,7 @@ to_domains = [".there.test"]
         server.submit("user@there.test")
         until(
             lambda: "connection refused" in str(server.queue()[0].get("last_error")),
-            within=30, what="the proxy's word is told", log=server.log,
+            what="the proxy's word is told", log=server.log,
         )  # fmt: skip
         proxy.code = 0
-        until(postfix.messages, within=60, what="it arrives", log=server.log)
+        until(postfix.messages, what="it arrives", log=server.log)

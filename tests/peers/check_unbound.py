@@ -24,7 +24,7 @@ from moxsmtp.admin.offline import run
 from moxsmtp.dns.recording import RecordingResolver
 from moxsmtp.dns.records import MX, TLSA, Answer, LookupFailed, Question, RRType
 from moxsmtp.interfaces import IResolver
-from tests.peers.process import PeerTestCase
+from tests.peers.process import PATIENCE, PeerTestCase
 from tests.peers.server import commands, environment
 from tests.peers.unbound import Unbound, zone_text
 
@@ -219,7 +219,7 @@ class ResolverTests(PeerTestCase):
             env=environment(self.folder),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         self.assertEqual(done.returncode, status, done.stderr)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.peers.process import Process, find, free_port, until
+from tests.peers.process import PATIENCE, Process, find, free_port, until
 
 __all__ = ["Dovecot", "DovecotLogins"]
 
@@ -95,7 +95,7 @@ class Dovecot:
             [find("dovecot") or "dovecot", "-F", "-c", folder / "dovecot.conf"],
             log=folder / "output",
         )
-        until(self._listens, within=20, what="Dovecot listens", log=self.log)
+        until(self._listens, what="Dovecot listens", log=self.log)
 
     def _listens(self) -> bool:
         try:
@@ -106,7 +106,7 @@ class Dovecot:
 
     def connect(self) -> imaplib.IMAP4:
         """Somebody's mail program, logged in."""
-        program = imaplib.IMAP4("127.0.0.1", self.port, timeout=20)
+        program = imaplib.IMAP4("127.0.0.1", self.port, timeout=PATIENCE)
         program.login("user", _PASSWORD)
         return program
 
@@ -166,7 +166,7 @@ class DovecotLogins:
             [find("dovecot") or "dovecot", "-F", "-c", folder / "dovecot.conf"],
             log=folder / "output",
         )
-        until(self._listens, within=20, what="Dovecot listens", log=self.log)
+        until(self._listens, what="Dovecot listens", log=self.log)
 
     def _listens(self) -> bool:
         try:
@@ -190,7 +190,7 @@ def _version() -> tuple[int, ...]:
         [find("dovecot") or "dovecot", "--version"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=True,
     )
     return tuple(map(int, done.stdout.split()[0].split("-")[0].split(".")[:3]))

@@ -9,7 +9,7 @@ from smtplib import SMTP, SMTPConnectError, SMTPException
 from typing import Final
 
 from tests.peers.certificate import Certificate
-from tests.peers.process import Process, find, free_port, until
+from tests.peers.process import PATIENCE, Process, find, free_port, until
 
 __all__ = ["Postfix"]
 
@@ -138,13 +138,13 @@ class Postfix:
             [find("postfix") or "postfix", "-c", folder / "etc", "check"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         self.process = Process(
             [_daemons() / "master", "-c", folder / "etc", "-d"], log=folder / "master.log"
         )
-        until(self._listens, within=30, what="Postfix listens", log=self.log)
+        until(self._listens, what="Postfix listens", log=self.log)
 
     def _listens(self) -> bool:
         try:
@@ -171,6 +171,10 @@ class Postfix:
         """What it logged."""
         file = self.folder / "log"
         return self.process.output() + (file.read_text("utf-8", "replace") if file.exists() else "")
+
+    def wait_for_log(self, words: str) -> None:
+        """Until they are logged: a daemon of its own writes what the others have to say."""
+        until(lambda: words in self.log(), what=f"Postfix logs: {words}", log=self.log)
 
     def end(self) -> None:
         """Stop it and all of its daemons."""

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from moxsmtp.store.postgresql import prepare_postgresql
-from tests.peers.process import Process, ProgramTestCase, find, free_port, until
+from tests.peers.process import PATIENCE, Process, ProgramTestCase, find, free_port, until
 
 __all__ = ["OnPostgreSQL", "PostgreSQL", "cluster", "new_database"]
 
@@ -43,7 +43,7 @@ class PostgreSQL:
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=True,
             user=self._user,
             group=self._user,
@@ -63,7 +63,7 @@ class PostgreSQL:
             cwd=self._folder,
             user=self._user,
         )
-        until(self._is_ready, within=60, what="PostgreSQL answers", log=self._process.output)
+        until(self._is_ready, what="PostgreSQL answers", log=self._process.output)
 
     def _is_ready(self) -> bool:
         return self._run("pg_isready", "-q", "-d", "postgres").returncode == 0
@@ -77,7 +77,7 @@ class PostgreSQL:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
             cwd=self._folder,
         )

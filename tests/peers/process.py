@@ -19,7 +19,8 @@ from typing import Final
 from twisted.trial import unittest
 
 __all__ = [
-    "PeerTestCase", "Process", "ProgramTestCase", "children", "find", "free_port", "until",
+    "PATIENCE", "PeerTestCase", "Process", "ProgramTestCase", "children", "find", "free_port",
+    "until",
 ]  # fmt: skip
 
 #: Where Debian has what is not for everybody's path.
@@ -42,6 +43,10 @@ _LIBC: Final = ctypes.CDLL(None)
 _BLOCK: Final = 50
 
 _PR_SET_PDEATHSIG: Final = 1
+
+#: Seconds for what happens at once on a machine that has nothing else to do.  No test
+#: is about this time: where one is, it says so in numbers of its own.
+PATIENCE: Final = 120.0
 
 
 def find(program: str) -> str | None:
@@ -91,12 +96,16 @@ def _is_free(address: str, port: int) -> bool:
 
 
 def until(
-    holds: Callable[[], object], *, within: float, what: str, log: Callable[[], str] | None = None
+    holds: Callable[[], object],
+    *,
+    what: str,
+    within: float = PATIENCE,
+    log: Callable[[], str] | None = None,
 ) -> None:
     """
     Wait for something to become true.
 
-    @param within: Seconds.
+    @param within: Seconds; others than usual where the test is about them.
     @param log: Read for the message of the failure.
     """
     end = time.monotonic() + within
@@ -175,11 +184,11 @@ class Process:
         if self.is_running():
             self._child.send_signal(number)
 
-    def wait(self, limit: float = 30) -> int:
+    def wait(self, limit: float = PATIENCE) -> int:
         """Its exit status; negative: the signal that ended it."""
         return self._child.wait(limit)
 
-    def end(self, limit: float = 30) -> int:
+    def end(self, limit: float = PATIENCE) -> int:
         """
         Ask it to end, insist after C{limit} seconds; its children go with it.
 
@@ -248,7 +257,7 @@ class PeerTestCase(ProgramTestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def run_program(
-        self, *command: str | Path, text: str = "", limit: float = 60
+        self, *command: str | Path, text: str = "", limit: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
         program = find(str(command[0])) or command[0]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from moxsmtp.admin.client import call
 from tests.peers.certificate import Certificate, make_certificate
 from tests.peers.names import names_port
-from tests.peers.process import PeerTestCase, Process, free_port, until
+from tests.peers.process import PATIENCE, PeerTestCase, Process, free_port, until
 
 __all__ = ["Layout", "Server", "ServerTestCase", "commands", "environment", "script"]
 
@@ -190,14 +190,14 @@ class Server:
         """A page of its HTTP listener: the status, 0 if there was none, and the text."""
         url = f"http://127.0.0.1:{self.ports['http']}{page}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         except OSError as error:
             return 0, str(error)
 
-    def wait_until_up(self, *, page: str = "/healthz", within: float = 60) -> None:
+    def wait_until_up(self, *, page: str = "/healthz", within: float = PATIENCE) -> None:
         """Until it answers and listens; C{/readyz} wants a resolver too."""
 
         def answers() -> bool:
@@ -213,7 +213,7 @@ class Server:
 
     def end(self) -> int:
         """Stop it as an administrator does.  @return: Its exit status."""
-        return self.process.end(40)
+        return self.process.end()
 
     # -- its mail, by its own commands
 
@@ -225,7 +225,7 @@ class Server:
             env=environment(self.folder),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -261,7 +261,7 @@ class Server:
             env=environment(self.folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=True,
         )
         return done.stdout
@@ -272,11 +272,27 @@ class Server:
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
 
+    def wait_until_tried(self, count: int = 1) -> dict[str, Any]:
+        """
+        Until the one job that waits has so many attempts behind it; those that it counts
+        itself may be under way still.
+
+        @return: Its entry.
+        """
+        found: list[dict[str, Any]] = []
+
+        def is_tried() -> bool:
+            found[:] = self.queue()
+            return len(found) == 1 and len(found[0]["results"]) >= count
+
+        until(is_tried, what=f"attempt {count} has ended", log=self.log)
+        return found[0]
+
     # -- its clients
 
     def client(self) -> smtplib.SMTP:
         """A connection to port 25."""
-        return smtplib.SMTP("127.0.0.1", self.ports["smtp"], "client.test", timeout=30)
+        return smtplib.SMTP("127.0.0.1", self.ports["smtp"], "client.test", timeout=PATIENCE)
 
     def tls(self) -> ssl.SSLContext:
         """What a client needs to trust its certificate."""
@@ -284,7 +300,9 @@ class Server:
 
     def submission(self) -> smtplib.SMTP:
         """A user's connection, logged in under STARTTLS."""
-        client = smtplib.SMTP("localhost", self.ports["submission"], "client.test", timeout=30)
+        client = smtplib.SMTP(
+            "localhost", self.ports["submission"], "client.test", timeout=PATIENCE
+        )
         client.starttls(context=self.tls())
         client.login(ADDRESS, PASSWORD)
         return client
@@ -327,7 +345,7 @@ class ServerTestCase(PeerTestCase):
         self.assertEqual(status, 0, log[-4000:])
 
     def assertComes(
-        self, server: Server, subject: str, *, account: str = ACCOUNT, within: float = 30
+        self, server: Server, subject: str, *, account: str = ACCOUNT
     ) -> dict[str, Any]:
         """A message of that subject comes to be listed.  @return: Its entry."""
         found: list[dict[str, Any]] = []
@@ -336,5 +354,5 @@ class ServerTestCase(PeerTestCase):
             found[:] = [entry for entry in server.mail(account) if entry["subject"] == subject]
             return bool(found)
 
-        until(is_listed, within=within, what=f"{subject!r} is listed", log=server.log)
+        until(is_listed, what=f"{subject!r} is listed", log=server.log)
         return found[0]

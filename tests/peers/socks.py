@@ -64,6 +64,7 @@ class SocksProxy:
                 client.close()
                 return
             other = socket.create_connection((host, port), 20, source_address=(self._source, 0))
+            other.settimeout(None)
             self._open.append(other)
             # The name as bound address, which a client has to be able to skip.
             reply = b"\x05\x00\x00\x03\x05proxy\x00\x01"

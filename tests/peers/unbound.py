@@ -135,7 +135,7 @@ class Unbound:
             [find("unbound") or "unbound", "-d", "-c", folder / "unbound.conf"],
             log=folder / "unbound.log",
         )
-        until(self._answers, within=15, what="unbound answers", log=self._process.output)
+        until(self._answers, what="unbound answers", log=self._process.output)
 
     def _answers(self) -> bool:
         question = struct.pack("!6H", 1, 0x0100, 1, 0, 0, 0) + b"\x04test\0" + b"\0\1\0\1"
