@@ -7,12 +7,23 @@ import smtplib
 import socket
 import sqlite3
 import subprocess
+import urllib.request
 from pathlib import Path
 
-from tests.peers.process import PeerTestCase, Process, free_port, until
+from tests.peers.process import PATIENCE, PeerTestCase, Process, free_port, until
 from tests.peers.server import Server, ServerTestCase, commands, environment, script
 
 _PORTS = {"smtp": 1025, "submission": 1587, "submissions": 1465, "http": 1080}
+
+
+def _ports_in_use() -> list[int]:
+    """Those of them that somebody listens on: another run of these tests, for a while."""
+    found = []
+    for port in _PORTS.values():
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                found.append(port)
+    return found
 
 
 class LocalserveTests(PeerTestCase):
@@ -21,10 +32,10 @@ class LocalserveTests(PeerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.data = self.folder / "data"
-        for port in _PORTS.values():
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    self.unavailable(f"port {port} is in use")
+        try:
+            until(lambda: not _ports_in_use(), what="the ports are free")
+        except AssertionError:
+            self.unavailable(f"in use: ports {_ports_in_use()}")
 
     def launch(self, *options: str, cwd: Path | None = None) -> Process:
         """Start it."""
@@ -38,15 +49,19 @@ class LocalserveTests(PeerTestCase):
         return process
 
     def wait(self, process: Process) -> None:
-        """Until it listens."""
+        """Until it answers monitors, which it does last of all."""
 
-        def listens() -> bool:
+        def answers() -> bool:
             if not process.is_running():
                 raise AssertionError(process.output())
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", _PORTS["submissions"])) == 0
+            url = f"http://127.0.0.1:{_PORTS['http']}/healthz"
+            try:
+                with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                    return bool(answer.status == 200)
+            except OSError:
+                return False
 
-        until(listens, within=60, what="localserve listens", log=process.output)
+        until(answers, what="localserve listens", log=process.output)
 
     def listed(self, *options: str) -> str:
         """What C{moxsmtp mail list mox} prints."""
@@ -56,7 +71,7 @@ class LocalserveTests(PeerTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=True,
         ).stdout
 
@@ -70,7 +85,6 @@ class LocalserveTests(PeerTestCase):
         words = ("1025", "1587", "1465", "1080", "mox@localhost", "moxmoxmox", "curl")
         until(
             lambda: all(word in process.output() for word in words),
-            within=10,
             what="it says where it listens, and as whom",
             log=process.output,
         )
@@ -84,7 +98,7 @@ class LocalserveTests(PeerTestCase):
                 "From: mox@localhost\r\nSubject: out\r\n\r\nhello\r\n",
             )
         option = ("--directory", str(self.data))
-        until(lambda: "out" in self.listed(*option), within=30, what="it came back")
+        until(lambda: "out" in self.listed(*option), what="it came back")
         self.assertIn("in", self.listed(*option))
         self.assertEqual(process.end(), 0)
         self.assertNotIn("Traceback", process.output())
@@ -115,7 +129,6 @@ class LocalserveTests(PeerTestCase):
         option = ("--directory", str(self.data))
         until(
             lambda: "postmaster" in self.listed(*option).lower(),
-            within=30,
             what="the bounce is listed",
             log=lambda: process.output() + self.listed(*option),
         )
@@ -147,7 +160,7 @@ class RefusalTests(ServerTestCase):
         """Start C{server} again: it must end, with one line that has all of C{words}."""
         before = len(server.log())
         server.restart()
-        self.assertEqual(server.process.wait(60), 1)
+        self.assertEqual(server.process.wait(), 1)
         said = server.log()[before:]
         self.assertNotIn("Traceback", said)
         lines = [line for line in said.splitlines() if all(word in line for word in words)]
@@ -217,7 +230,7 @@ class RefusalTests(ServerTestCase):
         server.file.write_text(server.file.read_text() + '\nsurprise = 1\n[queues]\nlimit = "x"\n')
         before = len(server.log())
         server.restart()
-        self.assertEqual(server.process.wait(60), 1)
+        self.assertEqual(server.process.wait(), 1)
         said = server.log()[before:]
         self.assertNotIn("Traceback", said)
         for key in ("surprise", "queues"):
