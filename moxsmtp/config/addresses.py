@@ -136,8 +136,6 @@ class _Book:
         if report.account not in self._names:
             text = f'there is no account "{report.account}"; write the name of one from this file'
             self._findings.add((*at, "account"), text)
-        if not report.mailbox.strip():
-            self._findings.add((*at, "mailbox"), 'is empty; write "Inbox"')
 
     def _own(self, text: str, at: KeyPath, *, catch_all: bool = False) -> None:
         path = self._canonical(text, at)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_address
+from pathlib import PurePosixPath
+from posixpath import normpath
 from urllib.parse import urlsplit
 
 from moxsmtp.config.addresses import check_addresses
@@ -239,7 +241,7 @@ def _host_fault(host: str, policy: AddressPolicy) -> str:
 def _check_maildirs(table: FileTable, findings: Findings) -> None:
     if table.maildir and not table.maildir.startswith("/"):
         findings.add(("maildir",), 'not absolute; write "/home/{account}/Maildir"')
-    owners: dict[str, str] = {}
+    owners: dict[PurePosixPath, str] = {}
     for name, account in table.account.items():
         at: KeyPath = ("account", name, "maildir")
         if account.maildir and not account.maildir.startswith("/"):
@@ -254,10 +256,21 @@ def _check_maildirs(table: FileTable, findings: Findings) -> None:
                 findings.add(at, text)
             continue
         # Compared without case: some file systems do not tell it apart.
-        other = owners.setdefault(path.casefold().rstrip("/"), name)
+        folder = PurePosixPath(normpath("/" + path.casefold().lstrip("/")))
+        other = owners.setdefault(folder, name)
         if other != name:
             text = f'{path} is the Maildir of account "{other}"; use {{account}} in the path'
             findings.add(at, text)
+    _check_nesting(owners, findings)
+
+
+def _check_nesting(owners: Mapping[PurePosixPath, str], findings: Findings) -> None:
+    """Whoever reads a Maildir reads all that is in it."""
+    for folder, name in owners.items():
+        around = next((owners[parent] for parent in folder.parents if parent in owners), None)
+        if around is not None:
+            text = f'is in the Maildir of account "{around}"; take a folder beside it'
+            findings.add(("account", name, "maildir"), text)
 
 
 def maildir_path(table: FileTable, name: str, account: AccountTable) -> str:

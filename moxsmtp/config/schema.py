@@ -16,6 +16,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from datetime import timedelta
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Final, NotRequired, Optional, cast
 
@@ -33,8 +34,17 @@ from typing_extensions import TypedDict
 
 from moxsmtp.config import values
 from moxsmtp.config.mistakes import KeyPath, Problem
-from moxsmtp.config.tables import AccountTable, DomainTable, FileTable, RouteTable, SelectorTable
+from moxsmtp.config.tables import (
+    AccountTable,
+    DomainTable,
+    FileTable,
+    HostReportTable,
+    ReportTable,
+    RouteTable,
+    SelectorTable,
+)
 from moxsmtp.dns.settings import Upstream
+from moxsmtp.judge.limiters import LimitSettings
 from moxsmtp.names import Domain, IPAddress
 from moxsmtp.queue.shaping import ShapingRule
 from moxsmtp.receive.relay_settings import RelaySettings
@@ -68,6 +78,15 @@ _MAY_BE_NONE: Final = {
     (ShapingRule, "failures"),
 }
 
+#: Names of mailboxes.
+_MAILBOXES: Final = {
+    (FileTable, "postmaster_mailbox"),
+    (HostReportTable, "mailbox"),
+    (ReportTable, "mailbox"),
+}
+
+_MAILBOX: Final = Annotated[str, Strict(), AfterValidator(values.mailbox)]
+
 #: Arrays that may be written as their only element.
 _ONE_OR_MANY: Final = {(DomainTable, "separator")}
 
@@ -99,6 +118,17 @@ def _between(low: int, high: int, hint: str = "") -> AfterValidator:
 def _permission_bits(value: int) -> int:
     if value & ~0o777 or value & 0o700 != 0o700:
         raise ValueError("must be between 0o700 and 0o777, the owner's bits set; write 0o700")
+    return value
+
+
+def _like(usual: Any, value: tuple[int, ...]) -> tuple[int, ...]:
+    """A limit has as many numbers as it has by default."""
+    if len(value) != len(usual):
+        example = ", ".join(map(str, usual))
+        raise ValueError(
+            "three numbers are needed, for an address and the two networks around it;"
+            f" write [{example}]"
+        )
     return value
 
 
@@ -153,14 +183,16 @@ def _written(owner: type, name: str, hint: _Type, default: object) -> _Type:
     origin: _Type = typing.get_origin(hint)
     arguments: tuple[_Type, ...] = typing.get_args(hint)
     if hint in _LEAVES:
-        return _LEAVES[hint]
+        return _MAILBOX if (owner, name) in _MAILBOXES else _LEAVES[hint]
     if origin in {types.UnionType, typing.Union} and type(None) in arguments:
         inner = next(argument for argument in arguments if argument is not type(None))
         return Optional[_written(owner, name, inner, None)]  # noqa: UP045 - not a static type
     if origin in {tuple, frozenset}:
         element: _Type = _written(owner, name, arguments[0], None)
         shape: _Type = origin[element, ...] if origin is tuple else origin[element]
-        return Annotated[shape, Strict(False)]
+        array = Annotated[shape, Strict(False)]
+        is_limit = owner is LimitSettings and arguments[0] is int
+        return Annotated[array, AfterValidator(partial(_like, default))] if is_limit else array
     if origin is not None and issubclass(origin, Mapping):
         shape = dict
         return shape[arguments[0], _written(owner, name, arguments[1], None)]

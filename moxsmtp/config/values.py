@@ -6,9 +6,13 @@ import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from moxsmtp.interfaces import INBOX
+from moxsmtp.mailbox.names import folder_directory
 from moxsmtp.names import Domain, IPAddress, parse_domain
 
-__all__ = ["domain", "duration", "network", "network_address", "octets", "plain_text"]
+__all__ = [
+    "domain", "duration", "mailbox", "network", "network_address", "octets", "plain_text",
+]  # fmt: skip
 
 _DURATION = re.compile(
     r"(?=.)(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?"
@@ -21,6 +25,9 @@ _FACTORS = {
 
 #: Ten years; longer is a slip of the pen, and C{callLater} and dates stay in range.
 _LONGEST = timedelta(days=3660)
+
+#: Octets of a folder's name in a Maildir; file systems take 255, and readers add to it.
+_LONGEST_FOLDER = 200
 
 
 def duration(value: object) -> timedelta:
@@ -86,3 +93,18 @@ def plain_text(value: str) -> str:
     if not all(character.isprintable() for character in value):
         raise ValueError("control characters are not allowed here")
     return value
+
+
+def mailbox(value: str) -> str:
+    """
+    The name of a mailbox; the Inbox in our spelling, for it has none of its own (RFC 3501
+    section 5.1).  @raise ValueError: None can have it.
+    """
+    name = plain_text(value)
+    if name.lower() == INBOX.lower():
+        return INBOX
+    if not all(level.strip() for level in re.split(r"[/.]", name)):
+        raise ValueError('is empty, or a level of it is; write "Inbox", or "Reports/DMARC"')
+    if len(folder_directory(name).encode()) > _LONGEST_FOLDER:
+        raise ValueError(f"too long; its folder's name may have {_LONGEST_FOLDER} octets")
+    return name

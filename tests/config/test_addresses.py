@@ -160,6 +160,19 @@ class ReportTests(ConfigTestCase):
         found = loaded.directory().recipient_of(Path("postmaster", None))
         self.assertEqual(RoleAddress(AddressRole.POSTMASTER, loaded.accounts[0], "Post"), found)
 
+    def test_mailbox_names(self) -> None:
+        """INBOX in any spelling is the Inbox; what no folder can be called is a mistake."""
+        loaded = self.loaded('postmaster_mailbox = "INBOX"\n' + LEAST)
+        self.assertEqual(loaded.postmaster_mailbox, "Inbox")
+        for wrong in ("", "x" * 256, "a//b"):
+            text = f'postmaster_mailbox = "{wrong}"\n'
+            self.assertMistake(text + LEAST, 1, "postmaster_mailbox", "")
+        tables = ('domain."example.org".tls_reports', "host_tls_reports")
+        for table in tables:
+            text = f'{LEAST}[{table}]\n{REPORT}mailbox = "%s"\n'
+            self.assertEqual(self.loaded(text % "inBox").reports[0].mailbox, "Inbox")
+            self.assertMistake(text % "..", 14, f"{table}.mailbox", "Inbox")
+
     def test_mistakes(self) -> None:
         """I-26, I-111: the account exists, and the address is ours and nobody else's."""
         table = 'domain."example.org".dmarc_reports'

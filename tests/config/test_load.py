@@ -258,6 +258,17 @@ class LimitTests(ConfigTestCase):
         ):
             self.assertRaisesRegex(ConfigError, words, self.loaded, f"{LEAST}[limits]\n{line}\n")
 
+    def test_several_wrong_limits(self) -> None:
+        """Each is told at its own line, with what is right for it."""
+        text = LEAST + "[limits]\nopen_connections = [1, 2]\nfailed_logins_per_day = []\n"
+        found = self.mistakes(text)
+        self.assertEqual(
+            [(12, "limits.open_connections"), (13, "limits.failed_logins_per_day")],
+            [each[:2] for each in found],
+        )
+        self.assertIn("[30, 90, 270]", found[0][2])
+        self.assertIn("[50, 150, 450]", found[1][2])
+
     def test_delays(self) -> None:
         """Delays can be nothing (S-17)."""
         text = LEAST + '[delays]\nslow_client = "0s"\nauthentication = 0\nunknown_recipient = 0\n'
@@ -678,6 +689,22 @@ retry_after = "soon"
         both = 'maildir = "/var/mail/all"\n' + text + '[account.bob]\nmailbox = "maildir"\n'
         self.assertMistake(both, 13, "account.bob.maildir", '"alice"')
         self.loaded(both.replace("/all", "/{account}"))
+
+    def test_maildirs_of_two(self) -> None:
+        """However it is written, a Maildir is one account's, and none is in another."""
+        text = (
+            LEAST
+            + 'mailbox = "maildir"\nmaildir = "/mail/x"\n'
+            + '[account.bob]\nmailbox = "maildir"\nmaildir = "%s"\n'
+        )
+        for path in ("/mail//x", "//mail/x", "/mail/./x/", "/mail/y/../x", "/MAIL/x"):
+            self.assertMistake(text % path, 15, "account.bob.maildir", '"alice"; use')
+        self.assertMistake(
+            text % "/mail/x/.bob", 15, "account.bob.maildir", "in the Maildir of acc"
+        )
+        self.assertMistake(text % "/mail", 12, "account.alice.maildir", 'of account "bob"')
+        for path in ("/mail/xy", "/mail/x.bob", "/mail/x/../y"):
+            self.loaded(text % path)
 
     def test_maildir_mode(self) -> None:
         """Permission bits are written in octal, and the owner has all of his."""

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from moxsmtp.config.values import domain, duration, network, network_address, octets, plain_text
+from moxsmtp.config.values import (
+    domain,
+    duration,
+    mailbox,
+    network,
+    network_address,
+    octets,
+    plain_text,
+)
 from moxsmtp.names import parse_domain
 
 
@@ -97,6 +105,15 @@ class ValueTests(unittest.SynchronousTestCase):
         """Text without control characters."""
         self.assertEqual(plain_text("J\u00f6rg's mail"), "J\u00f6rg's mail")
         self.assertRefused(plain_text, "a\nb", "a\x1b", "a\x00", "a\u2028b", "\u202e")
+
+    def test_mailboxes(self) -> None:
+        """Levels stay as they are written; the Inbox has one spelling of ours."""
+        for name in ("Inbox", "INBOX", "inbox"):
+            self.assertEqual(mailbox(name), "Inbox")
+        for name in ("Reports/DMARC", "a.b", "B\u00fccher", "Inbox2", " x", "x" * 199):
+            self.assertEqual(mailbox(name), name)
+        self.assertRefused(mailbox, "", " ", "/", "..", "a//b", "/a", "a.", "a\nb", "x" * 200,
+                           "\u00fc" * 100)  # fmt: skip
 
     @settings(deadline=None, max_examples=100)
     @given(st.integers(0, 3), st.integers(0, 6), st.integers(0, 23), st.integers(0, 59))
