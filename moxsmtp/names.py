@@ -24,6 +24,9 @@ IPAddress = IPv4Address | IPv6Address
 #: Octets a domain may have in its A-label form.  RFC 1035 section 2.3.4.
 MAXIMUM_DOMAIN: Final = 253
 
+#: The same of one label.
+_MAXIMUM_LABEL: Final = 63
+
 # sub-domain = Let-dig [Ldh-str], dots between; RFC 5321 section 4.1.2.
 _LDH_DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
@@ -94,7 +97,12 @@ def parse_domain(text: str) -> Domain:
     lower = text.lower() if text.isascii() else text
     if not (_LDH_DOMAIN.fullmatch(lower) and "xn--" not in lower and "--" not in lower):
         try:
-            lower = idna.encode(text, uts46=True, std3_rules=True).decode("ascii").lower()
+            mapped = idna.uts46_remap(text, std3_rules=True)
+            # An A-label is no shorter.  The rules of RFC 5892 appendix A look at each
+            # digit's whole label: at one as long as a domain for 5 ms.
+            if max(map(len, mapped.split("."))) > _MAXIMUM_LABEL:
+                raise InvalidName("a label is too long")
+            lower = idna.encode(mapped).decode("ascii").lower()
         except (idna.IDNAError, UnicodeError, IndexError) as error:
             raise InvalidName(str(error) or "not a domain") from None
         if not _LDH_DOMAIN.fullmatch(lower):

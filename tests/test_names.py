@@ -61,6 +61,18 @@ class DomainTests(unittest.SynchronousTestCase):
         self.assertEqual(parse_domain(longest), Domain(longest))
         self.assertRaises(InvalidName, parse_domain, longest + "y")
 
+    def test_long_labels(self) -> None:
+        """
+        A label that is too long is refused before the rules of IDNA look at it, some
+        of which take time with its square; how it is spelt is no matter.
+        """
+        digits = "\u06f0" * 64
+        for label in (digits, "e\u0301" * 64, f"xn--{'a' * 60}", "\u00bd" * 22):
+            with self.assertRaisesRegex(InvalidName, "a label is too long"):
+                parse_domain(f"{label}.example")
+        hangul = "\u1112\u1161\u11ab" * 23  # of 69 characters that become 23
+        self.assertEqual(parse_domain(f"{hangul}.example"), parse_domain(f"{'한' * 23}.example"))
+
     @settings(deadline=None, max_examples=80)
     @given(st.text(max_size=80))
     def test_any_text(self, text: str) -> None:
