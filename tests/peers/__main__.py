@@ -151,7 +151,8 @@ def end(running: Sequence[Run]) -> None:
 
 
 def stop(*_: object) -> NoReturn:
-    """SIGTERM is as good as an interrupt."""
+    """SIGTERM is as good as an interrupt; timeout(1) sends it twice."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
