@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from moxsmtp.interfaces import OutgoingEvent
 from moxsmtp.queue.job import Job, Lease, Retired, Retry, Settlement
+from moxsmtp.store import postgresql
 from moxsmtp.store.database import Database, Transaction
 from moxsmtp.store.files import ContentFiles
 from moxsmtp.store.jobs import JobStore
@@ -270,6 +271,11 @@ class AtOnceTests(StoreOnPostgreSQL):
 
 class OrderTests(StoreOnPostgreSQL):
     """What two transactions have in common they lock in one order."""
+
+    def setUp(self) -> None:
+        """One that waits for us to see another waiting is not taken for frozen."""
+        self.patch(postgresql, "SILENCE", int(PATIENCE))
+        super().setUp()
 
     def query(self, statement: str) -> str:
         """What it gives."""
