@@ -331,6 +331,9 @@ class Server(Service):
             _ = forgotten.addErrback(self._not_forgotten)
         self._parts.obey(settings)
         self._settings = settings
+        if self._parts.told is not None:
+            # What waits for an account that had no Maildir for a while, nobody else looks for.
+            self._parts.told.stored(frozenset(account.name for account in settings.accounts))
         for what in needs_restart:
             self._log.warn("a restart is needed before this change counts: {what}", what=what)
 

@@ -378,6 +378,8 @@ class HousekeepingTests(ServerCase):
             return self.result(self.parts.engine.database.read(work))
 
         self.reactor.advance(5)
+        # The next time is counted from the end of the first.
+        self.reactor.until(lambda: self.reactor.sleeps(24 * 3600))
         self.assertEqual(2, left())
         self.reactor.advance(24 * 3600)
         self.reactor.until(lambda: left() == 1)
@@ -445,6 +447,15 @@ class ReloadTests(ServerCase):
         server.reload(self.settings(accounts=(bob,), postmaster="bob"))
         self.assertEqual("250", visitor.send("bob@ours.example"))
         self.assertEqual("550", visitor.send("alice@ours.example"))
+
+    def test_maildir_again(self) -> None:
+        """What waits for an account that had no Maildir for a while is handed over at once."""
+        server = self.started()
+        self.deliver("alice", hand_over=True)
+        folder = self.folder / "mail"
+        alice = Account("alice", ("alice@ours.example",), maildir=Maildir(str(folder)))
+        server.reload(self.settings(accounts=(alice,)))
+        self.reactor.until(lambda: any(folder.glob("new/*")))
 
     def test_relays(self) -> None:
         """Machines that may relay are those of the settings in force."""
