@@ -18,7 +18,7 @@ from typing import Final
 
 from bench.kill import Books, Client, stored
 from bench.sink import Sink
-from tests.peers.process import children, free_port, until
+from tests.peers.process import PATIENCE, children, free_port, until
 from tests.peers.server import ADDRESS, HURRIED, PASSWORD, Layout, Server, ServerTestCase
 
 _TOP: Final = "workers = 2"
@@ -44,13 +44,23 @@ def expects_hangup(pid: int) -> bool:
     return bool(int(status["SigCgt"], 16) & 1 << signal.SIGHUP - 1)
 
 
-def open_sockets(pid: int) -> int:
-    """How many a process has."""
-    count = 0
+def connections(pid: int, port: int) -> int:
+    """How many of those to a port of this machine a process has.  proc(5)."""
+    there = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[1].endswith(f":{port:04X}"):
+            there.add(f"socket:[{words[9]}]")
+    found = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
-            count += str(link.readlink()).startswith("socket:")
-    return count
+            found.add(str(link.readlink()))
+    return len(found & there)
+
+
+def minute() -> int:
+    """Which one it is."""
+    return int(time.time() // 60)  # noqa: TID251 - the server counts by the clock on the wall
 
 
 class WorkersCase(ServerTestCase):
@@ -72,6 +82,14 @@ class WorkersCase(ServerTestCase):
                 return float(line.rpartition(" ")[2])
         return 0.0
 
+    def assertCounted(self, server: Server, series: str, value: int) -> None:
+        """/metrics says so, once every worker has answered in time."""
+        until(
+            lambda: self.counted(server, series) == value,
+            what=f"{series} is {value}",
+            log=lambda: server.ask("/metrics")[1],
+        )
+
     def assertWhole(self, server: Server) -> None:
         """The database is as it should be."""
         with closing(sqlite3.connect(server.data / "moxsmtp.db")) as driver:
@@ -81,7 +99,7 @@ class WorkersCase(ServerTestCase):
         """None of them is left, soon."""
         until(
             lambda: not any(map(is_alive, pids)),
-            within=15,
+            within=60,
             what=f"{pids} are gone",
             log=lambda: str([pid for pid in pids if is_alive(pid)]),
         )
@@ -96,23 +114,25 @@ class ServiceTests(WorkersCase):
         is stored once each.
         """
         server = self.begin()
-        before = [open_sockets(pid) for pid in self.workers(server)]
         with ExitStack() as stack:
             clients = [stack.enter_context(server.client()) for _ in range(8)]
-            more = [open_sockets(pid) for pid in self.workers(server)]
-            self.assertEqual([now - was for now, was in zip(more, before, strict=True)], [4, 4])
+            port = server.ports["smtp"]
+            self.assertEqual([connections(pid, port) for pid in self.workers(server)], [4, 4])
             for number in range(20):
                 for place, client in enumerate(clients):
                     text = f"From: peer@there.test\r\nSubject: {place}-{number}\r\n\r\ntext\r\n"
                     client.sendmail("peer@there.test", [ADDRESS], text)
         subjects = sorted(entry["subject"] for entry in server.mail())
         self.assertEqual(subjects, sorted(f"{p}-{n}" for p in range(8) for n in range(20)))
-        ids = {line.split("session ")[1].split()[0] for line in server.log().splitlines()
-               if "[session " in line}  # fmt: skip
-        self.assertEqual(len(ids), 8)
         delivered = 'mox_smtpserver_delivery_total{reason="",result="delivered"}'
-        self.assertEqual(self.counted(server, delivered), 160)
-        self.assertEqual(self.counted(server, 'mox_smtpserver_connection_total{kind="smtp"}'), 8)
+        self.assertCounted(server, delivered, 160)
+        self.assertCounted(server, 'mox_smtpserver_connection_total{kind="smtp"}', 8)
+
+        def sessions() -> set[str]:
+            return {line.split("session ")[1].split()[0] for line in server.log().splitlines()
+                    if "[session " in line}  # fmt: skip
+
+        until(lambda: len(sessions()) == 8, what="each is logged", log=server.log)
 
     def test_large(self) -> None:
         """Content that becomes a file is stored by either worker, octet by octet."""
@@ -133,13 +153,27 @@ class ServiceTests(WorkersCase):
         self.addCleanup(sink.end)
         queue = f'outbound_port = {port}\nretry_after = "1h"'
         server = self.begin(Layout(top=_TOP, tables={"queue": queue}), password=True)
+        seconds = []
         with ExitStack() as stack:
             clients = [stack.enter_context(server.submission()) for _ in range(4)]
             for number, client in enumerate(clients):
                 text = f"From: {ADDRESS}\r\nSubject: sent {number}\r\n\r\ntext\r\n"
                 client.sendmail(ADDRESS, ["user@[127.0.0.2]"], text)
-        # Without being woken the queue looks for mail less often.
-        until(lambda: len(sink.receipts) == 4, within=3, what="all have left", log=server.log)
+                begun = time.monotonic()
+                until(
+                    lambda: len(sink.receipts) == number + 1,  # noqa: B023 - called within the loop
+                    what="it has left",
+                    log=server.log,
+                )
+                seconds.append(time.monotonic() - begun)
+        self.assertAtOnce(seconds)
+
+    def assertAtOnce(self, seconds: Sequence[float]) -> None:
+        """
+        One thing was done after the other, each in so many seconds.  Without being woken
+        the server looks for more to do five seconds after it has done something.
+        """
+        self.assertLess(min(seconds[1:]), 3, seconds)
 
     def test_maildir(self) -> None:
         """Mail that a worker stored is handed over at once."""
@@ -149,19 +183,23 @@ class ServiceTests(WorkersCase):
         )
         server = self.begin(layout)
         new = self.folder / "mail" / "alice" / "new"
+        seconds = []
         for number in range(4):
             server.deliver(subject=f"{number}")
+            begun = time.monotonic()
             until(
                 lambda: new.is_dir() and len(list(new.iterdir())) == number + 1,  # noqa: B023 - called within the loop
-                within=3,
                 what="it is in the Maildir",
                 log=server.log,
             )
+            seconds.append(time.monotonic() - begun)
+        self.assertAtOnce(seconds)
 
     def test_proxy(self) -> None:
         """Behind a proxy, clients are known by what it says."""
         server = self.begin(Layout(top=_TOP, listener='proxy.networks = ["127.0.0.0/8"]'))
-        with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as connection:
+        address = ("127.0.0.1", server.ports["smtp"])
+        with socket.create_connection(address, PATIENCE) as connection:
             connection.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 25\r\n")
             with connection.makefile("rwb") as client:
                 self.assertTrue(client.readline().startswith(b"220 "))
@@ -183,9 +221,13 @@ class LimitTests(WorkersCase):
     """They are those of the server, not of one process."""
 
     def refused(self, server: Server) -> str:
-        """What a new connection is told."""
-        with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 10) as connection:
-            return connection.recv(1000).decode()
+        """What a new connection is told; empty: it comes to nothing."""
+        address = ("127.0.0.1", server.ports["smtp"])
+        try:
+            with socket.create_connection(address, PATIENCE) as connection:
+                return connection.recv(1000).decode()
+        except OSError:
+            return ""
 
     def test_network(self) -> None:
         """Of one network so many connections are open as may be, and not one more (S-12)."""
@@ -196,21 +238,38 @@ class LimitTests(WorkersCase):
                 stack.enter_context(server.client())
             for _ in range(3):
                 self.assertTrue(self.refused(server).startswith("421 4.7.0"))
-        until(lambda: self.refused(server).startswith("220"), within=5, what="there is room again")
+        until(lambda: self.refused(server).startswith("220"), what="there is room again")
 
     def test_logins(self) -> None:
         """Failures to log in count together, over all ports (S-42)."""
         limits = "failed_logins_per_minute = [3, 30, 90]\nlimits_exempt = []"
         layout = Layout(top=_TOP, tables={"limits": limits, **HURRIED})
         server = self.begin(layout, password=True)
-        for _ in range(3):
-            with smtplib.SMTP("localhost", server.ports["submission"], "c.test", 30) as client:
-                client.starttls(context=server.tls())
-                client.ehlo()
-                wrong = base64.b64encode(f"\0{ADDRESS}\0wrong".encode()).decode()
-                self.assertEqual(client.docmd("AUTH", f"PLAIN {wrong}")[0], 535)
-        with self.assertRaises(smtplib.SMTPConnectError):
-            server.submission()
+        for _ in range(5):
+            begun = minute()
+            try:
+                for _ in range(3):
+                    self.mistype(server)
+                with self.assertRaises(smtplib.SMTPConnectError):
+                    server.submission()
+            except (AssertionError, smtplib.SMTPConnectError):
+                if minute() == begun:
+                    raise
+            if minute() == begun:
+                return
+            # They are counted from each full minute on: only within one do we know how many.
+            last = minute()
+            until(lambda: minute() > last, what="a new minute")  # noqa: B023 - used at once
+        self.fail("each time it took us longer than a minute")
+
+    def mistype(self, server: Server) -> None:
+        """Fail to log in."""
+        port = server.ports["submission"]
+        with smtplib.SMTP("localhost", port, "c.test", PATIENCE) as client:
+            client.starttls(context=server.tls())
+            client.ehlo()
+            wrong = base64.b64encode(f"\0{ADDRESS}\0wrong".encode()).decode()
+            self.assertEqual(client.docmd("AUTH", f"PLAIN {wrong}")[0], 535)
 
     def test_listener(self) -> None:
         """max_connections is counted over all workers, and given back when a connection ends."""
@@ -219,13 +278,13 @@ class LimitTests(WorkersCase):
             for _ in range(4):
                 stack.enter_context(server.client())
             self.assertTrue(self.refused(server).startswith("421 4.7.0 too many"))
-        until(lambda: self.refused(server).startswith("220"), within=5, what="there is room again")
+        until(lambda: self.refused(server).startswith("220"), what="there is room again")
         for pid in self.workers(server):
             os.kill(pid, signal.SIGKILL)
             self.assertGone(pid)
-        until(lambda: len(self.workers(server)) == 2, within=10, what="they are back")
+        until(lambda: len(self.workers(server)) == 2, what="they are back")
         server.wait_until_up()
-        until(lambda: self.refused(server).startswith("220"), within=10, what="places are free")
+        until(lambda: self.refused(server).startswith("220"), what="places are free")
 
 
 class DeathTests(WorkersCase):
@@ -265,19 +324,18 @@ class DeathTests(WorkersCase):
             first = self.workers(server)
             before = len(books.local)
             os.kill(first[round_ % 2], signal.SIGKILL)
-            until(lambda: len(books.local) > before + 20, within=10, what="mail comes in")  # noqa: B023 - called within the loop
+            until(lambda: len(books.local) > before + 20, what="mail comes in")  # noqa: B023 - called within the loop
             until(
                 lambda: len(self.workers(server)) == 2 and self.workers(server) != first,  # noqa: B023 - the same
-                within=15,
                 what="it is replaced",
                 log=server.log,
             )
         over.set()
         for client in clients:
-            client.join(30)
+            client.join(PATIENCE + 30)
         self.assertKept(server, books)
-        until(lambda: self.counted(server, "moxsmtp_workers") == 2, within=10, what="both count")
-        self.assertEqual(self.counted(server, "moxsmtp_worker_ends_total"), 3)
+        self.assertCounted(server, "moxsmtp_workers", 2)
+        self.assertCounted(server, "moxsmtp_worker_ends_total", 3)
 
     def test_server(self) -> None:
         """
@@ -288,6 +346,8 @@ class DeathTests(WorkersCase):
         books, over, clients = self.loaded(server)
         for _ in range(3):
             time.sleep(1.5)
+            before = len(books.local)
+            until(lambda: len(books.local) > before + 20, what="mail comes in", log=server.log)  # noqa: B023 - called within the loop
             former = self.workers(server)
             self.assertEqual(len(former), 2)
             # It alone: its workers have to find out by themselves.
@@ -296,10 +356,9 @@ class DeathTests(WorkersCase):
             server.restart()
             server.wait_until_up()
             self.assertGone(*former)
-        time.sleep(0.5)
         over.set()
         for client in clients:
-            client.join(30)
+            client.join(PATIENCE + 30)
         self.assertKept(server, books)
 
     def test_stuck(self) -> None:
@@ -316,15 +375,14 @@ class DeathTests(WorkersCase):
         server = self.begin()
         for number in range(6):
             server.deliver(subject=f"{number}")
-        self.assertEqual(self.counted(server, series), 6)
+        self.assertCounted(server, series, 6)
         for pid in self.workers(server):
             os.kill(pid, signal.SIGKILL)
-        until(lambda: self.counted(server, "moxsmtp_worker_ends_total") == 2, within=10,
-              what="their end is counted")  # fmt: skip
-        self.assertEqual(self.counted(server, series), 6)
-        until(lambda: self.counted(server, "moxsmtp_workers") == 2, within=20, what="both are back")
+        self.assertCounted(server, "moxsmtp_worker_ends_total", 2)
+        self.assertCounted(server, series, 6)
+        self.assertCounted(server, "moxsmtp_workers", 2)
         server.deliver(subject="more")
-        self.assertEqual(self.counted(server, series), 7)
+        self.assertCounted(server, series, 7)
 
 
 class CommandTests(WorkersCase):
@@ -336,12 +394,12 @@ class CommandTests(WorkersCase):
         carol = '[account.carol]\naddresses = ["carol@here.test"]\n'
         server.configure(Layout(top=_TOP, rest=carol))
         server.reload()
-        until(lambda: "was reloaded" in server.log(), within=10, what="it is reloaded")
+        until(lambda: "was reloaded" in server.log(), what="it is reloaded")
         self.assertKnown(server)
         first = self.workers(server)
         os.kill(first[0], signal.SIGKILL)
         until(lambda: self.counted(server, "moxsmtp_workers") == 2
-              and self.workers(server) != first, within=15, what="it is replaced")  # fmt: skip
+              and self.workers(server) != first, what="it is replaced")  # fmt: skip
         self.assertKnown(server)
 
     def test_reload_early(self) -> None:
@@ -349,17 +407,31 @@ class CommandTests(WorkersCase):
         SIGHUP to all processes while they start, from the moment on that twistd has found us,
         ends none of them, and is obeyed.
         """
-        server = Server(self.folder / "early", _TWO)
-        self.addCleanup(self._finish, server)
+        server = self.starting()
         first = server.process.pid
-        until(lambda: expects_hangup(first), within=20, what="it is expected")
-        self.assertNotIn("starting up", server.log())
-        while server.ask("/healthz")[0] != 200:
+
+        def is_up() -> bool:
             for pid in (first, *children(first)):
-                os.kill(pid, signal.SIGHUP)
-            time.sleep(0.02)
-        self.assertIn("was reloaded", server.log())
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGHUP)
+            return server.ask("/healthz")[0] == 200
+
+        until(is_up, what="it is up", log=server.log)
+        until(lambda: "was reloaded" in server.log(), what="it is obeyed", log=server.log)
         self.assertNotIn("has ended", server.log())
+
+    def starting(self) -> Server:
+        """One that expects SIGHUP, and has not begun to read our code."""
+        for number in range(10):
+            server = Server(self.folder / f"early{number}", _TWO)
+            self.addCleanup(server.process.kill)
+            until(lambda: expects_hangup(server.process.pid), what="it is expected")  # noqa: B023 - used at once
+            if "starting up" not in server.log():
+                self.addCleanup(self._finish, server)
+                return server
+            # We were looking elsewhere for as long as it takes to read our code.
+            server.process.kill()
+        raise AssertionError("each time it was seen too late")
 
     def assertKnown(self, server: Server) -> None:
         """Whichever of them is asked."""
@@ -389,11 +461,11 @@ class CommandTests(WorkersCase):
         server.reload()
 
         def offers(port: str) -> bool:
-            with smtplib.SMTP("127.0.0.1", server.ports[port], timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", server.ports[port], timeout=PATIENCE) as client:
                 client.ehlo()
                 return client.has_extn("starttls")
 
-        until(lambda: not offers("smtp"), within=10, what="STARTTLS is gone", log=server.log)
+        until(lambda: not offers("smtp"), what="STARTTLS is gone", log=server.log)
         former = self.workers(server)
         for pid in former:
             os.kill(pid, signal.SIGKILL)
@@ -402,13 +474,14 @@ class CommandTests(WorkersCase):
                 self.counted(server, "moxsmtp_workers") == 2
                 and not set(former) & set(self.workers(server))
             ),
-            within=20,
             what="both are replaced",
             log=server.log,
         )
         self.assertEqual([offers("smtp"), offers("submission")], [False, False])
         with (
-            socket.create_connection(("127.0.0.1", server.ports["submissions"]), 20) as client,
+            socket.create_connection(
+                ("127.0.0.1", server.ports["submissions"]), PATIENCE
+            ) as client,
             contextlib.suppress(ConnectionError),
         ):
             self.assertEqual(client.recv(100), b"")
@@ -421,7 +494,8 @@ class CommandTests(WorkersCase):
         server.submission().close()
         server.set_password(password="another one altogether")
         for _ in range(2):
-            with smtplib.SMTP("localhost", server.ports["submission"], "c.test", 30) as client:
+            port = server.ports["submission"]
+            with smtplib.SMTP("localhost", port, "c.test", PATIENCE) as client:
                 client.starttls(context=server.tls())
                 with self.assertRaises(smtplib.SMTPAuthenticationError):
                     client.login(ADDRESS, PASSWORD)
@@ -432,30 +506,57 @@ class CommandTests(WorkersCase):
         process is left (S-15).
         """
         server = self.begin()
-        pids = self.workers(server)
+        in_time = False
+        for _ in range(5):
+            pids = self.workers(server)
+            in_time = self.is_stopped_in_time(server)
+            # twistd ends by the signal itself once all is done.
+            self.assertIn(server.process.wait(), (0, -signal.SIGTERM))
+            self.assertGone(*pids)
+            server.restart()
+            server.wait_until_up()
+            if in_time:
+                break
+        self.assertTrue(in_time, "each time it took us longer than clients have")
+        self.assertComes(server, "the last")
+
+    def is_stopped_in_time(self, server: Server) -> bool:
+        """What clients see of SIGTERM.  @return: Whether we took less time than they are given."""
         with server.client() as busy, server.client() as idle:
             busy.helo()
             busy.mail("peer@there.test")
             busy.rcpt(ADDRESS)
             self.assertEqual(busy.docmd("DATA")[0], 354)
             idle.helo()
+            begun = time.monotonic()
             server.process.signal(signal.SIGTERM)
-            until(lambda: "shutting down" in server.log(), within=5, what="it stops")
-            self.assertEqual(idle.docmd("NOOP")[0], 421)
-            busy.send(b"Subject: the last\r\n\r\ntext\r\n.\r\n")
-            self.assertEqual(busy.getreply()[0], 250)
-            busy.close()
-        # twistd ends by the signal itself once all is done.
-        self.assertIn(server.process.wait(), (0, -signal.SIGTERM))
-        self.assertGone(*pids)
-        server.restart()
-        server.wait_until_up()
-        self.assertComes(server, "the last")
+            try:
+                # A worker hears of it a little later.
+                until(lambda: idle.docmd("NOOP")[0] == 421, what="who is idle is told")
+                busy.send(b"Subject: the last\r\n\r\ntext\r\n.\r\n")
+                self.assertEqual(busy.getreply()[0], 250)
+            except smtplib.SMTPServerDisconnected:
+                if time.monotonic() - begun < 3:
+                    raise
+                return False
+            finally:
+                busy.close()
+        return True
 
     def test_stop_twice(self) -> None:
         """A second SIGTERM ends all of it at once."""
         server = Server(self.folder / "moxsmtp", Layout(top=_TOP))
         self.addCleanup(server.end)
+        seconds = [self.until_gone(server)]
+        while seconds[-1] >= 2 and len(seconds) < 5:
+            server.process.wait()
+            server.restart()
+            seconds.append(self.until_gone(server))
+        # A single one waits three seconds for clients.
+        self.assertLess(min(seconds), 2, seconds)
+
+    def until_gone(self, server: Server) -> float:
+        """How long it takes from a second SIGTERM on, a client being in the middle of a message."""
         server.wait_until_up()
         pids = self.workers(server)
         with server.client() as client:
@@ -463,13 +564,14 @@ class CommandTests(WorkersCase):
             client.mail("peer@there.test")
             client.rcpt(ADDRESS)
             client.docmd("DATA")
+            stops = server.log().count("shutting down")
             server.process.signal(signal.SIGTERM)
-            until(lambda: "shutting down" in server.log(), within=5, what="it stops")
+            until(lambda: server.log().count("shutting down") > stops, what="it stops")
             begun = time.monotonic()
             server.process.signal(signal.SIGTERM)
             self.assertGone(server.process.pid, *pids)
-            self.assertLess(time.monotonic() - begun, 2)
             client.close()
+            return time.monotonic() - begun
 
     def test_lines(self) -> None:
         """What workers log stands in the server's log, each line whole and in its form."""
@@ -480,6 +582,6 @@ class CommandTests(WorkersCase):
                 for client in clients:
                     text = f"From: peer@there.test\r\nSubject: {number}\r\n\r\ntext\r\n"
                     client.sendmail("peer@there.test", [ADDRESS], text)
-        until(lambda: server.log().count(" delivered ") == 100, within=5, what="all are logged")
+        until(lambda: server.log().count(" delivered ") == 100, what="all are logged")
         for line in server.log().splitlines():
             self.assertRegex(line, r"^\d{4}-\d\d-\d\dT[0-9:.]+Z (debug|info|warn|error|critical) ")
