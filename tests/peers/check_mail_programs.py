@@ -17,7 +17,7 @@ class SwaksTests(ServerTestCase):
         """Its transcript; it must succeed."""
         done = self.run_program(
             *("swaks", "--server", "127.0.0.1", "--port", str(server.ports[service])),
-            *("--helo", "client.test", "--timeout", "20", *options),
+            *("--helo", "client.test", "--timeout", "120", *options),
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout

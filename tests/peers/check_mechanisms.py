@@ -24,7 +24,7 @@ class SwaksTests(ServerTestCase):
     ) -> subprocess.CompletedProcess[str]:
         """It hands a message in."""
         return self.run_program(
-            *("swaks", "--server", "127.0.0.1", "--helo", "client.test", "--timeout", "20"),
+            *("swaks", "--server", "127.0.0.1", "--helo", "client.test", "--timeout", "120"),
             *("--auth", mechanism, "--auth-user", ADDRESS, "--auth-password", password),
             *("--from", ADDRESS, "--to", "somebody@there.test", *options),
         )
