@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import queue
 import tempfile
@@ -128,10 +127,31 @@ class StillReactor(MemoryReactorClock):
                 raise AssertionError("nothing happens any more")
             self.advance(0)
 
-    def hear(self, seconds: float) -> None:
-        """Hear one thread, if one speaks within so many seconds of real time."""
-        with contextlib.suppress(queue.Empty):
+    def hear(self, seconds: float) -> bool:
+        """
+        Hear one thread, if one speaks within so many seconds of real time.
+
+        @return: One did.
+        """
+        try:
             self._queue.get(timeout=seconds)()
+        except queue.Empty:
+            return False
+        return True
+
+    def patiently(self, is_over: Callable[[], object]) -> bool:
+        """
+        Let time pass, by seconds, and hear threads, later for longer at each step:
+        what is under way may begin to wait only once a slow thread has answered.
+
+        @return: It came to its end.
+        """
+        for step in range(300):
+            if is_over():
+                return True
+            self.advance(1)
+            _ = self.hear(0.02 if step < 100 else 0.2)
+        return False
 
     def sleeps(self, seconds: float) -> bool:
         """Whether something waits just so long."""
@@ -336,12 +356,7 @@ class RunningCase(SynchronousTestCase):
             pools = (server._parts.engine.pool, server._parts.engine.hashing)
             try:
                 stopped = server.stopService()
-                # What is under way may begin to wait only once a thread has answered.
-                for _ in range(200):
-                    if stopped.called:
-                        break
-                    self.reactor.advance(1)
-                    self.reactor.hear(0.02)
+                _ = self.reactor.patiently(lambda: stopped.called)
                 self.successResultOf(stopped)
             finally:
                 for pool in pools:

@@ -98,12 +98,7 @@ class WorkerServerTests(RunningCase):
     def ended(self) -> None:
         """Told to stop; it is gone once it has closed the channel."""
         self.server.stop()
-        for _ in range(400):
-            if self.transport.disconnecting:
-                return
-            self.reactor.advance(1)
-            self.reactor.hear(0.02)
-        self.fail("it does not end")
+        self.assertTrue(self.reactor.patiently(lambda: self.transport.disconnecting))
 
     def come(self, number: int) -> Visitor:
         """A client, whose session has that number."""
