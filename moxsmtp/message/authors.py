@@ -32,6 +32,8 @@ _MOST_TRIED: Final = 32
 _VISIBLE: Final = re.compile(r"@\s*+([^\s\x00-,/:-@\[-^`{-\x7f]{1,253}+)")
 _PLAIN: Final = re.compile(r"[0-9A-Za-z._-]*+")
 _INNER_COMMENT: Final = re.compile(r"\([^()]*+\)")
+#: Brackets that neither begin nor end a comment.
+_QUOTED_BRACKET: Final = re.compile(r"\\[()\\]")
 
 #: Comments that nest deeper hide nothing from this reader, nor from others.
 _DEPTH: Final = 5
@@ -96,6 +98,7 @@ def _visible_domains(value: str) -> Iterator[Domain]:
 
 def _without_comments(value: str) -> str:
     """Neither comments nor white space round dots; RFC 5322 sections 3.2.2 and 4.4."""
+    value = _QUOTED_BRACKET.sub("", value)
     for _ in range(_DEPTH):
         if ")" in value:
             value = _INNER_COMMENT.sub(" ", value)

@@ -74,6 +74,8 @@ _AUTHSERV_ID: Final = re.compile(
 _QUOTED_PAIR: Final = re.compile(rb"\\([\s\S])")
 _FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
 _INNER_COMMENT: Final = re.compile(r"\([^()]*+\)")
+#: Brackets that neither begin nor end a comment.
+_QUOTED_BRACKET: Final = re.compile(r"\\[()\\]")
 _NOT_IN_NAMES: Final = bytes(
     octet for octet in range(128) if not chr(octet).isalnum() and octet not in b"-."
 )
@@ -285,7 +287,7 @@ def _mentions(octets: bytes, authserv_id: Domain) -> bool:
     if len(octets) > _MAXIMUM_UNCLEAR:
         return True
     text = octets.decode("utf-8", "replace")
-    bare = text
+    bare = _QUOTED_BRACKET.sub("", text)
     for _ in range(_DEPTH):
         if ")" in bare:
             bare = _INNER_COMMENT.sub("", bare)

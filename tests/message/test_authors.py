@@ -74,6 +74,7 @@ class UnreadableTests(SynchronousTestCase):
             "ceo@ bank.example.",
             "<ceo@bank(c).example> x",
             "<ceo@(c (d))bank . example> x",
+            r"<ceo@bank(c\)d\(\\).example> x",
             "ceo@bank.example\u00a0x",
             "ceo@bank.example-",
             "=?utf-8?q?ceo=40bank.example?=",

@@ -315,7 +315,8 @@ OURS: Final = (
 UNREADABLE: Final = (
     "(mx.example", '"mx.example', "mx.example/1", "mx.example spf=pass", "mx . example",
     "mx.(x)example",
-    "mx(x(y)).example", "1 mx.example", "other mx.example", "mx.exa\r\n mple",
+    "mx(x(y)).example", r"mx.(x\)y)example", r"mx(\(x (\\)).example",
+    "1 mx.example", "other mx.example", "mx.exa\r\n mple",
     "mx.example\0", "@mx.example",
     "=?utf-8?q?mx=2Eexample?=", "=?utf-8?b?bXguZXhhbXBsZQ==?=", "((((((((x)))))))) mx.example",
     "mx_.example, mx.example", "\x01mx.example",
