@@ -10,8 +10,13 @@ from moxsmtp.names import IPAddress
 
 __all__ = ["AddressPolicy"]
 
-#: RFC 6052: IPv4 inside IPv6; where a translator stands, anything may be behind it.
-_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
+#: All public addresses of IPv6 (RFC 4291 section 2.4, IANA).  The rest is not told apart by
+#: all versions of Python: site-local addresses, and those that stand for IPv4 where a
+#: translator is (RFC 6052, RFC 8215), behind which anything may be.
+_UNICAST: Final = IPv6Network("2000::/3")
+
+#: In documents only (RFC 9637), and between protocols (RFC 6890): the same goes for them.
+_SPECIAL: Final = (IPv6Network("3fff::/20"), IPv4Network("192.0.0.0/24"))
 
 
 class AddressPolicy:
@@ -38,11 +43,13 @@ class AddressPolicy:
             return self.allow_loopback
         if any(address in network for network in self._allow_private):
             return True
-        return address.is_global and not address.is_multicast and not _is_translated(address)
+        return address.is_global and not address.is_multicast and not _is_special(address)
 
 
-def _is_translated(address: IPAddress) -> bool:
-    return isinstance(address, IPv6Address) and address in _TRANSLATED
+def _is_special(address: IPAddress) -> bool:
+    if isinstance(address, IPv6Address) and address not in _UNICAST:
+        return True
+    return any(address in network for network in _SPECIAL)
 
 
 def _embedded(address: IPAddress) -> Sequence[IPv4Address]:
