@@ -282,6 +282,11 @@ class _Reader:
             self._in_group &= token.kind != ";"
         elif token.kind == ":" and entry.angle is None and not self._in_group:
             self._in_group = True
+            if not _is_phrase(entry.phrase):
+                # No name of a group, and perhaps an address to others.
+                self._found.append(
+                    Mailbox("", None, readable(text[entry.start : position - 1][:200]))
+                )
             self._entry = _Entry(broken=entry.broken, start=position)
         else:
             self._take(token)

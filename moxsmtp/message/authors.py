@@ -68,7 +68,7 @@ def claimed_authors(header: Header) -> ClaimedAuthors:
         problem = f"{fields.count} From fields"
     elif fields.is_cut:
         problem = "From is too long to be read whole"
-    elif None in hosts and (found or _shows_address(fields.text)):
+    elif (None in hosts or not hosts) and (found or _shows_address(fields.text)):
         problem = "From cannot be read whole"
     elif found and any(isinstance(host, AddressLiteral) for host in hosts):
         problem = "an author has no domain"

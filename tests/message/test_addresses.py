@@ -116,6 +116,22 @@ class ListTests(SynchronousTestCase):
         }
         self.assertEqual(found, expected)
 
+    def test_no_name_of_a_group(self) -> None:
+        """What stands before a colon and is no phrase stays in the list, as no address (I-6)."""
+        for text, others in (
+            ("ceo@bank.example:;", []),
+            ("ceo@bank.example:", []),
+            ("ceo@bank.example: a@b.example;", ["|a@b.example"]),
+            ("[x]: a@b.example", ["|a@b.example"]),
+        ):
+            first, *rest = parse_addresses(text)
+            self.assertIsNone(first.path, text)
+            self.assertEqual(first.text, text.partition(":")[0])
+            self.assertEqual([f"{one.name}|{one.address}" for one in rest], others)
+        self.assertEqual(
+            parse_addresses("a@c.example, b@d.example: ;")[1].text.strip(), "b@d.example"
+        )
+
     def test_encoded_words(self) -> None:
         """They are read in words and comments; in quotes they are none (RFC 2047 section 5)."""
         expected = {

@@ -83,6 +83,12 @@ class UnreadableTests(SynchronousTestCase):
             f"{'x' * 300}@bank.example",
             "nobody, ceo@bank.example",
             "The Bank, Inc. <ceo@bank.example>",
+            "ceo@bank.example:",
+            "ceo@bank.example:;",
+            "a@evil.example, ceo@bank.example: b@evil.example;",
+            '"ceo@bank.example":;',
+            "=?utf-8?q?ceo=40bank.example?=:;",
+            "(ceo@bank.example)",
         ):
             problem, *domains = brief(b"From: " + value.encode())
             self.assertEqual(problem, UNREADABLE, value)
