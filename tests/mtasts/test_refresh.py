@@ -94,6 +94,18 @@ class RoundTests(unittest.SynchronousTestCase):
         self.assertLess(late, 10)
         self.assertEqual(self.metrics.counts['moxsmtp_mtasts_refreshes_total{result="failed"}'], 50)
 
+    def test_no_longer(self) -> None:
+        """Q-54: that minute ends the look, and not before."""
+        self.keep("a.example")
+        cancelled: list[object] = []
+        self.outcomes["a.example"] = Deferred(cancelled.append)
+        done = self.begin()
+        self.clock.advance(59.5)
+        self.assertEqual(len(cancelled), 0)
+        self.clock.advance(0.5)
+        self.assertEqual(len(cancelled), 1)
+        self.successResultOf(done)
+
     def test_store_away(self) -> None:
         """A store that is away for one policy is a failure of that one."""
         self.keep("a.example", "b.example")

@@ -585,6 +585,18 @@ class TLSTests(AttemptTestCase):
                 [("opportunistic", "temperror"), ("skip", "ok")],
             )
 
+    def test_no_second_connection(self) -> None:
+        """Q-32, Q-60: where there is no connection for it either, the failure is transient."""
+        self.dns.zone[Question("there.example", RRType.MX)] = (MX(1, "mx1.example"),)
+        attempt = self.begin()
+        self.play(self.wires[0], self.OFFER)
+        self.refused = {ONE: Refused()}
+        self.wires[0].say(b"554 no\r\n")
+        outcome = self.successResultOf(attempt).outcomes[1]
+        assert isinstance(outcome, Failed)
+        self.assertFalse(outcome.permanent)
+        self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE])
+
     def test_waived(self) -> None:
         """Q-91: a failed handshake that C{TLS-Required: No} has us ignore is counted."""
         for wish, counted in ((RequireTLS.NO, [{"ignored": "badtls"}]), (RequireTLS.UNSET, [])):

@@ -388,6 +388,15 @@ class VerifiedTests(ReuseTestCase):
             self.labels("mox_queue_requiretls_unsupported_total"), [{"reason": "norequiretls"}]
         )
 
+    def test_require_tls_is_not_wanted(self) -> None:
+        """Q-91: mail that does not demand it is not counted at such a host."""
+        attempt = self.send()
+        server = self.opened(self.wires[0])
+        for replies in (b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 ok\r\n"):
+            server.say(replies)
+        self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+        self.assertEqual(self.labels("mox_queue_requiretls_unsupported_total"), [])
+
 
 class BoundTests(ReuseTestCase):
     """How many wait."""
