@@ -26,6 +26,7 @@ from moxsmtp.outbound_tls import OutboundTLS
 from moxsmtp.parts import Parts
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
+from moxsmtp.steady_timers import steady_clock
 from moxsmtp.store.duties import Duty
 from moxsmtp.store.hand_overs import HandOvers
 from moxsmtp.sts import StsParts, policy_client
@@ -123,6 +124,7 @@ class Dispatch(Service):
             sign=parts.signature_of_host,
             metrics=parts.metrics,
             shaper=self._way_out.shaper,
+            steady=steady_clock(reactor),
             is_waiting=self._way_out.is_waiting,
             is_shared=not parts.engine.is_sole,
             report_failed=lambda: parts.metrics.count("mox_queue_dmarcreport_failure_total"),
@@ -134,6 +136,7 @@ class Dispatch(Service):
             work,
             limit=settings.queue.max_deliveries,
             sole=parts.engine.is_sole,
+            steady=steady_clock(reactor),
         )
 
     def _make_hooks(self) -> None:
@@ -160,6 +163,7 @@ class Dispatch(Service):
             work,
             limit=settings.webhooks.max_calls,
             sole=parts.engine.is_sole,
+            steady=steady_clock(reactor),
         )
 
     def _make_hand_over(self) -> None:

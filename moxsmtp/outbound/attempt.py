@@ -109,8 +109,8 @@ class Deliver:
         """
         @param clock: Knows what time it is.
         @param forms: What is to be sent of a batch.
-        @param steady: For how long things take, the one of C{visits}; nobody sets it;
-            L{None}: C{clock}.
+        @param steady: For how long things take, the one of C{visits} and of who else asks
+            C{shaper}; nobody sets it; L{None}: C{clock}.
         """
         self._router = router
         self._environment = environment
@@ -225,7 +225,7 @@ class Deliver:
         if self._shaper.is_crowded(domain):
             self._postpone(progress, _CROWDED)
             return
-        objection = self._shaper.objection(domain, self._clock.seconds())
+        objection = self._shaper.objection(domain, self._steady.seconds())
         if objection:
             progress.note(objection)
             progress.fail(Unreachable(permanent=False, status="4.1", error=objection))
@@ -241,7 +241,7 @@ class Deliver:
             if not progress.left or visit.is_put_off:
                 break
         if errors and not is_reached:
-            self._shaper.unconnected(domain, self._clock.seconds(), errors[-1])
+            self._shaper.unconnected(domain, self._steady.seconds(), errors[-1])
 
     async def _host(self, progress: Progress, way: Way, transport: str, host: Host) -> Visit:
         """Hand over; where TLS fails, perhaps once more over a new connection (Q-60)."""
@@ -281,7 +281,7 @@ class Deliver:
     def _put_off(self, visit: Visit, progress: Progress) -> bool:
         """The site may have no more connections in this minute (Q-93)."""
         domain = progress.batch.leader.destination.ascii
-        wait = self._shaper.connecting(domain, self._clock.seconds())
+        wait = self._shaper.connecting(domain, self._steady.seconds())
         if wait:
             visit.is_put_off = True
             self._postpone(progress, timedelta(seconds=wait))

@@ -87,6 +87,7 @@ class MailWork:
         metrics: IMetrics | None = None,
         detained: Callable[[Job], Unreachable | None] = lambda _: None,
         shaper: Shaper | None = None,
+        steady: IReactorTime | None = None,
         is_waiting: Callable[[Batch, float], bool] = lambda *_: False,
         is_shared: bool = False,
         report_failed: Callable[[], None] = lambda: None,
@@ -101,6 +102,8 @@ class MailWork:
         @param metrics: Counts reports of ours that fail; L{None}: nobody does.
         @param detained: Why a job's sender may send nothing at present (Q-14).
         @param shaper: How hard a destination may be worked (Q-93).
+        @param steady: For how long things last, the one by which others ask C{shaper};
+            nobody sets it; L{None}: C{clock}.
         @param is_waiting: Whether what delivers a batch has not heard a word for so
             many seconds.
         @param is_shared: Other processes work on the store, and do not tell us what
@@ -120,6 +123,7 @@ class MailWork:
         self._metrics = metrics
         self._detained = detained
         self._shaper = shaper or Shaper()
+        self._steady = steady or clock
         self._is_waiting = is_waiting
         self._is_shared = is_shared
         self._supplies: dict[Lease, Supply] = {}
@@ -129,7 +133,7 @@ class MailWork:
         What is due, unless the destination has to wait; counts and next times are
         saved first (Q-10).
         """
-        if self._shaper.wait(lease.name, self._clock.seconds()):
+        if self._shaper.wait(lease.name, self._steady.seconds()):
             return None
         supply = self._supplies.setdefault(lease, Supply())
         if self._is_shared:
@@ -139,7 +143,7 @@ class MailWork:
             return Batch(batch.jobs, self._now(), batch.body)
         if supply.is_emptied():
             return None
-        now = self._now()
+        now, seen = self._now(), self._steady.seconds()
         supply.fill(
             await self._store.take_several(
                 lease,
@@ -148,14 +152,14 @@ class MailWork:
                 count=supply.size,
                 slots=self._shaper.connections(lease.name),
             ),
-            now.timestamp(),
+            seen,
         )
         supply.went_well()
         return supply.next()
 
     async def _look_again(self, supply: Supply) -> None:
         """What waits here somebody may have changed at another process (Q-23)."""
-        now = self._clock.seconds()
+        now = self._steady.seconds()
         jobs = supply.stale(now)
         if jobs:
             supply.seen(await self._store.changed(jobs), now)
@@ -165,7 +169,7 @@ class MailWork:
         now = self._now()
         supply = self._supplies.pop(lease, None)
         left = () if supply is None else supply.leftover()
-        wait = self._shaper.wait(lease.name, self._clock.seconds())
+        wait = self._shaper.wait(lease.name, self._steady.seconds())
         until = now + timedelta(seconds=wait)
         if left:
             await self._store.put_back(lease, left, until)
@@ -186,7 +190,7 @@ class MailWork:
     async def attempt(self, task: Batch) -> Attempt:
         """Try, as one of those under way at the destination."""
         name = task.leader.destination.ascii
-        self._shaper.begin(name, self._clock.seconds())
+        self._shaper.begin(name, self._steady.seconds())
         try:
             return await self._attempt(task)
         finally:

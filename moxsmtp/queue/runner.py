@@ -75,6 +75,7 @@ class Runner(Service, Generic[Task, Found]):
         poll: timedelta = timedelta(seconds=5),
         grace: timedelta = timedelta(seconds=20),
         sole: bool = False,
+        steady: IReactorTime | None = None,
     ) -> None:
         """
         @param limit: Attempts under way at once.
@@ -82,8 +83,12 @@ class Runner(Service, Generic[Task, Found]):
         @param grace: What attempts under way get when the service stops.
         @param sole: No other process works on this store, so leases found at
             the start are those of the dead.
+        @param steady: A clock that nobody sets; L{None}: there is none.
         """
         self._clock = clock
+        #: Each of them tells of what the other one does not: that the clock was set back
+        #: while no renewal was to be had, or that the machine slept.
+        self._clocks = (clock,) if steady is None else (clock, steady)
         self._leases = leases
         self._work = work
         self._poll = poll.total_seconds()
@@ -100,7 +105,7 @@ class Runner(Service, Generic[Task, Found]):
         self._renewal = LoopingCall(self._renew)
         self._renewal.clock = clock
         #: When leases were last renewed, all of them.
-        self._renewed = clock.seconds()
+        self._renewed = self._moments()
         self._woken = False
         self._sleep: Deferred[None] | None = None
         self._wakeable = False
@@ -112,7 +117,7 @@ class Runner(Service, Generic[Task, Found]):
         """Begin to work."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted gives it no types
         self._stopping = False
-        self._renewed = self._clock.seconds()
+        self._renewed = self._moments()
         _ = self._renewal.start(_LEASE.total_seconds() / 3, now=False)
         self._rounds = Deferred.fromCoroutine(self._run())
 
@@ -264,7 +269,12 @@ class Runner(Service, Generic[Task, Found]):
         Whether no lease can have run out: not where this process was stopped for
         a while, or its clock was set.
         """
-        return 0 <= self._clock.seconds() - self._renewed < _LEASE.total_seconds()
+        passed = zip(self._moments(), self._renewed, strict=True)
+        return all(0 <= now - then < _LEASE.total_seconds() for now, then in passed)
+
+    def _moments(self) -> tuple[float, ...]:
+        """What each clock says."""
+        return tuple([clock.seconds() for clock in self._clocks])
 
     def slowed(self, worker: Worker[Task, Found]) -> None:
         """A worker's attempt has begun to crawl."""
@@ -315,7 +325,7 @@ class Runner(Service, Generic[Task, Found]):
     async def _renew(self) -> None:
         workers = list(self._workers)
         leases = [worker.lease for worker in workers] + list(self._waiting)
-        now = self._clock.seconds()
+        now = self._moments()
         if not leases:
             self._renewed = now
             return

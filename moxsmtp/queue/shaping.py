@@ -122,7 +122,7 @@ class _Site:
 
 
 class Shaper:
-    """Answers for one process.  Every C{now} is in seconds."""
+    """Answers for one process.  Every C{now} is in seconds, by a clock that nobody should set."""
 
     def __init__(self, rules: Sequence[ShapingRule] = ()) -> None:
         """@param rules: The first that covers a site counts."""

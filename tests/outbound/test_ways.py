@@ -26,6 +26,7 @@ from moxsmtp.outbound.transport import (
 )
 from moxsmtp.queue.job import TRACE_LINE, TRACE_LINES, Batch, Delivered, Failed
 from moxsmtp.queue.shaping import Shaper, ShapingRule
+from tests.clock import SetClock
 from tests.mtasts.policies import policy
 from tests.outbound.test_attempt import (
     GREETING,
@@ -256,6 +257,21 @@ class RestTests(WayTestCase):
         self.play(self.wires[0], GREETING, TAKEN)
         self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
 
+    def test_pause_and_clock(self) -> None:
+        """Q-93: whoever sets the clock, either way, makes that neither shorter nor longer."""
+        for by in (86_400, -86_400, -3):
+            self.setUp()
+            self.clock = clock = SetClock()
+            self.shaper = Shaper((ShapingRule(failures=2, pause=timedelta(seconds=60)),))
+            self.refused = {ONE: Refused(), TWO: Refused()}
+            for _ in range(2):
+                self.failed()
+            clock.wait(59)
+            clock.set_by(by)
+            self.assertIn("not tried", self.failed().error)
+            clock.wait(1)
+            self.assertNotIn("not tried", self.failed().error)
+
     def test_one_host_is_enough(self) -> None:
         """A site one of whose hosts can be connected to does not rest."""
         self.shaper = Shaper((ShapingRule(failures=1),))
@@ -296,6 +312,22 @@ class RestTests(WayTestCase):
         assert third.rests_until is not None
         self.assertEqual(third.rests_until.timestamp(), 60.0)
         self.assertEqual(len(self.dials), 1)
+
+    def test_connections_and_clock(self) -> None:
+        """Q-93: the minute is one whoever sets the clock, either way."""
+        for by in (86_400, -86_400, -3):
+            self.setUp()
+            self.clock = clock = SetClock()
+            self.shaper = Shaper((ShapingRule(connections_per_minute=1),))
+            attempt = self.begin()
+            self.play(self.wires[0], GREETING, TAKEN)
+            self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+            self.wires[0].lose()
+            clock.wait(20)
+            clock.set_by(by)
+            found = self.successResultOf(self.begin())
+            assert found.rests_until is not None
+            self.assertEqual(found.rests_until.timestamp(), clock.seconds() + 40)
 
     def test_no_room_for_the_rest(self) -> None:
         """Q-93: who was delivered before there was no room was delivered."""

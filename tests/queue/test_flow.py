@@ -6,9 +6,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from moxsmtp.interfaces import StorageUnavailable
-from moxsmtp.queue.job import Attempt, Batch, Delivered, Failed, RemoteMTA, Retry, Settlement
+from moxsmtp.queue.job import (
+    Attempt,
+    Batch,
+    Delivered,
+    Failed,
+    Lease,
+    RemoteMTA,
+    Retry,
+    Settlement,
+)
 from moxsmtp.queue.mail import MailWork
 from moxsmtp.queue.runner import Runner
 from moxsmtp.queue.settings import QueueSettings
@@ -29,8 +39,9 @@ class FlowTestCase(MailTestCase):
     is_shared = False
 
     def setUp(self) -> None:
-        """@ivar shaper: The test's."""
+        """@ivar shaper: The test's; C{steady} is what it is asked by."""
         super().setUp()
+        self.steady = self.clock
         self.shaper = Shaper()
         self.fill_work()
 
@@ -46,6 +57,7 @@ class FlowTestCase(MailTestCase):
             randint=lambda low, high: min(max(0, low), high),
             unique=lambda: "u1",
             shaper=self.shaper,
+            steady=self.steady,
             is_shared=self.is_shared,
         )
         # What a test queues next is claimed anew.
@@ -335,6 +347,22 @@ class ShapingTests(FlowTestCase):
         self.run_queue()
         self.assertEqual(self.settled(), [1, 2])
         self.assertEqual(self.store.rests[-1], self.now() + timedelta(minutes=1))
+
+    def test_clock_set(self) -> None:
+        """Q-93: whoever sets the clock, either way, makes a rest neither shorter nor longer."""
+        lease = Lease("mail", "theirs.example", 0, 1)
+        for jump in (86_400, -86_400, -3):
+            self.shaper = Shaper((ShapingRule(messages_per_minute=1),))
+            self.steady = Clock()
+            self.fill_work()
+            (batch,) = self.queue(1)
+            self.answers = [self.delivered(1)]
+            self.successResultOf(Deferred.fromCoroutine(self.work.attempt(batch)))
+            self.steady.advance(20)
+            self.clock.rightNow += jump
+            self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.work.take(lease))))
+            until = self.successResultOf(Deferred.fromCoroutine(self.work.leave(lease)))
+            self.assertEqual(until, self.now() + timedelta(seconds=40))
 
     def test_slots(self) -> None:
         """Q-93: as many workers are called as the destination may have connections."""

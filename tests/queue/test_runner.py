@@ -34,7 +34,9 @@ class RunnerTestCase(unittest.SynchronousTestCase):
         self.leases = MemoryLeases(self.clock.seconds)
         self.work = Errands(self.leases, self.clock.seconds)
 
-    def runner(self, limit: int = 10, *, poll: float = 5, sole: bool = False) -> Runner[str, str]:
+    def runner(
+        self, limit: int = 10, *, poll: float = 5, sole: bool = False, steady: Clock | None = None
+    ) -> Runner[str, str]:
         """One that runs until the test ends."""
         runner: Runner[str, str] = Runner(
             self.clock,
@@ -43,6 +45,7 @@ class RunnerTestCase(unittest.SynchronousTestCase):
             limit=limit,
             poll=timedelta(seconds=poll),
             sole=sole,
+            steady=steady,
         )
         runner.startService()
         self.addCleanup(self._end, runner)
@@ -548,6 +551,34 @@ class LeaseTests(RunnerTestCase):
         runner.wake()
         self.pass_time(0.1, 0.02)
         self.assertEqual(self.work.settled, [("a", "ok")])
+
+    def test_set_back_without_renewal(self) -> None:
+        """
+        While no lease can be renewed nothing is begun any more after half a minute, whoever
+        sets the clock back meanwhile: others have what is ours by then.
+        """
+        steady = Clock()
+        self.leases.add("a", self.clock.seconds())
+        self.work.behaviour["a"] = hanging
+        runner = self.runner(steady=steady)
+        self.leases.failing = StorageUnavailable("gone")
+        for _ in range(29):
+            steady.advance(1)
+            self.pass_time(1)
+        self.assertTrue(runner.is_sure)
+        self.clock.rightNow -= 20
+        self.assertTrue(runner.is_sure)
+        steady.advance(1)
+        self.assertFalse(runner.is_sure)
+        self.leases.failing = None
+
+    def test_asleep(self) -> None:
+        """Nor where the machine slept, which only the time of day tells."""
+        runner = self.runner(steady=Clock())
+        self.leases.failing = StorageUnavailable("gone")
+        self.clock.rightNow += 30
+        self.assertFalse(runner.is_sure)
+        self.leases.failing = None
 
     def test_sole_owner_voids(self) -> None:
         """Q-10: alone on the store, it ends the leases of the dead before anything else."""
