@@ -44,6 +44,13 @@ def _domain(text: str) -> Domain:
         raise Trouble(f'"{text}" is not a domain: {error}; write "example.org"') from None
 
 
+def _selector(text: str, domain: Domain) -> str:
+    try:
+        return selector_name(text, domain)
+    except ValueError as error:
+        raise Trouble(f'"{text}": {error}') from None
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A TXT record.  @ivar name: Without a dot at the end."""
@@ -93,10 +100,7 @@ def generate(
     if selector is None:
         # The year is for people; an operator's terminal has no other clock.
         selector = f"{time.gmtime().tm_year}-{algorithm[:3] if algorithm[0] == 'r' else algorithm}"
-    try:
-        selector = selector_name(selector, domain)
-    except ValueError as error:
-        raise Trouble(f'"{selector}": {error}') from None
+    selector = _selector(selector, domain)
     file = os.path.abspath(  # noqa: PTH100 - keeps symlinks
         out or f"{selector}._domainkey.{domain.ascii}.pem"
     )
@@ -173,11 +177,8 @@ def record(server: Server, name: str, selector: str | None) -> None:
     MOXSMTP_CONFIG), the inactive ones included, as lines of a zone file.
     """
     domain = _domain(name)
-    found = [
-        one
-        for one in _configured(server, domain)
-        if selector is None or one.signer.selector == selector.lower()
-    ]
+    wanted = None if selector is None else _selector(selector, domain)
+    found = [one for one in _configured(server, domain) if wanted in {None, one.signer.selector}]
     if not found:
         which = "selector" if selector is None else f"selector {selector}"
         raise Trouble(f"no {which} of {domain} is configured; moxsmtp dkim generate makes a key")

@@ -207,12 +207,20 @@ class RecordTests(KeyTestCase):
             {f"{self.said[1]['name']}.": self.said[1]["record"]}, records(result.stdout)
         )
 
+    def test_unicode(self) -> None:
+        """A selector is asked for as it was given to make its key."""
+        made = self.generated("--selector", "zw\u00f6lf")
+        option = ("--config", self.configure(made["toml"]))
+        result = self.run_cli(*option, "dkim", "record", "example.org", "--selector", "Zw\u00f6lf")
+        self.assertEqual({f"{made['name']}.": made["record"]}, records(result.stdout))
+
     def test_refusals(self) -> None:
         """What is missing is named in one line."""
         option = ("--config", self.config)
         Path("broken.toml").write_text("x = 1")
         for arguments, word in (
             (("dkim", "record", "example.org"), "--config FILE"),
+            ((*option, "dkim", "record", "example.org", "--selector", "a b"), "not a selector"),
             ((*option, "dkim", "record", "exa mple"), "not a domain"),
             ((*option, "dkim", "record", "other.example"), 'no [domain."other.example"]'),
             ((*option, "dkim", "record", "bare.example"), "no selector of bare.example"),
