@@ -179,6 +179,34 @@ class SharedQueueTests(OnPostgreSQL, ServerTestCase):
         self.first.submit(f"user@[{_ADDRESSES[0]}]", subject="later")
         self.wait_for_all({("later", _ADDRESSES[0])}, self.first)
 
+    def test_dropped_elsewhere(self) -> None:
+        """
+        What is dropped at one server the other one does not send, although it has taken it
+        from the queue ahead of its turn (Q-23).
+        """
+        self.hand_in()
+        self.next_hop.is_open.set()
+        until(
+            # From the eighth on, eight are taken together.
+            lambda: min(self.places()[each] for each in _ADDRESSES) >= 9,
+            what="mail leaves for all",
+            log=self.first.log,
+        )
+        self.next_hop.is_open.clear()
+        time.sleep(3 * _PAUSE)  # it takes what it was about to
+        before = self.places()
+        done = self.first.command("queue", "drop", "--all")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.next_hop.is_open.set()
+        until(lambda: self.first.queue() == [], what="none waits", log=self.first.log)
+        time.sleep(3)  # they may still have something in mind
+        # One at each was under way.
+        self.assertLessEqual(max((self.places() - before).values(), default=0), 1, before)
+
+    def places(self) -> Counter[str]:
+        """How many were taken at each address."""
+        return Counter(place for _, place in list(self.next_hop.taken))
+
     def test_both_work(self) -> None:
         """With both well, each message leaves exactly once."""
         self.next_hop.is_open.set()
