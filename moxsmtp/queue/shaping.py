@@ -10,8 +10,10 @@ is the store that leases them.
 B{Back-off.}  After some failed connections in a row, attempts fail at once
 without a connection, so that a site that is down holds up nobody; when the pause
 is over, one attempt finds out whether it is up again.  Each pause is twice as
-long as the one before, up to five minutes: less than the time between two
-attempts of a message, so that no message is given up without having been tried.
+long as the one before, up to five minutes, which is less than the first interval
+of the usual schedule.  An attempt in a pause counts as any other: of many messages
+for a site that stays down few are tried by themselves, and what is given up may have
+met with the pause alone, whose error says what was met a few minutes before.
 """
 
 from __future__ import annotations
