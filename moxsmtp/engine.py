@@ -37,7 +37,7 @@ class Engine:
     @ivar pool: For disk work; not started yet.
     @ivar hashing: One thread, for password hashes: each takes 19 MiB, which the
         C library keeps for every thread that ever computed one.  Not started yet.
-    @ivar has_room: Whether as much disk is free as has to be.
+    @ivar has_room: Whether as much is free as has to be, on the disks of all of it.
     @ivar is_sole: No other process may use this store, so that leases found
         at the start are those of the dead.
     """
@@ -119,7 +119,8 @@ def _engine(
     processes = 1 if workers == 1 else workers + 1
     pool = ThreadPool(minthreads=0, maxthreads=8, name="moxsmtp")
     hashing = ThreadPool(minthreads=0, maxthreads=1, name="moxsmtp-hashing")
-    has_room = FreeSpace(folder.path, settings.minimum_free, reactor)
+    # Content may be a disk of its own, mounted there or behind a link.
+    has_room = FreeSpace((folder.path, folder.content), settings.minimum_free, reactor)
     contents = Contents(
         reactor,
         pool,

@@ -11,7 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from ipaddress import ip_network
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -429,6 +429,16 @@ class ReadyTests(ServerCase):
         answer = self.get("/readyz")
         self.assertIn(b" 503 ", answer)
         self.assertIn(b"database: less disk space is free than has to be\n", answer)
+
+    def test_no_room_for_content(self) -> None:
+        """Nor while that holds of the disk with the content, where it has one of its own."""
+
+        def statvfs(folder: Path) -> SimpleNamespace:
+            return SimpleNamespace(f_bavail=9 if folder.name == "content" else 99, f_frsize=1)
+
+        self.patch(os, "statvfs", statvfs)
+        self.started(store=StoreSettings(minimum_free=10))
+        self.assertIn(b"database: less disk space is free than has to be\n", self.get("/readyz"))
 
     def test_resolver(self) -> None:
         """Nor while names cannot be looked up."""

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -125,11 +126,14 @@ def _is_alive(owner: str) -> bool:
 
 
 class FreeSpace:
-    """Whether the disk has as much room as it has to have."""
+    """Whether the disks have as much room as they have to have."""
 
-    def __init__(self, folder: Path, minimum: int, clock: IReactorTime) -> None:
-        """@param minimum: Octets."""
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path], minimum: int, clock: IReactorTime) -> None:
+        """
+        @param folders: One of each disk that mail is written to; several may be of the same.
+        @param minimum: Octets, of each.
+        """
+        self._folders = folders
         self._minimum = minimum
         self._clock = clock
         self._asked: float | None = None
@@ -140,12 +144,12 @@ class FreeSpace:
         now = self._clock.seconds()
         if self._asked is None or not 0 <= now - self._asked < _FRESH:
             self._asked = now
-            self._answer = self._ask()
+            self._answer = all(map(self._ask, self._folders))
         return self._answer
 
-    def _ask(self) -> bool:
+    def _ask(self, folder: Path) -> bool:
         try:
-            found = os.statvfs(self._folder)
+            found = os.statvfs(folder)
         except OSError:
             return True
         return found.f_bavail * found.f_frsize >= self._minimum

@@ -113,28 +113,48 @@ class DataFolderTests(SynchronousTestCase):
         self.assertEqual(str(why), expected)
 
 
+DATA = Path("data")
+CONTENT = Path("data/content")
+
+
 class FreeSpaceTests(SynchronousTestCase):
-    """How much room the disk has."""
+    """How much room the disks have."""
 
     def setUp(self) -> None:
-        """A disk with blocks of 512 octets."""
-        self.blocks = 10
+        """Disks with blocks of 512 octets."""
+        self.blocks = {DATA: 10, CONTENT: 10}
         self.asked = 0
         self.patch(os, "statvfs", self.statvfs)
         self.clock = Clock()
-        self.has_room = FreeSpace(Path("anywhere"), 5120, self.clock)
+        self.has_room = FreeSpace((DATA, CONTENT), 5120, self.clock)
 
-    def statvfs(self, _: object) -> SimpleNamespace:
+    def statvfs(self, folder: Path) -> SimpleNamespace:
         """In the system's stead.  What root may use beyond is not counted."""
-        self.asked += 1
-        return SimpleNamespace(f_bavail=self.blocks, f_bfree=10**9, f_frsize=512, f_bsize=10**6)
+        self.asked += folder == DATA
+        free = self.blocks[folder]
+        return SimpleNamespace(f_bavail=free, f_bfree=10**9, f_frsize=512, f_bsize=10**6)
 
     def test_edge(self) -> None:
         """Exactly as much as has to be is enough."""
         self.assertTrue(self.has_room())
-        self.blocks = 9
+        self.blocks[DATA] = 9
         self.clock.advance(1)
         self.assertFalse(self.has_room())
+
+    def test_each(self) -> None:
+        """
+        There is room where each disk has as much: the one with the database, and the one
+        with the content where that is another, whichever of them is the emptier.
+        """
+        for data, content, expected in (
+            (10, 9, False),
+            (9, 10, False),
+            (99, 0, False),
+            (10, 10, True),
+        ):
+            self.blocks = {DATA: data, CONTENT: content}
+            self.clock.advance(1)
+            self.assertIs(self.has_room(), expected, (data, content))
 
     def test_kept_for_a_second(self) -> None:
         """The system is asked once a second at most."""
