@@ -58,8 +58,6 @@ class PostgreSQL:
             [
                 find("postgres") or "postgres",
                 *("-D", self._cluster, "-p", str(self.port), "-k", self._folder, "-h", "127.0.0.1"),
-                # Databases are made by the hundred, and no power cut is tried.
-                *("-c", "fsync=off"),
             ],
             log=self._folder.with_suffix(".log"),
             cwd=self._folder,
