@@ -220,13 +220,16 @@ class Transactions:
             yield talk.say(b"".join((rset, mail, *rcpts, self._content_command)))
         elif rset:
             yield talk.say(rset)
+        unreset: Ended | None = None
         if rset:
-            yield from self._reset(pipelining=pipelining)
+            unreset = yield from self._reset(pipelining=pipelining)
         self._is_stale = True
         if not pipelining:
             yield talk.say(mail)
         reply = yield from self._reply("MAIL", COMMAND_LIMIT)
         if not talk.is_success(reply):
+            if unreset is not None:
+                raise unreset
             self._mail_refusal = talk.refusal(reply)
             if not pipelining:
                 self.settle(self._mail_refusal)
@@ -237,17 +240,27 @@ class Transactions:
         if self._mail_refusal is not None:
             self.settle(self._mail_refusal)
 
-    def _reset(self, *, pipelining: bool) -> Part:
-        """Whatever stands between us and a refused RSET, it is not this message."""
+    def _reset(self, *, pipelining: bool) -> Generator[Step, None, Ended | None]:
+        """
+        Whatever stands between us and a refused RSET, it is not this message.
+
+        @return: What to end with where RSET was refused, unless MAIL, which is on its
+            way already, is taken: then all behind it counts, up to a content that the
+            server has by then.
+        """
         reply = yield from self._reply("RSET", COMMAND_LIMIT)
         if not self._talk.is_success(reply):
-            raise Ended(
+            refused = Ended(
                 Refusal(permanent=False, error=f"RSET was refused: {reply.text}", status="5.0"),
                 # What was sent behind it is still to be answered.
                 quit_=not pipelining,
             )
+            if not pipelining:
+                raise refused
+            return refused
         # Between two transactions of one mailing it is no news.
         self.is_unheard = all(fate is None for fate in self.fates)
+        return None
 
     def _recipients(
         self, group: Sequence[int], rcpts: Sequence[bytes]

@@ -312,14 +312,33 @@ class ReuseTests(SynchronousTestCase):
 
     def test_reset_refused(self) -> None:
         """A refused RSET ends the session and says nothing of the message: transient (Q-94)."""
-        for extensions, last in (((), b"QUIT\r\n"), (("PIPELINING",), b"")):
+        for extensions, refused, last in (
+            ((), (b"550 5.1.1 what",), b"QUIT\r\n"),
+            (("PIPELINING",), (b"550 5.1.1 what", b"503 5.5.1 nested"), b""),
+        ):
             talk = opened(*extensions)
             begin(talk)
             answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 first")
             begin(talk)
-            self.assertEqual(answer(talk, b"550 5.1.1 what"), last)
+            self.assertEqual(answer(talk, *refused), last)
             self.assertEqual(brief(talk.exchange.fates), ["transient 0 5.0"])
             self.assertFalse(talk.exchange.is_reusable)
+
+    def test_taken_all_the_same(self) -> None:
+        """
+        Where MAIL is taken behind a RSET that was refused, the server may have the whole
+        message by then: its word on that counts, so that nobody gets it twice (Q-94).
+        """
+        for extensions, replies in (
+            (("PIPELINING", "CHUNKING"), (b"250 ok", b"250 ok", b"250 second")),
+            (("PIPELINING",), (b"250 ok", b"250 ok", b"354 go", b"250 second")),
+        ):
+            talk = opened(*extensions)
+            begin(talk)
+            answer(talk, *replies)
+            begin(talk)
+            answer(talk, b"500 what", *replies)
+            self.assertEqual(brief(talk.exchange.fates), ["ok 250"])
 
     def test_unheard(self) -> None:
         """
