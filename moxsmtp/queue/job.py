@@ -132,6 +132,8 @@ class Job:
     @ivar base_id: The first job's number where several share content, sender
         and prefix; 0 for one that stands alone.
     @ivar attempts: Those begun, the one under way included.
+    @ivar last_attempt: When the latest of them was begun.
+    @ivar attempt_before: Of what was taken to be tried, when the one before was begun.
     @ivar results: Finished attempts, oldest first.
     @ivar dialed: Addresses that it went to so far, by host, in order; the last ones of many.
     @ivar content: Key of the content in the store.
@@ -164,6 +166,7 @@ class Job:
     attempts: int = 0
     max_attempts: int = 0
     last_attempt: datetime | None = None
+    attempt_before: datetime | None = None
     results: tuple[Result, ...] = ()
     dialed: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     transport: str = ""

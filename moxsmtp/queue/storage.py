@@ -95,8 +95,8 @@ class IJobStore(ILeases):
 
     def put_back(lease: Lease, batches: Sequence[Batch], until: datetime) -> Awaitable[None]:
         """
-        They were taken and not tried: the attempt does not count, and they are
-        due at C{until}, or when an administrator has said meanwhile.
+        They were taken and not tried: the attempt does not count, nor does its time, and
+        they are due at C{until}, or when an administrator has said meanwhile.
 
         @raise LeaseLost: The destination is not ours any more.
         """

@@ -203,7 +203,8 @@ def read_job(row: Any, *, begun: Begun | None = None) -> Job:
         hold=bool(row.hold),
         attempts=row.attempts + (begun is not None),
         max_attempts=row.max_attempts,
-        last_attempt=None if last_attempt is None else read_time(last_attempt),
+        last_attempt=_time(last_attempt),
+        attempt_before=None if begun is None else _time(row.last_attempt),
         results=read_results(row.results),
         dialed=read_addresses(row.dialed),
         transport=row.transport,
@@ -238,7 +239,7 @@ def read_retired_job(row: Any) -> RetiredJob:
         require_tls=RequireTLS(row.require_tls),
         attempts=row.attempts,
         max_attempts=row.max_attempts,
-        last_attempt=None if row.last_attempt is None else read_time(row.last_attempt),
+        last_attempt=_time(row.last_attempt),
         results=read_results(row.results),
         transport=row.transport,
         from_id=row.from_id,
@@ -267,6 +268,10 @@ def has_failed(row: Any) -> bool:
         return False
     results = read_results(row.results)
     return not results or results[-1].error != CANCELED
+
+
+def _time(moment: int | None) -> datetime | None:
+    return None if moment is None else read_time(moment)
 
 
 def _wishes(row: Any) -> Wishes:

@@ -95,6 +95,7 @@ _PUT_BACK: Final = (
     .values(
         in_flight=0,
         attempts=job.c.attempts - 1,
+        last_attempt=bindparam("before"),
         next_attempt=case(
             (job.c.next_attempt == bindparam("planned"), bindparam("until", type_=BigInteger)),
             else_=job.c.next_attempt,
@@ -234,8 +235,16 @@ def _body(leader: Any) -> bytes | None:
 def put_back(tx: Transaction, lease: Lease, jobs: Sequence[Job], until: int, now: int) -> None:
     """See L{moxsmtp.queue.storage.IJobStore.put_back}.  The lease is held."""
     for each in sorted(jobs, key=lambda each: each.id):
-        planned = write_time(each.next_attempt)
-        tx.execute(_PUT_BACK, {"id": each.id, "planned": planned, "until": until})
+        before = each.attempt_before
+        tx.execute(
+            _PUT_BACK,
+            {
+                "id": each.id,
+                "before": None if before is None else write_time(before),
+                "planned": write_time(each.next_attempt),
+                "until": until,
+            },
+        )
     add_due(tx, JOBS.kind, lease.name, until, now)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from moxsmtp.interfaces import OutgoingEvent, RequireTLS
 from moxsmtp.queue.change import Change
-from moxsmtp.queue.job import Batch, Job, Lease, LeaseLost, Retired, Settlement
+from moxsmtp.queue.job import Batch, Job, Lease, LeaseLost, Retired, Retry, Settlement
 from moxsmtp.store.columns import write_time
 from moxsmtp.store.jobs import JobStore
 from tests.store.contract import NOW, Contract, new_job, result, spooled
@@ -98,6 +98,29 @@ class SeveralTests(TakingContract):
             [(number, 0, 0) for number in numbers[1:]],
         )
         self.assertEqual([batch.leader.id for batch in self.several(lease, 3)], numbers[1:])
+
+    def test_put_back_time(self) -> None:
+        """
+        The time of the last attempt is that of one that was made (Q-10): none for what
+        never was tried, and that of the first where the second was not.
+        """
+        tried, untried = self.fill(2)
+        (lease,) = self.claim()
+        (batch,) = self.several(lease, 1)
+        before = write_time(self.time)
+        retry = Settlement(batch.leader, Retry(self.time - 9 * SECOND), result())
+        self.result(self.jobs.settle(lease, [retry]))
+        self.time += 3600 * SECOND
+        batches = self.several(lease, 2)
+        self.assertEqual(
+            [(each.leader.id, each.leader.last_attempt) for each in batches],
+            [(tried, self.time), (untried, self.time)],
+        )
+        self.result(self.jobs.put_back(lease, batches, self.time))
+        self.assertEqual(
+            [(row["id"], row["attempts"], row["last_attempt"]) for row in self.rows("job")],
+            [(tried, 1, before), (untried, 0, None)],
+        )
 
     def test_put_back_changed(self) -> None:
         """
