@@ -119,7 +119,8 @@ class Exchange:
     def is_unheard(self) -> bool:
         """
         The server has said nothing to the latest mailing, or no more than that it
-        closes: where the session was an old one, a new one may do better (Q-94).
+        closes, or refuses the RSET before it: where the session was an old one, a new
+        one may do better (Q-94).
         """
         return self._begun is not None and self._begun.is_unheard
 

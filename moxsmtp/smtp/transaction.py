@@ -42,7 +42,8 @@ class Transactions:
     All that one mailing needs.
 
     @ivar fates: By recipient, in the order of the mailing; L{None}: not known yet.
-    @ivar is_unheard: The server has answered nothing of it so far.
+    @ivar is_unheard: The server has answered nothing of it so far, or has refused RSET
+        and all of it with that.
     @ivar is_streaming: Content that was not at hand is being sent.
     @ivar is_chunk_unknown: The server announced CHUNKING, and did not know BDAT.
     @ivar is_in_utf8: The form in UTF-8 was chosen.
@@ -229,6 +230,7 @@ class Transactions:
         reply = yield from self._reply("MAIL", COMMAND_LIMIT)
         if not talk.is_success(reply):
             if unreset is not None:
+                self._hear_nothing()
                 raise unreset
             self._mail_refusal = talk.refusal(reply)
             if not pipelining:
@@ -249,6 +251,7 @@ class Transactions:
             server has by then.
         """
         reply = yield from self._reply("RSET", COMMAND_LIMIT)
+        self._hear_nothing()
         if not self._talk.is_success(reply):
             refused = Ended(
                 Refusal(permanent=False, error=f"RSET was refused: {reply.text}", status="5.0"),
@@ -258,9 +261,14 @@ class Transactions:
             if not pipelining:
                 raise refused
             return refused
-        # Between two transactions of one mailing it is no news.
-        self.is_unheard = all(fate is None for fate in self.fates)
         return None
+
+    def _hear_nothing(self) -> None:
+        """
+        What was said tells of the session, and nothing of this mailing; between two
+        transactions of one mailing it is no news.
+        """
+        self.is_unheard = all(fate is None for fate in self.fates)
 
     def _recipients(
         self, group: Sequence[int], rcpts: Sequence[bytes]

@@ -193,6 +193,24 @@ class ReuseTests(ReuseTestCase):
             self.assertIsInstance(found.outcomes[1], Delivered)
             self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE])
 
+    def test_reset_refused(self) -> None:
+        """Q-94: nor is one where RSET is refused, with what was pipelined behind it or without."""
+        for greeting, refusals in (
+            (GREETING, b"502 5.5.1 what\r\n503 5.5.1 nested\r\n503 no\r\n503 no\r\n"),
+            (b"220 mx\r\n250 mx\r\n", b"451 4.3.0 busy\r\n"),
+        ):
+            self.setUp()
+            attempt = self.send()
+            wire = self.wires[0]
+            self.play(wire, greeting, TAKEN)
+            self.successResultOf(attempt)
+            attempt = self.send()
+            self.play(wire, refusals)
+            self.assertEqual(wire.closed, "aborted")
+            self.play(self.wires[1], GREETING, TAKEN)
+            self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
+            self.assertEqual([dial[0] for dial in self.dials], [ONE, ONE])
+
     def test_anew_once(self) -> None:
         """Q-94: a new session is made once; if that fails, so does the host."""
         wire = self.first()

@@ -343,7 +343,8 @@ class ReuseTests(SynchronousTestCase):
     def test_unheard(self) -> None:
         """
         An old session that ends before the server has answered anything of the
-        mailing is known as such: a new one may do better (Q-94).
+        mailing is known as such: a new one may do better (Q-94).  So is one on which
+        the mailing was refused because RSET was, but not if any of it was taken.
         """
         unheard = {}
         for name, replies in {
@@ -353,6 +354,9 @@ class ReuseTests(SynchronousTestCase):
             "closing after reset": [b"250 ok\r\n421 bye"],
             "mail refused": [b"250 ok\r\n550 no\r\n503 no\r\n503 no"],
             "mail taken": [b"250 ok\r\n250 ok"],
+            "reset refused": [b"500 what"],
+            "refused with reset": [b"500 what\r\n503 nested\r\n503 no\r\n503 no"],
+            "taken all the same": [b"500 what\r\n250 ok"],
         }.items():
             talk = opened("PIPELINING")
             begin(talk)
@@ -366,7 +370,8 @@ class ReuseTests(SynchronousTestCase):
             unheard,
             {
                 "lost": True, "closing": True, "after reset": True, "closing after reset": True,
-                "mail refused": False, "mail taken": False,
+                "mail refused": False, "mail taken": False, "reset refused": True,
+                "refused with reset": True, "taken all the same": False,
             },
         )  # fmt: skip
 
