@@ -181,8 +181,9 @@ class Worker(Generic[Task, Found]):
         self._began = clock.seconds()
 
     def cut(self) -> None:
-        """End the attempt under way; it has failed."""
-        self._interrupt(_End.CUT)
+        """End the attempt under way, if there is one; it has failed."""
+        if self._attempt is not None:
+            self._interrupt(_End.CUT)
 
     @property
     def is_settling(self) -> bool:
@@ -190,7 +191,10 @@ class Worker(Generic[Task, Found]):
         return bool(self._settling)
 
     def abandon(self) -> None:
-        """End the attempt under way; only what is known of it by now is recorded."""
+        """
+        End the attempt under way, of which only what is known by now is recorded, and
+        begin no other one.
+        """
         self._interrupt(_End.ABANDONED)
 
     async def run(self) -> None:
@@ -234,10 +238,13 @@ class Worker(Generic[Task, Found]):
 
     async def _until_nothing_is_due(self) -> None:
         # What was taken ahead may be another's by now, if we are not sure.
-        while not self.stopping and self._slots.is_sure:
+        while not self.stopping and self._end is None and self._slots.is_sure:
             task = await self._next()
             if task is None:
                 break
+            if self._end is _End.ABANDONED:
+                # It is under way to everybody else, and repeated as all of that is.
+                raise CancelledError
             self.productive = True
             found = await self._attempted(task)
             crawled, self.crawling = self.crawling, False

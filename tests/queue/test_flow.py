@@ -151,6 +151,18 @@ class SupplyTests(FlowTestCase):
         self.assertEqual([b.leader.id for put, _ in self.store.put for b in put], [3])
         self.assertEqual(self.settled(), [1, 2])
 
+    def test_forgotten(self) -> None:
+        """Nothing is left of what was taken ahead for a lease that is over (Q-10)."""
+        self.queue(4)
+        lease = Lease("mail", "theirs.example", 0, 1)
+        for number in (1, 2):
+            batch = self.successResultOf(Deferred.fromCoroutine(self.work.take(lease)))
+            self.assertEqual(batch and batch.leader.id, number)
+        self.work.forget(lease)
+        batch = self.successResultOf(Deferred.fromCoroutine(self.work.take(lease)))
+        self.assertEqual(batch and batch.leader.id, 4)
+        self.assertEqual([count for count, _ in self.store.wanted], [1, 2, 1])
+
     def test_times(self) -> None:
         """An attempt begins when its turn comes, not when it was taken."""
         self.queue(3)
@@ -306,6 +318,22 @@ class RecordTests(FlowTestCase):
         for done in self.recording:
             done.callback(None)
         self.assertEqual([b.leader.id for put, _ in self.store.put for b in put], [3])
+
+    def test_lost(self) -> None:
+        """
+        Q-10: nor does a process that lost the lease while it waited for the disk, whatever
+        it still could record.
+        """
+        self.queue(10)
+        self.answers = [self.delivered(number + 1) for number in range(10)]
+        self.run_queue()
+        self.store.lost.add("theirs.example")
+        self.clock.advance(10)
+        self.store.lost.clear()
+        for done in self.recording:
+            done.callback(None)
+        self.assertEqual(len(self.attempted), 5)
+        self.assertEqual(self.settled(), [1, 2, 3, 4, 5])
 
     def test_cut_short(self) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -509,6 +510,30 @@ class LeaseTests(RunnerTestCase):
         self.assertEqual(self.work.cancelled, ["a"])
         self.assertEqual(self.work.settled, [])
         self.assertTrue(self.leases.destinations["a"].owned)
+
+    def test_lost_while_taking(self) -> None:
+        """What is had from the store when the lease is lost by then is not begun (Q-10)."""
+        for is_lost in (True, False):
+            self.setUp()
+            self.leases.add("a")
+            taken: Deferred[None] = Deferred()
+            take = self.work.take
+
+            async def slowly(
+                lease: Lease, taken: Deferred[None] = taken, take: Any = take
+            ) -> str | None:
+                await taken
+                task: str | None = await take(lease)
+                return task
+
+            self.work.take = slowly  # type: ignore[method-assign]  # slower
+            self.runner()
+            if is_lost:
+                self.leases.lost.add("a")
+            self.pass_time(11)
+            taken.callback(None)
+            self.assertEqual(self.work.started, [] if is_lost else ["a"])
+            self.assertIs(self.leases.destinations["a"].owned, is_lost)
 
     def test_lost_at_settling(self) -> None:
         """A result for a lost lease is not tried again."""
