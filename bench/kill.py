@@ -44,8 +44,8 @@ _CLIENTS: Final = 8
 #: Of the sink of each client that submits, so that they are several destinations.
 SINKS: Final = {number: f"127.0.0.{number + 2}" for number in range(1, _CLIENTS, 2)}
 
-#: Seconds from the sink's reply to the commit of what it means, at most, on a busy machine.
-_SETTLING: Final = 3.0
+#: Seconds from the sink's reply to the commit of what it means, at most.
+_SETTLING: Final = 1.0
 
 #: Messages of either kind that are taken behind the last kill, however slow the machine is.
 _BEHIND: Final = 20
