@@ -127,7 +127,6 @@ class Dispatch(Service):
             steady=steady_clock(reactor),
             is_waiting=self._way_out.is_waiting,
             is_shared=not parts.engine.is_sole,
-            report_failed=lambda: parts.metrics.count("mox_queue_dmarcreport_failure_total"),
         )
         parts.withdraw = work.withdraw
         self.mail = Runner(

@@ -18,7 +18,6 @@ from moxsmtp.interfaces import (
     INBOX,
     IAccounts,
     IMetrics,
-    OutgoingEvent,
     StorageUnavailable,
 )
 from moxsmtp.names import Domain
@@ -90,7 +89,6 @@ class MailWork:
         steady: IReactorTime | None = None,
         is_waiting: Callable[[Batch, float], bool] = lambda *_: False,
         is_shared: bool = False,
-        report_failed: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param deliver: Tries once, and says what each job of the batch met; if
@@ -108,13 +106,11 @@ class MailWork:
             many seconds.
         @param is_shared: Other processes work on the store, and do not tell us what
             is changed there.
-        @param report_failed: Told of each DMARC report of ours that is given up.
         """
         self._clock = clock
         self._store = store
         self._deliver = deliver
         self._accounts = accounts
-        self._report_failed = report_failed
         self._settings = settings
         self._hostname = hostname
         self._randint = randint
@@ -322,8 +318,6 @@ class MailWork:
             word, until = settlement.fate.event.value, ""
             if self._metrics is not None and job.report == "dmarc" and not result.success:
                 self._metrics.count("mox_queue_dmarcreport_failure_total")
-            if job.report == "dmarc" and settlement.fate.event is OutgoingEvent.FAILED:
-                self._report_failed()
         self._log.info(
             "{word} {recipient}, job {job}, attempt {attempt}: {code} {error}{until}",
             word=word,

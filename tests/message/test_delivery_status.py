@@ -84,6 +84,13 @@ class FieldTests(SynchronousTestCase):
         for line in ("Action: failed", "STATUS: 5.1.1", "Diagnostic-Code: smtp; 550 x"):
             self.assertRaises(InvalidStatus, read, RECIPIENT + line + "\r\n")
         self.assertRaises(InvalidStatus, read, message=MESSAGE + MESSAGE)
+        for name in (
+            "Original-Envelope-Id", "Reporting-MTA", "DSN-Gateway", "Received-From-MTA",
+            "Arrival-Date", "Original-Recipient", "Final-Recipient", "Action", "Status",
+            "Remote-MTA", "Diagnostic-Code", "Last-Attempt-Date", "Final-Log-ID",
+            "Will-Retry-Until",
+        ):  # fmt: skip
+            self.assertRaises(InvalidStatus, read, f"{RECIPIENT}{name}: x\r\n{name}: x\r\n")
         self.assertEqual(read(RECIPIENT + "Arrival-Date: x\r\n"), USUAL)
         self.assertEqual(read(f"{RECIPIENT}X-Note: a\r\nX-Note: b\r\n"), USUAL)
 

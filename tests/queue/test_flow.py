@@ -402,6 +402,28 @@ class ShapingTests(FlowTestCase):
         self.run_queue()
         self.assertEqual(self.store.wanted[0], (1, 4))
 
+    def test_crowded(self) -> None:
+        """Q-93: who is at work on a site is counted there from begin to end, whatever the end."""
+        self.shaper = Shaper((ShapingRule(site_connections=1),))
+        self.fill_work()
+        self.queue(3)
+        self.answers = [self.delivered(1), Deferred()]
+        self.run_queue()
+        self.store.lost.add("theirs.example")
+        self.assertEqual(self.shaper.wait("theirs.example", self.clock.seconds()), 1.0)
+        self.clock.advance(10)
+        self.assertEqual(self.shaper.wait("theirs.example", self.clock.seconds()), 0.0)
+
+    def test_room_for_some(self) -> None:
+        """Q-93: of a batch those are put back who have no fate by then, and nobody else."""
+        some = tuple([replace(job(attempts=1), id=number) for number in (1, 2, 3)])
+        until = self.now() + timedelta(seconds=1)
+        self.answers = [replace(self.delivered(2), rests_until=until), self.delivered(1, 3)]
+        self.start(*some)
+        ((put, put_until),) = self.store.put
+        self.assertEqual([each.id for batch in put for each in batch.jobs], [1, 3])
+        self.assertEqual(put_until, until)
+
     def test_no_room(self) -> None:
         """Q-93: an attempt that found no room is put back, uncounted, and nothing is settled."""
         batches = self.queue(1)
