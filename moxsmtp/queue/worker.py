@@ -238,13 +238,10 @@ class Worker(Generic[Task, Found]):
 
     async def _until_nothing_is_due(self) -> None:
         # What was taken ahead may be another's by now, if we are not sure.
-        while not self.stopping and self._end is None and self._slots.is_sure:
+        while not self.stopping and self._slots.is_sure:
             task = await self._next()
             if task is None:
                 break
-            if self._end is _End.ABANDONED:
-                # It is under way to everybody else, and repeated as all of that is.
-                raise CancelledError
             self.productive = True
             found = await self._attempted(task)
             crawled, self.crawling = self.crawling, False
@@ -271,6 +268,9 @@ class Worker(Generic[Task, Found]):
             await deferLater(self._clock, self._work.linger)
             if not self.stopping:
                 task = await self._work.take(self.lease)
+        if task is not None and self._end is _End.ABANDONED:
+            # It is under way to everybody else, and repeated as all of that is.
+            raise CancelledError
         return task
 
     async def _attempted(self, task: Task) -> Found:

@@ -169,6 +169,26 @@ class WorkTests(RunnerTestCase):
         self.pass_time(70)
         self.assertLess(self.work.settled_at["small"], start + 65)
 
+    def test_alone(self) -> None:
+        """
+        While there are free slots a backlog is worked on under one lease for as long as it
+        takes; that attempts take long all together does not make any of them crawl.
+        """
+        start = self.clock.seconds()
+
+        def four_seconds() -> Deferred[str]:
+            done: Deferred[str] = Deferred()
+            self.clock.callLater(4, done.callback, "ok")
+            return done
+
+        self.leases.add("bulk", *(start - n for n in range(10)))
+        self.work.behaviour["bulk"] = four_seconds
+        self.runner(limit=2)
+        self.pass_time(41)
+        self.assertEqual(self.work.settled, [("bulk", "ok")] * 10)
+        bulk = self.leases.destinations["bulk"]
+        self.assertEqual((bulk.fence, bulk.troubled), (1, False))
+
 
 class LingerTests(RunnerTestCase):
     """A destination is kept for a moment, for more that may come."""
@@ -510,6 +530,7 @@ class LeaseTests(RunnerTestCase):
         self.assertEqual(self.work.cancelled, ["a"])
         self.assertEqual(self.work.settled, [])
         self.assertTrue(self.leases.destinations["a"].owned)
+        self.assertEqual((self.work.left, self.work.forgotten), ([], ["a"]))
 
     def test_lost_while_taking(self) -> None:
         """What is had from the store when the lease is lost by then is not begun (Q-10)."""
@@ -536,10 +557,12 @@ class LeaseTests(RunnerTestCase):
             self.assertIs(self.leases.destinations["a"].owned, is_lost)
 
     def test_lost_at_settling(self) -> None:
-        """A result for a lost lease is not tried again."""
-        self.leases.add("a", self.clock.seconds())
+        """A result for a lost lease is not tried again, nor is anything begun behind it."""
+        self.leases.add("a", *(self.clock.seconds() - n for n in range(3)))
         self.leases.lost.add("a")
+        self.work.most_unrecorded = 4
         self.runner()
+        self.assertEqual(self.work.forgotten, ["a"])
         self.pass_time(1000)
         self.assertEqual(self.work.settled, [])
         self.assertEqual(self.work.started, ["a"])
@@ -692,6 +715,31 @@ class StopTests(RunnerTestCase):
         self.pass_time(1)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nothing_is_left_behind(self) -> None:
+        """Nor does it go on with any of several results when it has ended."""
+        answers = iter(["ok", "ok"])
+        self.leases.add("a", *(self.clock.seconds() - n for n in range(3)))
+        self.work.behaviour["a"] = lambda: next(answers, None) or hanging()
+        self.work.most_unrecorded = 4
+        self.work.unsettled = 1_000
+        runner = self.runner()
+        self.assertEqual(self.work.started, ["a"] * 3)
+        stopped = runner.stopService()
+        self.pass_time(25.5)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_recorded_by_then(self) -> None:
+        """Nor does it wait for what is recorded already."""
+        answers = iter(["ok", "ok"])
+        self.leases.add("a", *(self.clock.seconds() - n for n in range(3)))
+        self.work.behaviour["a"] = lambda: next(answers, None) or hanging()
+        self.work.most_unrecorded = 4
+        stopped = self.runner().stopService()
+        self.pass_time(20)
+        self.successResultOf(stopped)
+        self.assertEqual(self.work.settled, [("a", "ok")] * 2)
 
     def test_idle(self) -> None:
         """An idle runner stops at once, in the pause after an error too."""
