@@ -16,9 +16,12 @@ class SiteTests(SynchronousTestCase):
     """What belongs together."""
 
     def test_rules(self) -> None:
-        """Q-93: the first rule whose pattern names the domain or a host of it counts."""
+        """
+        Q-93: the first rule whose pattern names the domain or a host of it counts; only
+        one that begins with a dot is for what ends in it.
+        """
         rules = (
-            ShapingRule(sites=("mx1.big.example",), connections=2),
+            ShapingRule(sites=("mx1.big.example", "where.example"), connections=2),
             ShapingRule(sites=(".big.example",), connections=3),
             ShapingRule(sites=(A,), connections=4),
         )
@@ -44,6 +47,7 @@ class SiteTests(SynchronousTestCase):
         for _ in range(1000):
             shaper.begin(A, 5.0)
         self.assertEqual(shaper.wait(A, 5.0), 0.0)
+        self.assertFalse(shaper.is_crowded(A))
         self.assertEqual(shaper.rule(A).messages_per_connection, 100)
 
     def test_unknown(self) -> None:
@@ -87,6 +91,42 @@ class SiteTests(SynchronousTestCase):
         self.assertFalse(shaper.is_crowded(A))
         shaper.end(A)
         self.assertEqual(shaper.wait(A, 0.0), 0.0)
+
+    def test_counted(self) -> None:
+        """Each that is over makes room for one, at a site that is learned later too."""
+        shaper = Shaper((ShapingRule(site_connections=2),))
+        for _ in range(2):
+            shaper.begin(A, 0.0)
+        shaper.end(A)
+        shaper.learn(A, HOSTS)
+        self.assertEqual(shaper.wait(A, 0.0), 0.0)
+        shaper.begin(A, 0.0)
+        self.assertGreater(shaper.wait(A, 0.0), 0.0)
+        for _ in range(2):
+            shaper.end(A)
+        for _ in range(2):
+            self.assertEqual(shaper.wait(A, 0.0), 0.0)
+            shaper.begin(A, 0.0)
+        self.assertGreater(shaper.wait(A, 0.0), 0.0)
+
+    def test_moved(self) -> None:
+        """Who is at work while his domain moves to other hosts does so at those, and there only."""
+        shaper = Shaper((ShapingRule(site_connections=1),))
+        shaper.learn(A, HOSTS)
+        shaper.learn(B, HOSTS)
+        shaper.begin(A, 0.0)
+        self.assertGreater(shaper.wait(B, 0.0), 0.0)
+        shaper.learn(A, ("mx.new.example",))
+        self.assertEqual(shaper.wait(B, 0.0), 0.0)
+        self.assertGreater(shaper.wait(A, 0.0), 0.0)
+
+    def test_nowhere(self) -> None:
+        """Domains without any host are no site together."""
+        shaper = Shaper((ShapingRule(site_connections=1),))
+        shaper.learn(A, ())
+        shaper.learn(B, ())
+        shaper.begin(A, 0.0)
+        self.assertEqual(shaper.wait(B, 0.0), 0.0)
 
     def test_bounded(self) -> None:
         """However many domains there are, what is remembered is bounded; who is at work is not."""

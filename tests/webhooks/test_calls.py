@@ -128,6 +128,16 @@ class CallsTests(unittest.SynchronousTestCase):
         self.assertEqual(result.duration, timedelta(seconds=1))
         self.assertIn("internal error", result.error)
 
+    def test_ended_all_the_same(self) -> None:
+        """A call that was cut and had its answer by then is what it was answered."""
+        call = Call(HOOK, NOON)
+        self.assertEqual(self.work.unfinished(call, "cut", RESULT), RESULT)
+        self.assertEqual(self.work.unfinished(call, "cut").error, "cut")
+
+    def test_never_aside(self) -> None:
+        """Q-75: a call that waits for its answer counts: no others are made meanwhile."""
+        self.assertFalse(self.work.is_waiting(Call(HOOK, NOON), 60.0))
+
     def test_trouble(self) -> None:
         """A URL that fails is in trouble, one that answers 200 is not."""
         self.assertTrue(self.work.is_trouble(FAILURE))

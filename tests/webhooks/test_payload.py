@@ -113,6 +113,8 @@ class OutgoingTests(SynchronousTestCase):
         """Q-70: the class follows the code, else the kind of failure; nothing stays empty."""
         cases = {
             "4.2.2": Failed(permanent=True, error="", code=452, status="2.2"),
+            "4.0.0": Failed(permanent=False, error="", code=400, status="0.0"),
+            "5.1.1": Failed(permanent=True, error="", code=500, status="1.1"),
             "5.4.4": Failed(permanent=True, error="", status="4.4"),
             "4.4.4": Failed(permanent=False, error="", status="4.4"),
             "": Failed(permanent=True, error="", code=550),

@@ -33,6 +33,7 @@ class ScheduleTests(unittest.SynchronousTestCase):
         """Q-74: each wait is one per cent shorter to one per cent longer."""
         self.assertEqual(after(1, -1), timedelta(seconds=59.4))
         self.assertEqual(after(1, 1), timedelta(seconds=60.6))
+        self.assertEqual((after(1, -2), after(1, 2)), (after(1, -1), after(1, 1)))
         self.assertEqual(after(11, 1), timedelta(hours=16) * 1.01)
 
     def test_last(self) -> None:

@@ -36,6 +36,7 @@ class SecretTests(SynchronousTestCase):
         for text in (
             "", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2hvcnQ=",
             "whsec_" + "A" * 88, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa w", "whsec_\u00fc" * 40,
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw!!!!", "whsec_" + "A" * 87,
             "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
         ):  # fmt: skip
             error = self.assertRaises(InvalidSecret, parse_secret, text)
