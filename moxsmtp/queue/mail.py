@@ -307,7 +307,9 @@ class MailWork:
         except (CancelledError, StorageUnavailable):
             raise
         except Exception:  # noqa: BLE001 - a DSN without the header is better than none
-            self._log.failure("cannot read the content of job {job}", job=job.id)
+            # Who has ended a job meanwhile has let go of its content: all this is for nothing.
+            if not await self._store.changed([job]):
+                self._log.failure("cannot read the content of job {job}", job=job.id)
         return header[:most]
 
     def _report(self, settlement: Settlement) -> None:

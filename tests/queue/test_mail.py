@@ -393,6 +393,18 @@ class MailWorkTests(MailTestCase):
         assert bounce is not None
         self.assertIn(b"Subject: hello", bounce[1])
 
+    def test_dropped_meanwhile(self) -> None:
+        """
+        What an administrator dropped while it was tried has no content any more: that is
+        nobody's error, and nothing is logged (Q-23).
+        """
+        self.store.contents[1].failing = LookupError("gone")
+        self.store.gone = {17}
+        self.answers = [Attempt({17: PERMANENT})]
+        self.start(job())
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(len(self.store.settlements), 1)
+
     def test_store_away_while_reading(self) -> None:
         """A store that is away while the header is read is waited for."""
         self.store.contents[1].failing = StorageUnavailable("locked")
