@@ -344,10 +344,17 @@ class MessageTests(DeliveryTestCase):
         self.assertEqual(452, refused.value.reply.code)
 
     def test_loop(self) -> None:
-        """A hundred Received fields are a long way, one more is a loop."""
+        """A hundred Received fields are a long way, one more is a loop; each is counted as such."""
         hops = b"Received: from a by b; now\r\n"
         self.assertEqual("250 2.2.0", self.deliver(hops * 100 + HELLO, "alice@ours.example"))
         self.assertEqual("550 5.4.6", self.deliver(hops * 101 + HELLO, "alice@ours.example"))
+        self.assertEqual(
+            {
+                'mox_smtpserver_delivery_total{reason="",result="delivered"}': 1,
+                'mox_smtpserver_delivery_total{reason="loop",result="reject"}': 1,
+            },
+            self.metrics.counts,
+        )
 
     def test_two_authors(self) -> None:
         """Two From fields would let readers and checks see different authors."""

@@ -275,6 +275,18 @@ class IntakeTests(SynchronousTestCase):
             line * 120 + b"\r\nbody",
         )
 
+    def test_room_of_usual_ones(self) -> None:
+        """Sections of usual length need none of it, while they are held and afterwards."""
+        room = Room(10)
+        for _ in range(3):
+            intake = Intake(MemorySpool(), self.taken, room)
+            intake.write(b"Subject: short\r\n\r\n")
+            self.assertRaises(InsufficientStorage, room.take, 11)
+            room.take(10)
+            room.give(10)
+            intake.release()
+        self.assertRaises(InsufficientStorage, room.take, 11)
+
     @settings(max_examples=100, deadline=None)
     @given(
         st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b": ", b"\xff"])).map(b"".join),

@@ -452,6 +452,12 @@ class AliasTests(RecipientsCase):
         self.assertLess(team, nobody)
         self.assertIn(b"Status: 5.7.2", report)
 
+    def test_all_refused(self) -> None:
+        """Nothing is taken where one is unknown and the other one may not be posted to (I-38)."""
+        recipients = ("nobody@ours.example", "team@ours.example")
+        self.assertEqual("554 5.3.0", self.deliver(*recipients))
+        self.assertEqual(([], []), (self.stored(), self.queue.jobs))
+
     def test_nobody_left(self) -> None:
         """An alias all of whose members have the message is done (I-37)."""
         author = message("alice@ours.example")
