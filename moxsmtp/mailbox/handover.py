@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -192,6 +193,10 @@ class HandOvers(Service):
                 errors[account] = error
         try:
             await self._publish(there, written, errors)
+        except (InsufficientStorage, StorageUnavailable):
+            # Nobody knows when they are tried again, and they take room that the store may want.
+            await self._in_thread(_abandon, written)
+            raise
         finally:
             for account, reason in errors.items():
                 self._failed(account, reason)
@@ -212,7 +217,7 @@ class HandOvers(Service):
             there += [named[name] for name in found]
             messages = [each for each in messages if each.name not in found]
         small = [each for each in messages if each.data is not None]
-        written += await self._in_thread(self._write_small, tree, small)
+        await self._in_thread(self._write_small, tree, small, written)
         for hand_over in messages:
             if hand_over.data is None and not self._troubles.waits(hand_over.id):
                 large = await self._write_large(tree, hand_over)
@@ -235,9 +240,12 @@ class HandOvers(Service):
 
     # -- writing ---------------------------------------------------------------------
 
-    def _write_small(self, tree: Tree, messages: Sequence[HandOver]) -> list[_Written]:
-        """In a thread."""
-        return [self._write_whole(tree, each, each.data or b"") for each in messages]
+    def _write_small(
+        self, tree: Tree, messages: Sequence[HandOver], written: list[_Written]
+    ) -> None:
+        """In a thread.  C{written} gets each at once: one that fails takes no other along."""
+        for each in messages:
+            written += [self._write_whole(tree, each, each.data or b"")]
 
     def _write_whole(self, tree: Tree, hand_over: HandOver, data: bytes) -> _Written:
         draft = self._begin(tree, hand_over)
@@ -273,7 +281,11 @@ class HandOvers(Service):
     def _begin(self, tree: Tree, hand_over: HandOver) -> Draft:
         """In a thread."""
         draft = tree.draft(hand_over.id, hand_over.received)
-        draft.write(hand_over.prefix)
+        try:
+            draft.write(hand_over.prefix)
+        except BaseException:
+            draft.abandon()
+            raise
         return draft
 
     # -- publishing --------------------------------------------------------------------
@@ -291,16 +303,18 @@ class HandOvers(Service):
         """
         if written:
             lost = await self._in_thread(sync_files, [each.draft.path for each in written])
-            for each in written:
-                if each.draft.path in lost:
-                    errors[each.hand_over.account] = lost[each.draft.path]
+            failed = [each for each in written if each.draft.path in lost]
+            for each in failed:
+                errors[each.hand_over.account] = lost[each.draft.path]
+            if failed:
+                await self._in_thread(_abandon, failed)
             written = [each for each in written if each.draft.path not in lost]
         if written:
             names = {each.hand_over.id: each.name for each in written}
             is_ours = await self._duty.take()
             waiting = set(await self._store.name_hand_overs(names)) if is_ours else set()
-            done, failed = await self._in_thread(_rename, written, waiting, self._duty.is_held)
-            errors.update(failed)
+            done, refused = await self._in_thread(_rename, written, waiting, self._duty.is_held)
+            errors.update(refused)
             there += done
         if not there:
             return
@@ -339,6 +353,13 @@ def _find_and_sync(tree: Tree, names: Sequence[str]) -> set[str]:
     for folder in {(tree.root / sighting.path).parent for sighting in found.values()}:
         sync_folder(folder)
     return set(found)
+
+
+def _abandon(written: Sequence[_Written]) -> None:
+    """In a thread: remove files that have not appeared; those that have are elsewhere by now."""
+    for each in written:
+        with suppress(OSError):
+            each.draft.abandon()
 
 
 def _rename(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -11,7 +13,8 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.trial import unittest
 from zope.interface.verify import verifyObject
 
-from moxsmtp.interfaces import Maildir, StorageUnavailable
+from moxsmtp.interfaces import InsufficientStorage, Maildir, StorageUnavailable
+from moxsmtp.mailbox import handover as handover_module
 from moxsmtp.mailbox import maildir as maildir_module
 from moxsmtp.mailbox.duty import IDuty, Sole
 from moxsmtp.mailbox.handover import HandOvers
@@ -20,6 +23,19 @@ from moxsmtp.mailbox.storage import IHandOver, InMaildir
 from moxsmtp.testing import MemoryMetrics
 from tests.mailbox.doubles import Killed, MemoryHandOvers, Mortal, SharedDuty
 from tests.queue.doubles import MemoryContent
+
+
+def no_more_than(writes: int) -> Callable[[Draft, bytes], None]:
+    """C{Draft.write} of a disk that is full behind so many of them."""
+    left = iter(range(writes))
+    write = Draft.write
+
+    def refuse(draft: Draft, data: bytes) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "no room")
+        write(draft, data)
+
+    return refuse
 
 
 class HandOverTestCase(unittest.SynchronousTestCase):
@@ -414,6 +430,57 @@ class TroubleTests(HandOverTestCase):
         obstacle.unlink()
         self.clock.advance(1)
         self.assertEqual(len(self.files()), 2)
+
+    def begun(self) -> list[Path]:
+        """What is in C{tmp}."""
+        return list((self.base / "alice" / "tmp").iterdir())
+
+    def test_full(self) -> None:
+        """
+        A disk that is full leaves nothing half written in C{tmp}, at whichever octet it is
+        noticed, and what there was room for before is handed over.
+        """
+        # Four writes: first what the server adds, then the message, for each of two.
+        for room, expected in ((0, 0), (1, 0), (2, 1), (3, 1)):
+            self.setUp()
+            patch = self.patch(Draft, "write", no_more_than(room))
+            self.store.add(1)
+            self.store.add(2)
+            self.start()
+            self.assertEqual((len(self.files()), self.begun()), (expected, []), room)
+            patch.restore()
+            self.clock.advance(1)
+            self.assertEqual(len(self.files()), 2)
+
+    def test_lost_file_leaves_nothing(self) -> None:
+        """A file that cannot be put on disk is not left in C{tmp} either."""
+        refused = OSError(errno.ENOSPC, "no room")
+
+        def refuse(paths: Iterable[Path]) -> dict[Path, OSError]:
+            return dict.fromkeys(paths, refused)
+
+        patch = self.patch(handover_module, "sync_files", refuse)
+        self.store.add(1)
+        self.start()
+        self.assertEqual((self.files(), self.begun()), ({}, []))
+        patch.restore()
+        self.clock.advance(1)
+        self.assertEqual(len(self.files()), 1)
+
+    def test_store_full_leaves_nothing(self) -> None:
+        """Where the store has no room to note a name, the file does not wait in C{tmp}."""
+        name = self.store.name_hand_overs
+
+        def refuse(_: Mapping[int, str]) -> Deferred[list[int]]:
+            raise InsufficientStorage("no room for the database")
+
+        self.patch(self.store, "name_hand_overs", refuse)
+        self.store.add(1)
+        self.start()
+        self.assertEqual((self.files(), self.begun()), ({}, []))
+        self.patch(self.store, "name_hand_overs", name)
+        self.clock.advance(1)
+        self.assertEqual(len(self.files()), 1)
 
     def test_new_mail_beside_trouble(self) -> None:
         """While one Maildir fails, being woken reads only what is new."""
