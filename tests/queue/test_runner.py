@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
@@ -299,6 +299,35 @@ class TroubleTests(RunnerTestCase):
         self.assertIn("cut", outcome)
         self.assertTrue(self.leases.destinations["t2"].troubled)
         self.assertFalse(self.leases.destinations["t2"].owned)
+
+    def test_cut_for_each(self) -> None:
+        """
+        For each healthy destination that waits one attempt is cut, and no other one while
+        that takes its time to end; what waits for its slot when the server stops is given
+        back to others at once, in good health.
+        """
+        cut: list[str] = []
+
+        async def attempt(task: str) -> str:
+            try:
+                return await Deferred()
+            except CancelledError:
+                cut.append(task)
+                return await Deferred()
+
+        self.patch(self.work, "attempt", attempt)
+        for n in range(4):
+            self.leases.add(f"t{n}")
+        self.leases.add("good", self.clock.seconds() + 12)
+        runner = self.runner(limit=4)
+        self.pass_time(30)
+        self.assertEqual(cut, ["t3"])
+        good = self.leases.destinations["good"]
+        self.assertEqual((good.owned, len(good.due)), (True, 1))
+        stopped = runner.stopService()
+        self.assertEqual((good.owned, good.troubled), (False, False))
+        self.pass_time(26)
+        self.successResultOf(stopped)
 
     def test_cut_keeps_what_is_known(self) -> None:
         """Q-19: what an attempt knows when it is cut stands beside the failure of the rest."""

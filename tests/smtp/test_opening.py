@@ -227,6 +227,16 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(talk.hear(b"235 2.7.0 ok"), [b"MAIL FROM:<a@here.example>"])
         self.assertTrue(talk.exchange.is_open)
 
+    def test_no_binding(self) -> None:
+        """A login that cannot be begun is transient, and no word of it is said (Q-44)."""
+
+        def login(_offered: frozenset[str], _binding: ChannelBinding | None) -> ClientMechanism:
+            raise SASLFailed("nothing to bind it to")
+
+        talk = self.opened(login)
+        self.assertEqual(talk.said, [b"QUIT"])
+        self.assertEqual(brief(talk.exchange.fates), ["transient 0 7.0"])
+
     def test_under_tls(self) -> None:
         """
         The mechanisms announced under TLS are those to choose from, and what

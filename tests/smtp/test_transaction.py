@@ -375,6 +375,14 @@ class ReuseTests(SynchronousTestCase):
             },
         )  # fmt: skip
 
+    def test_cut_after_mail(self) -> None:
+        """A refused MAIL counts also where we end the session before the rest is heard (Q-66)."""
+        talk = opened("PIPELINING")
+        begin(talk, message=mailing("b", "c"))
+        answer(talk, b"550 5.7.1 not you")
+        talk.exchange.drop()
+        self.assertEqual(brief(talk.exchange.fates), ["permanent 550"] * 2)
+
     def test_heard_of_some(self) -> None:
         """
         What was taken of a mailing stays taken where the session ends behind the RSET
