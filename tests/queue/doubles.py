@@ -33,6 +33,7 @@ class MemoryLeases:
 
     @ivar failing: Every call ends in it.
     @ivar claims: Time and arguments of each claim.
+    @ivar renewed_for: For how long all are renewed, in seconds, each time.
     @ivar rests: Until when nobody is to work on what was given back.
     @ivar lost: Names whose lease is not renewed any more.
     @ivar slot: Which one of a destination is claimed.
@@ -43,6 +44,7 @@ class MemoryLeases:
         self.failing: Exception | None = None
         self.claims: list[tuple[float, int, bool]] = []
         self.renewals: list[Sequence[Lease]] = []
+        self.renewed_for: list[float] = []
         self.lost: set[str] = set()
         self.rests: list[datetime | None] = []
         self.slot = 0
@@ -86,8 +88,8 @@ class MemoryLeases:
 
     async def renew(self, leases: Sequence[Lease], until: datetime) -> Sequence[Lease]:
         """All but the lost ones."""
-        del until
         self.check()
+        self.renewed_for.append(until.timestamp() - self._seconds())
         self.renewals.append(leases)
         return [lease for lease in leases if lease.name not in self.lost]
 

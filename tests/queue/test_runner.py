@@ -548,6 +548,7 @@ class LeaseTests(RunnerTestCase):
         self.assertEqual(
             [[lease.name for lease in one] for one in self.leases.renewals], [["a"]] * 3
         )
+        self.assertEqual(self.leases.renewed_for, [30.0] * 3)
 
     def test_lost_lease(self) -> None:
         """Who has lost a lease stops, and what came of the attempt is dropped quietly."""

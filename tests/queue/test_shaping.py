@@ -141,6 +141,18 @@ class SiteTests(SynchronousTestCase):
         shaper.learn(A, HOSTS)
         self.assertEqual(shaper.wait(A, 0.0), 0.0)
 
+    def test_all_at_work(self) -> None:
+        """So it is where all of them are at work, of which none is forgotten till it ends."""
+        shaper = Shaper((ShapingRule(site_connections=1),))
+        domains = [f"d{number}.example" for number in range(10_005)]
+        for domain in domains:
+            shaper.begin(domain, 0.0)
+        self.assertGreater(shaper.wait(domains[0], 0.0), 0.0)
+        for domain in domains:
+            shaper.end(domain)
+        shaper.learn(A, HOSTS)
+        self.assertLessEqual(len(shaper._sites), 10_001)
+
     def test_busy(self) -> None:
         """A site that mail goes to all the time is not forgotten, nor which rule is its own."""
         shaper = Shaper((ShapingRule(sites=HOSTS[:1], connections=4),))
