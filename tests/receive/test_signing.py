@@ -214,12 +214,20 @@ class SubmissionTests(SignedCase):
         self.assertEqual([("ours.example", "new", Status.PASS)], self.verified(self.message()))
 
     def test_domain_gone(self) -> None:
-        """If a reload takes the author's domain away on the way, the answer is 451 4.3.0 (S-96)."""
-        self.begin(self.receiver, USER, "alice@ours.example", "bob@away.example")
-        spooled = self.spooled(self.receiver, USER, BARE)
-        self.keys = {OTHER: self.keys[OTHER]}
-        self.assertEqual("451 4.3.0", self.codes(self.receiver.message(USER, spooled)))
-        self.assertEqual([], self.queue.jobs)
+        """
+        If a reload takes the author's domain away on the way, the answer is 451 4.3.0
+        (S-96), whether or not its addresses are known any longer.
+        """
+        keys = self.keys
+        for owns in (True, False):
+            self.keys = keys
+            self.begin(self.receiver, USER, "alice@ours.example", "bob@away.example")
+            spooled = self.spooled(self.receiver, USER, BARE)
+            self.keys = {OTHER: keys[OTHER]}
+            if not owns:
+                self.patch(self.receiver, "may_write_as", lambda *_: False)
+            self.assertEqual("451 4.3.0", self.codes(self.receiver.message(USER, spooled)))
+            self.assertEqual([], self.queue.jobs)
 
     def test_refused_unsigned(self) -> None:
         """A stranger's address is refused before anything is signed (S-90)."""
