@@ -65,6 +65,8 @@ class SendingTests(Contract):
         self.send("c@x.example", "a@x.example", "B@X.example", first=3)
         self.refusal("d@x.example", first=3)
         self.send("a@x.example", "c@x.example", first=3)
+        self.send("a@x.example", first=2)
+        self.refusal("d@x.example", first=2)
 
     def test_first_time_ever(self) -> None:
         """Who was written to long ago is no new recipient, clean-up or not (Q-24, S-94)."""
