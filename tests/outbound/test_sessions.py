@@ -324,6 +324,19 @@ class ChunkTests(ReuseTestCase):
         self.play(self.wires[1], TAKEN)
         self.assertIsInstance(self.successResultOf(attempt).outcomes[1], Delivered)
 
+    def test_chunks_next_time(self) -> None:
+        """One that knows it gets BDAT on each session, whatever became of the message."""
+        self.dns.zone[Question("there.example", RRType.MX)] = (MX(1, "mx1.example"),)
+        for number, last in enumerate((b"250 ok\r\n", b"550 no\r\n", b"451 later\r\n")):
+            attempt = self.send()
+            wire = self.wires[number]
+            self.play(wire, b"220 mx\r\n")
+            wire.say(b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n")
+            self.assertIn(b"BDAT", wire.take())
+            self.play(wire, b"250 ok\r\n250 ok\r\n" + last)
+            self.successResultOf(attempt)
+            wire.lose()
+
 
 class VerifiedTests(ReuseTestCase):
     """Sessions with a host that DANE vouches for."""

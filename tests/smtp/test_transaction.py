@@ -375,6 +375,21 @@ class ReuseTests(SynchronousTestCase):
             },
         )  # fmt: skip
 
+    def test_not_used_again(self) -> None:
+        """
+        A session that was left, or cut, takes no other message, although all it had has
+        its fate; one that is handed over all the same is transient (Q-94).
+        """
+        for end in (Exchange.leave, Exchange.drop):
+            talk = opened()
+            begin(talk)
+            answer(talk, b"250 ok", b"250 ok", b"354 go", b"250 first")
+            self.assertTrue(talk.exchange.is_reusable)
+            end(talk.exchange)
+            self.assertFalse(talk.exchange.is_reusable)
+            talk.exchange.begin(mailing(), b"hi\r\n")
+            self.assertEqual(brief(talk.exchange.fates), ["transient 0"])
+
     def test_cut_after_mail(self) -> None:
         """A refused MAIL counts also where we end the session before the rest is heard (Q-66)."""
         talk = opened("PIPELINING")

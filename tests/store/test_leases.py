@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 
 from zope.interface.verify import verifyObject
@@ -260,6 +260,23 @@ class LeasesTests(Contract):
         self.assertEqual(self.result(self.jobs.void()), 1)
         (lease,) = self.claim()
         self.assertEqual(self.take(lease), ())
+
+    def test_over(self) -> None:
+        """What was given back, or ended at a start, is no lease any more: nothing is done by it."""
+        self.add(new_job(), new_job("b@example.org", next_attempt=NOW + MINUTE))
+        for is_void in (False, True):
+            (lease,) = self.claim(seconds=3600)
+            over: Awaitable[object] = (
+                self.jobs.void() if is_void else self.jobs.release(lease, troubled=False)
+            )
+            self.result(over)
+            self.assertEqual(self.result(self.jobs.renew([lease], NOW + 2 * MINUTE)), [])
+            self.failure(
+                self.jobs.take_several(lease, self.time, self.in_ten_minutes, count=1, slots=1),
+                LeaseLost,
+            )
+            (row,) = self.rows("destination")
+            self.assertEqual((row["owner"], row["lease_until"]), (None, 0))
 
     def test_void_is_of_a_kind(self) -> None:
         """Webhooks' leases are not mail's to end."""
