@@ -278,6 +278,19 @@ class SlotTests(TakingContract):
         (again,) = self.claim()
         self.assertEqual(again.slot, 0)
 
+    def test_opened_again(self) -> None:
+        """A further slot that was gone and comes back never repeats a fence (Q-10)."""
+        self.fill(4)
+        (first,) = self.claim()
+        self.several(first, 1, slots=2)
+        (second,) = self.claim()
+        self.release(second)
+        self.time += SECOND
+        self.several(first, 1, slots=2)
+        (again,) = self.claim()
+        self.assertEqual(again.slot, 1)
+        self.assertGreater(again.fence, second.fence)
+
     def test_repeated_and_left(self) -> None:
         """
         Q-10: what the death of a further slot's owner cut short is due at once, also
