@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionClosed
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -187,6 +188,10 @@ def in_words(error: BaseException | None) -> str:
         return f"TLS: {reasons or 'connection lost'}"[:_ERROR]
     if isinstance(error, LookupFailed):
         return (f"DNS: {error}" if str(error) else "DNS: no answer")[:_ERROR]
+    if isinstance(error, ConnectionAborted):
+        return "we hung up: what came was too long for an answer, or none of HTTP"
+    if isinstance(error, (ConnectionClosed, ResponseNeverReceived)):
+        return "the server hung up before its answer was whole"
     return (str(error) or type(error).__name__)[:_ERROR]
 
 

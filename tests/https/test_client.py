@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial import unittest
@@ -198,10 +199,17 @@ class WordsTests(unittest.SynchronousTestCase):
             "DNS: no answer": LookupFailed(),
             "ZeroDivisionError": ZeroDivisionError(),
             "a: address not allowed": AddressRefused("a: address not allowed"),
+            "the server hung up before its answer was whole": ResponseNeverReceived([]),
         }
         self.assertEqual({in_words(error): error for error in words.values()}, words)
         self.assertEqual(len(in_words(ValueError("x" * 1000))), 300)
-        self.assertEqual(in_words(ResponseNeverReceived([])), "[]")
+        for closed, who in (
+            (ConnectionDone, "the server"),
+            (ConnectionLost, "the server"),
+            (ConnectionAborted, "we"),
+        ):
+            failed = ResponseNeverReceived([Failure(closed())])
+            self.assertTrue(in_words(failed).startswith(f"{who} hung up"), closed)
 
     def test_untrusted(self) -> None:
         """A certificate that proves nothing is told from all else, TLS that breaks included."""
