@@ -48,7 +48,7 @@ SINKS: Final = {number: f"127.0.0.{number + 2}" for number in range(1, _CLIENTS,
 _SETTLING: Final = 1.0
 
 #: Messages of either kind that are taken behind the last kill, however slow the machine is.
-_BEHIND: Final = 20
+_BEHIND: Final = 100
 
 
 @dataclass(slots=True)
