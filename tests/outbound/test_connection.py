@@ -31,6 +31,9 @@ from tests.smtp.talk import brief, mailing
 OPENING = (b"220 mx\r\n", b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
 ACCEPTED = b"250 ok\r\n250 ok\r\n354 go\r\n"
 
+#: Of a server that takes a form in UTF-8.
+ABLE = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+
 
 class Session:
     """
@@ -98,6 +101,21 @@ class Session:
         return brief(self.client.exchange.fates)
 
 
+def in_two_forms(plain: bytes, wide: bytes, announced: bytes) -> Session:
+    """Of a message that is there in UTF-8, too, at a server that has taken its envelope."""
+    session = Session(
+        Text(plain),
+        prefix=b"X: y\r\n",
+        message=replace(mailing(), alternative_size=len(wide)),
+        alternative=Text(wide),
+    )
+    for reply in (OPENING[0], announced):
+        session.wire.say(reply)
+    session.wire.take()
+    session.wire.say(ACCEPTED)
+    return session
+
+
 class ConnectionTestCase(SynchronousTestCase):
     """Ends of sessions."""
 
@@ -141,19 +159,11 @@ class DeliveryTests(ConnectionTestCase):
         UTF-8, without our prefix (Q-6, Q-38), any other the one in ASCII with it; whether
         either is short or long.
         """
-        able = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
         unable = OPENING[1]
         for plain_lines, wide_lines in ((1, 1), (1, 30_000), (30_000, 1), (30_000, 30_000)):
             plain, wide = b"plain\r\n" * plain_lines, b"w\xc3\xb6\r\n" * wide_lines
-            message = replace(mailing(), alternative_size=len(wide))
-            for announced, sent in ((able, wide), (unable, b"X: y\r\n" + plain)):
-                session = Session(
-                    Text(plain), prefix=b"X: y\r\n", message=message, alternative=Text(wide)
-                )
-                session.wire.say(OPENING[0])
-                session.wire.say(announced)
-                session.wire.take()
-                session.wire.say(ACCEPTED)
+            for announced, sent in ((ABLE, wide), (unable, b"X: y\r\n" + plain)):
+                session = in_two_forms(plain, wide, announced)
                 self.assertEqual(session.wire.take(), sent + b".\r\n")
                 session.wire.say(b"250 queued\r\n")
                 session.wire.say(b"221 bye\r\n")
@@ -161,17 +171,9 @@ class DeliveryTests(ConnectionTestCase):
 
     def test_form_in_utf8_is_refused(self) -> None:
         """Then that in ASCII follows, with our prefix, whether either is short or long (Q-38)."""
-        able = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
         for plain_lines, wide_lines in ((1, 1), (1, 30_000), (30_000, 1), (30_000, 30_000)):
             plain, wide = b"plain\r\n" * plain_lines, b"w\xc3\xb6\r\n" * wide_lines
-            message = replace(mailing(), alternative_size=len(wide))
-            session = Session(
-                Text(plain), prefix=b"X: y\r\n", message=message, alternative=Text(wide)
-            )
-            session.wire.say(OPENING[0])
-            session.wire.say(able)
-            session.wire.take()
-            session.wire.say(ACCEPTED)
+            session = in_two_forms(plain, wide, ABLE)
             self.assertEqual(session.wire.take(), wide + b".\r\n")
             session.wire.say(b"555 not so\r\n")
             self.assertIn(b"RSET\r\n", session.wire.take())
